@@ -1,0 +1,1 @@
+"""Durable, auditable, exactly-once data pipelines, from one process to a cluster."""
