@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 PROTO_FILES := $(sort $(shell find proto -name '*.proto' 2>/dev/null))
 PROTO_FOLDERS := $(shell find proto -mindepth 1 -type d 2>/dev/null)
@@ -18,12 +19,12 @@ setup: .venv/project.stamp proto
 
 .venv/lock.stamp: requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --require-hashes --no-deps --only-binary :all: -r requirements.lock
-	$(BIN)/pip check
+	$(PIP) install --require-hashes --no-deps --only-binary :all: -r requirements.lock
+	$(PIP) check
 	@touch $@
 
 .venv/project.stamp: .venv/lock.stamp pyproject.toml
-	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
+	$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
 ifeq ($(PROTO_FILES),)
@@ -80,7 +81,7 @@ bench: setup
 # stay out of the file. make lock LOCK="--upgrade" takes newer versions.
 lock:
 	$(PYTHON) -m venv .venv/lock-tools
-	.venv/lock-tools/bin/pip install --quiet pip-tools
+	.venv/lock-tools/bin/pip install --disable-pip-version-check --quiet pip-tools
 	env -u PIP_FIND_LINKS .venv/lock-tools/bin/pip-compile pyproject.toml \
 	    --extra dev --output-file requirements.lock --quiet \
 	    --generate-hashes --allow-unsafe --strip-extras --no-header \
