@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = CONFIG["project"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
 TARGETS = (
     *("setup", "run", "test", "check", "bench", "stack-up", "stack-down"),
@@ -105,3 +106,9 @@ def test_nothing_checked_in_names_a_machine() -> None:
 def test_generated_code_is_not_checked_in() -> None:
     """A checked-in copy of what make proto writes can go stale; one that is made cannot."""
     assert [path for path in checked_in() if path.is_relative_to(ROOT / "dataflow" / "v1")] == []
+
+
+def test_types_are_checked_wherever_there_is_python() -> None:
+    """Mypy reads the folders it is told, so a new one would go unchecked in silence."""
+    python = {path.relative_to(ROOT).parts[0] for path in checked_in() if path.suffix == ".py"}
+    assert python == set(CONFIG["tool"]["mypy"]["files"])

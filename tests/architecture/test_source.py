@@ -96,6 +96,6 @@ def test_starting_a_program_loads_no_arrow(module: str) -> None:
     """Arrow and Polars are half of an idle process's memory, and a second of its start."""
     script = f"import sys, {module}; print(*sorted({{'polars', 'pyarrow'}} & set(sys.modules)))"
     loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT
     )
-    assert loaded.stdout.split() == []
+    assert (loaded.stdout.split(), loaded.stderr) == ([], "")
