@@ -78,7 +78,7 @@ bench: setup
 
 # Makes requirements.lock again from pyproject.toml, in an environment of its own because
 # pip-tools is no dependency of the project. The names of a package index and of this machine
-# stay out of the file. make lock LOCK="--upgrade" takes newer versions.
+# stay out of the file. make lock LOCK=--upgrade takes newer versions.
 lock:
 	$(PYTHON) -m venv .venv/lock-tools
 	.venv/lock-tools/bin/pip install --disable-pip-version-check --quiet pip-tools
