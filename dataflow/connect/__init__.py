@@ -1,0 +1,63 @@
+"""The contract for authors of sources, transforms and sinks. Public and stable.
+
+A connector imports this package and its own driver, nothing else. It says what it is in a
+``SourceSpec``, ``TransformSpec`` or ``SinkSpec``, registered by value (a built-in in
+``dataflow.app``, anybody else's by the entry point group ``dataflow.connectors``), and passes the
+suite in ``dataflow.connect.testkit``.
+"""
+
+from dataflow.connect.context import Context, Log, LogBatch
+from dataflow.connect.model import Committable, Model, Options, Pinned, Position
+from dataflow.connect.sink import (
+    AtLeastOnceSink,
+    IdempotentSink,
+    StagingSink,
+    Task,
+    TransactionalSink,
+)
+from dataflow.connect.source import Chunk, Source, Split
+from dataflow.connect.spec import (
+    Guarantee,
+    Load,
+    Registry,
+    SinkSpec,
+    SourceSpec,
+    TransformSpec,
+    load,
+)
+from dataflow.connect.transform import Output, Transform
+from dataflow.core.errors import Corrupted, Rejected, Unavailable, Waiting
+from dataflow.core.spec import OnError
+
+__all__ = [
+    "AtLeastOnceSink",
+    "Chunk",
+    "Committable",
+    "Context",
+    "Corrupted",
+    "Guarantee",
+    "IdempotentSink",
+    "Load",
+    "Log",
+    "LogBatch",
+    "Model",
+    "OnError",
+    "Options",
+    "Output",
+    "Pinned",
+    "Position",
+    "Registry",
+    "Rejected",
+    "SinkSpec",
+    "Source",
+    "SourceSpec",
+    "Split",
+    "StagingSink",
+    "Task",
+    "TransactionalSink",
+    "Transform",
+    "TransformSpec",
+    "Unavailable",
+    "Waiting",
+    "load",
+]

@@ -1,0 +1,203 @@
+"""How a step introduces itself, and how it is found by name.
+
+A spec is cheap to import: it holds the options model and says where the code is. The code, and
+with it pyarrow or a driver, is imported when the first pipeline that uses it starts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from pydantic import ValidationError
+
+from dataflow.connect.model import Committable, Options, Pinned, Position
+from dataflow.core.errors import Code, Invalid, Problem, Rejected
+from dataflow.core.spec import Sink as SinkStep
+from dataflow.core.spec import Source as SourceStep
+from dataflow.core.spec import Transform as TransformStep
+
+ENTRY_POINT_GROUP = "dataflow.connectors"
+
+Load: TypeAlias = str
+"""Where code is: ``package.module:name``."""
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class Guarantee(StrEnum):
+    """What a crash can do to rows already written."""
+
+    EXACTLY_ONCE = "exactly-once"
+    AT_LEAST_ONCE = "at-least-once"
+
+
+def _no_problems(*_: object) -> Sequence[Problem]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec(Generic[OptionsT]):
+    """A source: all that is needed to check, document and draw it.
+
+    Attributes:
+        open: a callable ``(step: core.Source, options, context) -> connect.Source``.
+        check: finds what the model cannot, without I/O; fields are relative to the step.
+        schema: the columns and types declared in the options, if they are: lets expressions be
+            checked when a pipeline is created.
+    """
+
+    name: str
+    summary: str
+    options: type[OptionsT]
+    open: Load
+    position: type[Position]
+    pinned: type[Pinned] = Pinned
+    check: Callable[[SourceStep, OptionsT], Sequence[Problem]] = _no_problems
+    schema: Callable[[OptionsT], Mapping[str, str] | None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class TransformSpec(Generic[OptionsT]):
+    """A transform: all that is needed to check, document and draw it.
+
+    Attributes:
+        open: a callable ``(step: core.Transform, options, context) -> connect.Transform``.
+        check: finds what the model cannot; given the columns and types that come in, where
+            they are known.
+        schema: the columns and types that go out, given those that come in.
+    """
+
+    name: str
+    summary: str
+    options: type[OptionsT]
+    open: Load
+    check: Callable[[TransformStep, OptionsT, Mapping[str, str] | None], Sequence[Problem]] = (
+        _no_problems
+    )
+    schema: Callable[[OptionsT, Mapping[str, str]], Mapping[str, str] | None] = lambda *_: None
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSpec(Generic[OptionsT]):
+    """A sink: all that is needed to check, document and draw it.
+
+    Attributes:
+        open: a callable ``(step: core.Sink, options, context)`` that returns one of the kinds in
+            ``dataflow.connect.sink``.
+        committable: of a staging sink.
+    """
+
+    name: str
+    summary: str
+    guarantee: Guarantee
+    options: type[OptionsT]
+    open: Load
+    committable: type[Committable] = Committable
+    check: Callable[[SinkStep, OptionsT], Sequence[Problem]] = _no_problems
+
+
+AnySpec: TypeAlias = SourceSpec[Any] | TransformSpec[Any] | SinkSpec[Any]
+
+
+def load(where: Load) -> Callable[..., Any]:
+    """Import the code that a spec names."""
+    module, _, name = where.partition(":")
+    loaded: Callable[..., Any] = getattr(import_module(module), name)
+    return loaded
+
+
+class Registry:
+    """The steps this process knows. Built once, passed down; there is no global one."""
+
+    def __init__(self, specs: Iterable[AnySpec]) -> None:
+        self._sources: dict[str, SourceSpec[Any]] = {}
+        self._transforms: dict[str, TransformSpec[Any]] = {}
+        self._sinks: dict[str, SinkSpec[Any]] = {}
+        for spec in specs:
+            self._add(spec)
+
+    @classmethod
+    def discover(cls, builtin: Iterable[AnySpec]) -> Registry:
+        """Return the built-in steps and those of installed packages."""
+        return cls([*builtin, *(entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP))])
+
+    def _add(self, spec: AnySpec) -> None:
+        match spec:
+            case SourceSpec():
+                _put(self._sources, spec)
+            case TransformSpec():
+                _put(self._transforms, spec)
+            case SinkSpec():
+                _put(self._sinks, spec)
+
+    @property
+    def specs(self) -> Sequence[AnySpec]:
+        """Return every spec: sources, transforms, sinks."""
+        return (*self._sources.values(), *self._transforms.values(), *self._sinks.values())
+
+    def source(self, name: str, field: str = "sourceType") -> SourceSpec[Any]:
+        """Return the source named ``name``; raises ``Rejected`` with those there are."""
+        return _named(self._sources, name, field)
+
+    def transform(self, name: str, field: str = "transformType") -> TransformSpec[Any]:
+        """Return the transform named ``name``; raises ``Rejected`` with those there are."""
+        return _named(self._transforms, name, field)
+
+    def sink(self, name: str, field: str = "sinkType") -> SinkSpec[Any]:
+        """Return the sink named ``name``; raises ``Rejected`` with those there are."""
+        return _named(self._sinks, name, field)
+
+
+SpecT = TypeVar("SpecT", SourceSpec[Any], TransformSpec[Any], SinkSpec[Any])
+
+
+def _put(specs: dict[str, SpecT], spec: SpecT) -> None:
+    if specs.setdefault(spec.name, spec) is not spec:
+        raise Rejected(f"two {type(spec).__name__}s are named {spec.name!r}")
+
+
+def _named(specs: Mapping[str, SpecT], name: str, field: str) -> SpecT:
+    try:
+        return specs[name]
+    except KeyError:
+        known = ", ".join(sorted(specs))
+        message = f"unknown {name!r}, one of {known}" if name else f"missing; one of {known}"
+        raise Rejected(message, code=Code.INVALID, field=field) from None
+
+
+def parse(model: type[OptionsT], text: str) -> OptionsT:
+    """Return a step's options from their JSON text (empty text is no options).
+
+    Raises:
+        Invalid: with one problem for every wrong field, by its path below ``options``.
+    """
+    try:
+        return model.model_validate_json(text or "{}")
+    except ValidationError as error:
+        known = _known_fields(model)
+        raise Invalid([_problem(detail, known) for detail in error.errors()]) from None
+
+
+def _known_fields(model: type[Options]) -> str:
+    return ", ".join(sorted(field.alias or name for name, field in model.model_fields.items()))
+
+
+def _problem(detail: Mapping[str, Any], known: str) -> Problem:
+    path = ".".join(["options", *map(str, detail["loc"])])
+    match detail["type"]:
+        case "extra_forbidden":
+            return Problem(path, f"unknown option; one of {known}")
+        case "literal_error" | "enum":
+            given, expected = detail["input"], detail["ctx"]["expected"]
+            return Problem(path, f"unknown {given!r}, one of {expected}")
+        case "json_invalid":
+            return Problem("options", f"not JSON: {detail['ctx']['error']}")
+        case _:
+            shown = json.dumps(detail["input"], default=str)
+            return Problem(path, f"{detail['msg']}, not {shown:.80}")

@@ -1,0 +1,254 @@
+"""What a checkpoint holds, and the owner's side of making one.
+
+A checkpoint is decided by one atomic write, a compare-and-set on its ``Stamp``. The owner of a
+running pipeline walks this table; the worker only ever hears of decided checkpoints as decided.
+
+    claiming --claimed--> opening --opened--> reading --due--> closing --prepared--> deciding
+                             |                   ^                                      |
+                             |  (lineage not     |                                      | accepted
+                             +---seeded)---------)----> closing                         v
+                                                 +------- committed -------------- committing
+    committing of a final checkpoint --committed--> ended;   a refusal anywhere --> fenced
+
+At most one checkpoint is in flight; reading goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from dataflow.core.errors import Corrupted
+from dataflow.core.ids import Lineage, Run
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stamp:
+    """The identity of a decision: who decided, and the how-manieth it is."""
+
+    run: Run = Run(0)
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPosition:
+    """How far one split is read: ``position`` is the connector's own, as JSON text."""
+
+    position: str = ""
+    records: int = 0
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What became of every record, as decided.
+
+    records_read + records_produced = records_written + records_filtered + records_skipped
+    + records_absorbed + records_dead_lettered, always.
+    """
+
+    records_read: int = 0
+    records_produced: int = 0
+    records_written: int = 0
+    records_filtered: int = 0
+    records_skipped: int = 0
+    records_absorbed: int = 0
+    records_dead_lettered: int = 0
+
+    def plus(self, other: Ledger) -> Ledger:
+        """Return the sum, entry by entry."""
+        return Ledger(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
+
+    @property
+    def balances(self) -> bool:
+        """Tell whether every record read or produced is accounted for, once."""
+        return self.records_read + self.records_produced == (
+            self.records_written
+            + self.records_filtered
+            + self.records_skipped
+            + self.records_absorbed
+            + self.records_dead_lettered
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The running sums behind a pipeline's metrics; they survive a new lineage."""
+
+    records: int = 0
+    failed: int = 0
+    batches: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    processing_us: int = 0
+    last_processed_at: datetime | None = None
+
+    def plus(self, other: Totals) -> Totals:
+        """Return the sum; the later moment."""
+        return Totals(
+            records=self.records + other.records,
+            failed=self.failed + other.failed,
+            batches=self.batches + other.batches,
+            bytes_read=self.bytes_read + other.bytes_read,
+            bytes_written=self.bytes_written + other.bytes_written,
+            processing_us=self.processing_us + other.processing_us,
+            last_processed_at=other.last_processed_at or self.last_processed_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything that recovery needs, decided in one write.
+
+    Position = the next thing to read. ``pinned`` is what a source fixed for the lineage (an
+    inferred schema), ``committables`` what each sink staged, ``states`` where transforms keep
+    theirs; all are JSON text of the connector's own models, by the step's name.
+    """
+
+    lineage: Lineage = Lineage(0)
+    stamp: Stamp = Stamp()
+    seeded: bool = False
+    latest: bool = False
+    positions: Mapping[str, SplitPosition] = field(default_factory=dict)
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    committables: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
+    ledgers: Mapping[str, Ledger] = field(default_factory=dict)
+    totals: Totals = Totals()
+    decided_at: datetime | None = None
+
+
+class Origin(StrEnum):
+    """Where a lineage begins."""
+
+    BEGINNING = "beginning"
+    LATEST = "latest"
+    POSITIONS = "positions"
+
+
+@dataclass(frozen=True, slots=True)
+class LineageStart:
+    """Where a lineage begins to read, and whether it goes on with what its sink has written.
+
+    ``checkpoint`` holds the positions for ``Origin.POSITIONS``; without one, those last decided.
+    """
+
+    origin: Origin = Origin.BEGINNING
+    checkpoint: Checkpoint | None = None
+    keeps_sink: bool = True
+
+
+def starting_point(
+    stored: Checkpoint | None, known: Checkpoint | None, lineage: Lineage, start: LineageStart
+) -> Checkpoint:
+    """Return what a run starts from: the register's decision, or the seed of a new lineage.
+
+    Args:
+        stored: what the decision register holds.
+        known: the journal's copy of the latest audited decision.
+        lineage: the pipeline's current one.
+        start: how that lineage began.
+
+    Raises:
+        Corrupted: a decision that the journal knows of is gone or older than its copy. Starting
+            at the beginning would repeat everything, so nothing starts.
+    """
+    if known is not None and (stored is None or stored.stamp < known.stamp):
+        raise Corrupted(
+            f"the journal knows of a decision {known.stamp}, but its register holds"
+            f" {stored.stamp if stored else 'nothing'}"
+        )
+    if stored is None:
+        return Checkpoint(lineage=lineage, latest=start.origin is Origin.LATEST)
+    if stored.lineage == lineage:
+        return stored
+    begins_at = start.checkpoint or stored
+    kept = start.origin is Origin.POSITIONS
+    return Checkpoint(
+        lineage=lineage,
+        stamp=stored.stamp,
+        latest=start.origin is Origin.LATEST,
+        positions=begins_at.positions if kept else {},
+        committables=stored.committables if start.keeps_sink else {},
+        totals=stored.totals,
+    )
+
+
+class Step(StrEnum):
+    """Where a run stands in the protocol."""
+
+    CLAIMING = "claiming"
+    OPENING = "opening"
+    READING = "reading"
+    CLOSING = "closing"
+    DECIDING = "deciding"
+    COMMITTING = "committing"
+    ENDED = "ended"
+    FENCED = "fenced"
+
+
+class Input(StrEnum):
+    """What can happen to a run."""
+
+    CLAIMED = "claimed"
+    OPENED = "opened"
+    DUE = "due"
+    PREPARED = "prepared"
+    ACCEPTED = "accepted"
+    COMMITTED = "committed"
+    REFUSED = "refused"
+
+
+class Effect(StrEnum):
+    """What the owner does next; the order of a transition's effects is the order stated."""
+
+    NOTHING = "nothing"
+    RUN = "run"
+    BARRIER = "barrier"
+    DECIDE = "decide"
+    TELL_DECIDED = "tell decided"
+    END = "end"
+    ABANDON = "abandon"
+
+
+TABLE: Mapping[tuple[Step, Input], tuple[Step, Effect]] = {
+    (Step.CLAIMING, Input.CLAIMED): (Step.OPENING, Effect.RUN),
+    (Step.OPENING, Input.OPENED): (Step.READING, Effect.NOTHING),
+    (Step.READING, Input.DUE): (Step.CLOSING, Effect.BARRIER),
+    (Step.CLOSING, Input.PREPARED): (Step.DECIDING, Effect.DECIDE),
+    (Step.DECIDING, Input.ACCEPTED): (Step.COMMITTING, Effect.TELL_DECIDED),
+    (Step.COMMITTING, Input.COMMITTED): (Step.READING, Effect.NOTHING),
+}
+"""Every transition but two: a final checkpoint that is committed ends the run, and a refusal
+anywhere means that a larger run or fence has taken over. An input out of turn changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """The owner's side of one run: a step, and what has been asked of the next checkpoint."""
+
+    step: Step = Step.CLAIMING
+    number: int = 0
+    """Of the latest checkpoint begun."""
+    final: bool = False
+    """The checkpoint in flight is the run's last."""
+    last_asked: bool = False
+    """The next checkpoint shall be the run's last: a stop, a pause, or the end of the input."""
+
+    def ask_last(self) -> Protocol:
+        """Return the protocol with its next barrier the last one."""
+        return replace(self, last_asked=True)
+
+    def after(self, event: Input) -> tuple[Protocol, Effect]:
+        """Return the next state and what to do; an input out of turn changes nothing."""
+        if event is Input.REFUSED:
+            return replace(self, step=Step.FENCED), Effect.ABANDON
+        if (self.step, event, self.final) == (Step.COMMITTING, Input.COMMITTED, True):
+            return replace(self, step=Step.ENDED), Effect.END
+        step, effect = TABLE.get((self.step, event), (self.step, Effect.NOTHING))
+        if effect is Effect.BARRIER:
+            closing = replace(self, step=step, number=self.number + 1, final=self.last_asked)
+            return closing, effect
+        return replace(self, step=step), effect

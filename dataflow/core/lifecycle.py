@@ -1,0 +1,461 @@
+r"""The life of a pipeline: what may be asked of it when, and what then has happened.
+
+            create            start               pause, then its last checkpoint
+    empty ---------> configured ------> running <---------------------------------> paused
+                       ^   ^              |  ^  \             resume                  |
+                 reset |   | reset        |  |   \ stop or completed                 | stop
+                       |   |      failure |  |    +-----------> stopped <------------+
+                     failed <-------------+  +------- start -------+
+    any but running and deleted --delete--> deleted
+
+Status is what was decided. Stop and pause are requests first (``State.draining``): the status
+changes when the run has finished, or the deadline has passed. ``TABLE`` below holds every row;
+``decide`` is the only way to an event and ``evolve`` the only way to a state. One module on
+purpose, past 300 lines, because a reader of one row needs the others beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from dataflow.core import commands as c
+from dataflow.core import events as e
+from dataflow.core.checkpoint import Checkpoint, LineageStart, Origin
+from dataflow.core.errors import Code, Rejected
+from dataflow.core.ids import Lineage, Offset, PipelineId, Run, Version
+from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.core.retry import backoff
+from dataflow.core.spec import PipelineSpec, Position, source_changed, with_defaults
+
+COMPLETED = "completed"
+"""The stop reason of a bounded source that was exhausted."""
+
+
+class Status(StrEnum):
+    """What has been decided about a pipeline."""
+
+    EMPTY = "empty"
+    CONFIGURED = "configured"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+class Drain(StrEnum):
+    """What a running pipeline is finishing its last checkpoint for."""
+
+    NOTHING = "nothing"
+    STOP = "stop"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A pipeline as its events have made it."""
+
+    pipeline_id: PipelineId = PipelineId("")
+    status: Status = Status.EMPTY
+    sequence: SequenceNumber = SequenceNumber(0)
+    version: Version = Version(0)
+    spec: PipelineSpec = field(default_factory=PipelineSpec)
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    lineage: Lineage = Lineage(0)
+    start: LineageStart = LineageStart()
+    run: Run = Run(0)
+    active: bool = False
+    """A run has begun and not yet ended; nothing works on the pipeline otherwise."""
+    draining: Drain = Drain.NOTHING
+    reason: str = ""
+    """Of the stop or pause that is asked for or took place."""
+    deadline_at: datetime | None = None
+    attempt: int = 0
+    retry_at: datetime | None = None
+    error: e.PipelineError | None = None
+    checkpoint: Checkpoint | None = None
+    """The latest audited decision; the register may be ahead of it."""
+    ingested: int = 0
+    """End of the ingest log when it was last audited."""
+    processed: int = 0
+    """How far the ingest log was read when last audited."""
+
+
+Bodies: TypeAlias = Sequence[e.Body]
+Rule: TypeAlias = Callable[[State, Any, datetime], Bodies]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One command: where it is allowed, where its wish already holds, and what it leads to."""
+
+    allowed: frozenset[Status]
+    rule: Rule
+    holds: frozenset[Status] = frozenset()
+    remedies: Mapping[Status, str] = field(default_factory=dict)
+
+
+def decide(state: State, body: c.UserCommand | c.EngineCommand, now: datetime) -> Bodies:
+    """Return what happens when ``body`` is asked of a pipeline in ``state``.
+
+    Nothing happens (an empty sequence) to a wish that already holds and to an engine's report of
+    an older run.
+
+    Raises:
+        Rejected: with code ``FORBIDDEN_TRANSITION``, ``PIPELINE_EXISTS``, ``UNKNOWN_PIPELINE``,
+            ``UNKNOWN_VERSION`` or ``POSITION_REQUIRED``, and what to do instead.
+    """
+    if isinstance(body, c.BeginRun | c.RecordCheckpoint | c.FinishRun | c.ReportFailure):
+        return ENGINE[type(body)](state, body, now)
+    row = TABLE[type(body)]
+    if state.status in row.holds and state.draining is Drain.NOTHING:
+        return ()
+    if state.status not in row.allowed:
+        raise _refusal(state, type(body).__name__, row)
+    return row.rule(state, body, now)
+
+
+def _refusal(state: State, command: str, row: Row) -> Rejected:
+    if state.status is Status.EMPTY:
+        return Rejected("there is no such pipeline", code=Code.UNKNOWN_PIPELINE)
+    if command == c.CreatePipeline.__name__:
+        return Rejected(
+            f"{state.pipeline_id!r} is taken; choose another id, or update the one there is"
+            if state.status is not Status.DELETED
+            else f"{state.pipeline_id!r} was deleted and its id is never used again",
+            code=Code.PIPELINE_EXISTS,
+        )
+    allowed = ", ".join(status for status in Status if status in row.allowed)
+    remedy = row.remedies.get(state.status) or REMEDIES.get(state.status, "")
+    return Rejected(
+        f"{command} is allowed in {allowed}; the pipeline is {state.status}{remedy}",
+        code=Code.FORBIDDEN_TRANSITION,
+    )
+
+
+def _forbidden(message: str) -> Rejected:
+    return Rejected(message, code=Code.FORBIDDEN_TRANSITION)
+
+
+# --- what users ask ------------------------------------------------------------------------------
+
+
+def _create(_: State, body: c.CreatePipeline, __: datetime) -> Bodies:
+    return (e.PipelineCreated(spec=body.spec),)
+
+
+def _start(state: State, _: c.StartPipeline, __: datetime) -> Bodies:
+    _must_not_drain(state)
+    return (e.PipelineStarted(),)
+
+
+def _stop(state: State, body: c.StopPipeline, _: datetime) -> Bodies:
+    if state.draining is Drain.STOP:
+        return ()
+    requested = e.StopRequested(reason=body.reason, deadline=body.deadline)
+    if state.active:
+        return (requested,)
+    return (requested, e.PipelineStopped(reason=body.reason, checkpoint=state.checkpoint))
+
+
+def _pause(state: State, body: c.PausePipeline, _: datetime) -> Bodies:
+    if state.draining is Drain.STOP:
+        raise _forbidden("the pipeline is stopping; wait until it has stopped")
+    if state.draining is Drain.PAUSE:
+        return ()
+    requested = e.PauseRequested(reason=body.reason)
+    if state.active:
+        return (requested,)
+    return (requested, e.PipelinePaused(reason=body.reason, checkpoint=state.checkpoint))
+
+
+def _resume(state: State, _: c.ResumePipeline, __: datetime) -> Bodies:
+    _must_not_drain(state)
+    return (e.PipelineResumed(),)
+
+
+def _must_not_drain(state: State) -> None:
+    if state.draining is not Drain.NOTHING:
+        until = "stopped" if state.draining is Drain.STOP else "paused"
+        raise _forbidden(f"the pipeline is draining; wait until it has {until}")
+
+
+def _update(state: State, body: c.UpdatePipeline, _: datetime) -> Bodies:
+    if body.spec == state.spec:
+        return ()
+    moved = source_changed(state.spec, body.spec)
+    if moved and body.position is Position.UNSPECIFIED:
+        raise Rejected(
+            "the source became another one; say where to read it: keep, beginning or latest",
+            code=Code.POSITION_REQUIRED,
+            field="position",
+        )
+    return (_config(state, body.spec, body.position, None),)
+
+
+def _rollback(state: State, body: c.RollbackPipeline, _: datetime) -> Bodies:
+    if not 1 <= body.version <= state.version or body.spec is None:
+        raise Rejected(
+            f"there is no version {body.version}; the latest is {state.version}",
+            code=Code.UNKNOWN_VERSION,
+            field="version",
+        )
+    moved = source_changed(state.spec, body.spec)
+    if moved and not body.with_checkpoint:
+        raise Rejected(
+            f"version {body.version} reads another source; roll back with its checkpoint,"
+            " or update with a position",
+            code=Code.POSITION_REQUIRED,
+            field="withCheckpoint",
+        )
+    if body.spec == state.spec and not body.with_checkpoint:
+        return ()
+    config = _config(state, body.spec, Position.KEEP, body.checkpoint)
+    if body.with_checkpoint and body.checkpoint is None:
+        # That version was replaced before it had decided anything: it began at the beginning.
+        beginning = _lineage_start(state, body.spec, Origin.BEGINNING, None)
+        config = replace(config, lineage=Lineage(state.lineage + 1), start=beginning)
+    return (replace(config, rollback_to=body.version),)
+
+
+def _config(
+    state: State, spec: PipelineSpec, position: Position, checkpoint: Checkpoint | None
+) -> e.ConfigUpdated:
+    """Return the update; its lineage is new where old positions, types or stages do not fit."""
+    config = e.ConfigUpdated(
+        version=Version(state.version + 1),
+        spec=spec,
+        lineage=state.lineage,
+        replaced=state.checkpoint,
+    )
+    origin = {
+        Position.BEGINNING: Origin.BEGINNING,
+        Position.LATEST: Origin.LATEST,
+    }.get(position, Origin.POSITIONS)
+    same = state.spec.sources == spec.sources and state.spec.sinks == spec.sinks
+    if same and origin is Origin.POSITIONS and checkpoint is None:
+        return config
+    start = _lineage_start(state, spec, origin, checkpoint)
+    return replace(config, lineage=Lineage(state.lineage + 1), start=start)
+
+
+def _lineage_start(
+    state: State, spec: PipelineSpec, origin: Origin, checkpoint: Checkpoint | None
+) -> LineageStart:
+    """Return how the next lineage begins; one that never began hands on how it would have."""
+    begun = state.checkpoint is not None and state.checkpoint.lineage == state.lineage
+    keeps_sink = state.spec.sinks == spec.sinks and (begun or state.start.keeps_sink)
+    if origin is Origin.POSITIONS and checkpoint is None and not begun:
+        return replace(state.start, keeps_sink=keeps_sink)
+    return LineageStart(origin=origin, checkpoint=checkpoint, keeps_sink=keeps_sink)
+
+
+def _reset(_: State, __: c.ResetPipeline, ___: datetime) -> Bodies:
+    return (e.PipelineReset(),)
+
+
+def _replay(state: State, body: c.ReplayPipeline, _: datetime) -> Bodies:
+    if not body.from_beginning and body.checkpoint is None:
+        raise Rejected(
+            "no checkpoint was audited by then; list the events to see those there are",
+            field="from",
+        )
+    origin = Origin.BEGINNING if body.from_beginning else Origin.POSITIONS
+    start = _lineage_start(state, state.spec, origin, body.checkpoint)
+    return (e.PositionReset(lineage=Lineage(state.lineage + 1), start=start),)
+
+
+def _delete(_: State, __: c.DeletePipeline, ___: datetime) -> Bodies:
+    return (e.PipelineDeleted(),)
+
+
+# --- what the engine reports ---------------------------------------------------------------------
+
+
+def _begin_run(state: State, body: c.BeginRun, _: datetime) -> Bodies:
+    if state.status is not Status.RUNNING:
+        return ()
+    return (e.RunStarted(lineage=state.lineage, cause=body.cause, attempt=state.attempt),)
+
+
+def _is_current(state: State, run: Run) -> bool:
+    return state.status is Status.RUNNING and state.active and state.run == run
+
+
+def _record_checkpoint(state: State, body: c.RecordCheckpoint, _: datetime) -> Bodies:
+    if not _is_current(state, body.run):
+        return ()
+    return (*_ingest_audit(state, body.ingested), e.CheckpointUpdated(checkpoint=body.checkpoint))
+
+
+def _ingest_audit(state: State, marks: tuple[int, int]) -> Bodies:
+    ingested, processed = marks
+    found: list[e.Body] = []
+    if ingested > state.ingested:
+        first, count = state.ingested, ingested - state.ingested
+        found.append(e.BatchIngested(first=first, last=ingested, records=count))
+    if processed > state.processed:
+        first, count = state.processed, processed - state.processed
+        found.append(e.BatchProcessed(first=first, last=processed, records=count))
+    return tuple(found)
+
+
+def _finish_run(state: State, body: c.FinishRun, _: datetime) -> Bodies:
+    if not _is_current(state, body.run):
+        return ()
+    checkpoint = body.checkpoint or state.checkpoint
+    if body.completed:
+        return (e.PipelineStopped(reason=COMPLETED, checkpoint=checkpoint),)
+    if state.draining is Drain.PAUSE:
+        return (e.PipelinePaused(reason=state.reason, checkpoint=checkpoint),)
+    if state.draining is Drain.STOP:
+        return (e.PipelineStopped(reason=state.reason, checkpoint=checkpoint),)
+    return ()
+
+
+def _report_failure(state: State, body: c.ReportFailure, now: datetime) -> Bodies:
+    if not _is_current(state, body.run):
+        return ()
+    options = with_defaults(state.spec.options)
+    attempt = 1 if body.progressed else state.attempt + 1
+    timed_out = body.error.code == Code.BATCH_TIMED_OUT
+    first: Bodies = (
+        (e.BatchTimedOut(step=body.error.step, limit=options.batch_timeout),) if timed_out else ()
+    )
+    if not body.error.retryable or attempt >= options.max_attempts:
+        checkpoint = body.checkpoint or state.checkpoint
+        return (*first, e.PipelineFailed(error=body.error, checkpoint=checkpoint))
+    if state.draining is not Drain.NOTHING:
+        finished = c.FinishRun(run=body.run, checkpoint=body.checkpoint)
+        return (*first, *_finish_run(state, finished, now))
+    retry_at = now + backoff(options, attempt, body.jitter)
+    return (*first, e.RetryScheduled(attempt=attempt, retry_at=retry_at, error=body.error))
+
+
+S = Status
+LIVE = frozenset({S.CONFIGURED, S.RUNNING, S.PAUSED, S.STOPPED, S.FAILED})
+RESTING = frozenset({S.CONFIGURED, S.STOPPED, S.FAILED})
+REMEDIES: Mapping[Status, str] = {
+    S.CONFIGURED: "; start it first",
+    S.RUNNING: "; stop it first",
+    S.PAUSED: "; resume it, or stop it, first",
+    S.STOPPED: "; start it first",
+    S.FAILED: "; reset it first",
+    S.DELETED: " for good; create another one",
+}
+
+TABLE: Mapping[type, Row] = {
+    c.CreatePipeline: Row(frozenset({S.EMPTY}), _create),
+    c.StartPipeline: Row(
+        frozenset({S.CONFIGURED, S.STOPPED, S.RUNNING}), _start, holds=frozenset({S.RUNNING})
+    ),
+    c.StopPipeline: Row(
+        frozenset({S.RUNNING, S.PAUSED}),
+        _stop,
+        holds=frozenset({S.STOPPED}),
+        remedies={S.CONFIGURED: " and does not run", S.FAILED: " and does not run"},
+    ),
+    c.PausePipeline: Row(frozenset({S.RUNNING}), _pause, holds=frozenset({S.PAUSED})),
+    c.ResumePipeline: Row(frozenset({S.PAUSED, S.RUNNING}), _resume, holds=frozenset({S.RUNNING})),
+    c.UpdatePipeline: Row(RESTING | {S.PAUSED}, _update),
+    c.RollbackPipeline: Row(RESTING | {S.PAUSED}, _rollback),
+    c.ResetPipeline: Row(frozenset({S.FAILED}), _reset, holds=frozenset({S.CONFIGURED})),
+    c.ReplayPipeline: Row(RESTING, _replay),
+    c.DeletePipeline: Row(LIVE - {S.RUNNING}, _delete, holds=frozenset({S.DELETED})),
+}
+"""Every command of a user, by status; what is not allowed is refused with a remedy."""
+
+ENGINE: Mapping[type, Rule] = {
+    c.BeginRun: _begin_run,
+    c.RecordCheckpoint: _record_checkpoint,
+    c.FinishRun: _finish_run,
+    c.ReportFailure: _report_failure,
+}
+"""Every report of the engine; one that comes too late changes nothing."""
+
+
+# --- what has happened ---------------------------------------------------------------------------
+
+
+def evolve(state: State, event: e.Event) -> State:
+    """Return the state after ``event``. Never fails on what ``decide`` produced."""
+    changed = replace(
+        state,
+        pipeline_id=event.pipeline_id,
+        sequence=event.sequence,
+        updated_at=event.time,
+    )
+    return _evolved(changed, event.body, event.offset, event.time)
+
+
+def _evolved(state: State, body: e.Body, offset: Offset, time: datetime) -> State:  # noqa: C901, PLR0912  # one arm an event: the table itself
+    match body:
+        case e.PipelineCreated():
+            return replace(
+                state,
+                status=Status.CONFIGURED,
+                version=Version(1),
+                spec=body.spec,
+                created_at=time,
+                lineage=Lineage(1),
+            )
+        case e.PipelineStarted() | e.PipelineResumed():
+            return replace(state, status=Status.RUNNING, reason="", error=None, attempt=0)
+        case e.RunStarted():
+            return replace(state, run=Run(offset), active=True, retry_at=None)
+        case e.StopRequested():
+            deadline = time + body.deadline if body.deadline else None
+            return replace(state, draining=Drain.STOP, reason=body.reason, deadline_at=deadline)
+        case e.PauseRequested():
+            return replace(state, draining=Drain.PAUSE, reason=body.reason)
+        case e.PipelineStopped():
+            return _rested(state, Status.STOPPED, body.checkpoint, reason=body.reason)
+        case e.PipelinePaused():
+            return _rested(state, Status.PAUSED, body.checkpoint, reason=body.reason)
+        case e.PipelineFailed():
+            failed = _rested(state, Status.FAILED, body.checkpoint, reason="")
+            return replace(failed, error=body.error)
+        case e.RetryScheduled():
+            return replace(
+                state,
+                active=False,
+                attempt=body.attempt,
+                retry_at=body.retry_at,
+                error=body.error,
+            )
+        case e.CheckpointUpdated():
+            return replace(state, checkpoint=body.checkpoint, error=None)
+        case e.ConfigUpdated():
+            updated = replace(state, version=body.version, spec=body.spec, lineage=body.lineage)
+            return replace(updated, start=body.start) if body.start else updated
+        case e.PositionReset():
+            return replace(state, lineage=body.lineage, start=body.start)
+        case e.PipelineReset():
+            return replace(state, status=Status.CONFIGURED, error=None, attempt=0)
+        case e.PipelineDeleted():
+            return replace(state, status=Status.DELETED)
+        case e.BatchIngested():
+            return replace(state, ingested=body.last)
+        case e.BatchProcessed():
+            return replace(state, processed=body.last)
+        case e.BatchTimedOut() | e.CommandAccepted():
+            return state
+
+
+def _rested(state: State, status: Status, checkpoint: Checkpoint | None, reason: str) -> State:
+    return replace(
+        state,
+        status=status,
+        active=False,
+        draining=Drain.NOTHING,
+        reason=reason,
+        deadline_at=None,
+        attempt=0,
+        retry_at=None,
+        checkpoint=checkpoint or state.checkpoint,
+    )

@@ -1,0 +1,147 @@
+"""What the owner of a pipeline and the worker that runs it say to each other.
+
+Every message names its pipeline and run. The owner ignores a message of an older run, a worker
+one of a run it does not have: that settles every race between the two. Messages are plain data
+and cross a function call, a pipe or a network alike.
+
+    owner                            worker
+    RunTask(checkpoint)     ------>  opens, commits that checkpoint again, cuts back to it
+                            <------  Opened
+    Barrier(number, final)  ------>  flows behind the rows already read
+                            <------  Prepared(checkpoint)
+    decides, then Decided   ------>  commits
+                            <------  Committed
+    Abandon                 ------>  ends at once; nothing more is heard of the run
+                            <------  Failed, Exhausted, CheckpointDue, Progress at any time
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.events import PipelineError
+from dataflow.core.ids import PipelineId, Run
+from dataflow.core.spec import PipelineSpec
+
+
+class Phase(StrEnum):
+    """What is going on, beside what was decided."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    PROCESSING = "processing"
+    WAITING = "waiting"
+    BACKING_OFF = "backing off"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """(to the worker) Run the pipeline from this checkpoint."""
+
+    pipeline_id: PipelineId
+    run: Run
+    spec: PipelineSpec
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """(to the worker) Close a checkpoint behind what has been read; a final one ends reading."""
+
+    pipeline_id: PipelineId
+    run: Run
+    number: int
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """(to the worker) The checkpoint is decided: make it visible."""
+
+    pipeline_id: PipelineId
+    run: Run
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """(to the worker) Drop the run where it stands."""
+
+    pipeline_id: PipelineId
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """(to the owner) Sources and sinks are open at the checkpoint given."""
+
+    pipeline_id: PipelineId
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """(to the owner) Everything before the barrier is durable; decide this."""
+
+    pipeline_id: PipelineId
+    run: Run
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """(to the owner) What was decided is visible; after a final checkpoint the task has ended."""
+
+    pipeline_id: PipelineId
+    run: Run
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """(to the owner) The task has ended with an error."""
+
+    pipeline_id: PipelineId
+    run: Run
+    error: PipelineError
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """(to the owner) Every split of a bounded source has been read to its end."""
+
+    pipeline_id: PipelineId
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointDue:
+    """(to the owner) As many records as the pipeline's ``checkpointRows`` have been read."""
+
+    pipeline_id: PipelineId
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """(to the owner) What is going on, a few times a second; nothing rests on it."""
+
+    pipeline_id: PipelineId
+    run: Run
+    phase: Phase
+    detail: str = ""
+    records_read: int = 0
+    records_written: int = 0
+    lag_records: int = -1
+    """Records known to wait in the source; -1 where it cannot know."""
+    lag_bytes: int = -1
+    since: datetime | None = None
+
+
+ToWorker: TypeAlias = RunTask | Barrier | Decided | Abandon
+ToOwner: TypeAlias = Opened | Prepared | Committed | Failed | Exhausted | CheckpointDue | Progress

@@ -1,0 +1,198 @@
+"""What the server needs from the platform behind it: a node, or a gateway to many."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from dataflow.core.answers import Answer
+from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.commands import Command
+from dataflow.core.errors import DataFlowError, Problem
+from dataflow.core.events import Event
+from dataflow.core.ids import PipelineId, Version
+from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.core.lifecycle import State, Status
+from dataflow.core.messages import Phase
+from dataflow.core.spec import PipelineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is going on with a pipeline, beside what was decided."""
+
+    phase: Phase = Phase.IDLE
+    detail: str = ""
+    records_per_second: float = 0.0
+    lag_records: int = -1
+    lag_bytes: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One pipeline: what was decided, its latest decision, and what is going on."""
+
+    state: State
+    decision: Checkpoint | None
+    running: Running
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A line of the list of pipelines."""
+
+    pipeline_id: PipelineId
+    name: str
+    status: Status
+    labels: Mapping[str, str]
+    source_type: str
+    sink_type: str
+    version: Version
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which pipelines to list; empty fields choose all."""
+
+    status: Status | None = None
+    label: str = ""
+    text: str = ""
+    after: PipelineId = PipelineId("")
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class SpecVersion:
+    """One version of a pipeline's spec."""
+
+    version: Version
+    sequence: SequenceNumber
+    time: datetime
+    actor: str
+    rollback_to: Version
+    spec: PipelineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that a step could not handle."""
+
+    step: str
+    split: str
+    ordinal: int
+    record: str
+    error: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """A batch that is durable in the ingest log."""
+
+    records: int
+    first_offset: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewStep:
+    """What came out of one step of a preview; records are JSON text."""
+
+    step: str
+    columns: Sequence[tuple[str, str]]
+    records: Sequence[str]
+    filtered: int
+    rejected: Sequence[DeadLetter]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something happened to a pipeline (``event``), or its rates changed."""
+
+    pipeline: Pipeline
+    event: Event | None
+    time: datetime
+
+
+class Backend(Protocol):
+    """Everything the API can ask. All errors are those of ``dataflow.core.errors``."""
+
+    async def execute(self, commands: Sequence[Command]) -> Sequence[Answer | DataFlowError]:
+        """Carry out commands, in order for each pipeline; an answer is durable.
+
+        A stop or pause is answered when it is journalled, with the pipeline still running.
+        """
+        ...
+
+    async def settled(self, pipeline: PipelineId, patience: timedelta) -> State:
+        """Return the state once no stop or pause is under way.
+
+        Raises:
+            Unavailable: it was still under way after ``patience``.
+        """
+        ...
+
+    async def pipeline(self, pipeline: PipelineId) -> Pipeline:
+        """Return one pipeline; raises ``Rejected`` (UNKNOWN_PIPELINE)."""
+        ...
+
+    async def pipeline_at(self, pipeline: PipelineId, at: SequenceNumber | datetime) -> State:
+        """Return a pipeline as it was after an event, or at a moment."""
+        ...
+
+    async def pipelines(self, query: Query) -> tuple[Sequence[Summary], int]:
+        """Return a page in order of ids, and how many there are in all; sees its own writes."""
+        ...
+
+    async def events(
+        self, pipeline: PipelineId, after: SequenceNumber, limit: int, event_type: str
+    ) -> Sequence[Event]:
+        """Return a page of a pipeline's events."""
+        ...
+
+    async def versions(
+        self, pipeline: PipelineId, before: Version, limit: int
+    ) -> Sequence[SpecVersion]:
+        """Return the versions of a spec below ``before`` (0: all), the latest first."""
+        ...
+
+    async def dead_letters(
+        self, pipeline: PipelineId, after: str, limit: int
+    ) -> tuple[Sequence[DeadLetter], int, str]:
+        """Return a page of dead letters, how many there are, and where the next page begins."""
+        ...
+
+    async def ingest(
+        self, pipeline: PipelineId, batch_id: str, content_type: str, records: bytes
+    ) -> Ingested:
+        """Push a batch; durable on return.
+
+        Raises:
+            Rejected: its source is not ``push``, it does not run, or a record does not fit.
+            Unavailable: the log is full; ``retry_after`` says when to try again.
+        """
+        ...
+
+    def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
+        """Return everything that is wrong with a spec, and what its pair of ends guarantees."""
+        ...
+
+    async def preview(self, spec: PipelineSpec, records: int) -> Sequence[PreviewStep]:
+        """Run the first records through every step; opens no sink, moves no position."""
+        ...
+
+    def watch(
+        self, pipeline: PipelineId | None, after: SequenceNumber | None
+    ) -> AsyncIterator[Change]:
+        """Yield what happens to one pipeline or to all: events at once, rates each 250 ms."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether every shard is served."""
+        ...
