@@ -1,0 +1,84 @@
+"""What is kept as bytes: events for ever, states and decisions until the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from dataflow.core import events
+from dataflow.core.answers import Answer
+from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.errors import Corrupted
+from dataflow.core.lifecycle import State
+from dataflow.v1 import event_pb2 as pb
+from dataflow.wire.core import to_core, to_message
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A command that was accepted: who sent it, what it asked, what it was answered."""
+
+    actor: str
+    command_id: str
+    digest: bytes
+    answer: Answer
+
+
+def event_bytes(event: events.Event) -> bytes:
+    """Return an event as it is journalled: the same bytes for the same event, always."""
+    return to_message(event, pb.Event).SerializeToString(deterministic=True)
+
+
+def event_from(payload: bytes) -> events.Event:
+    """Read a journalled event.
+
+    Raises:
+        Corrupted: it is no event, or of a schema version that this release does not know.
+    """
+    try:
+        message = pb.Event.FromString(payload)
+    except DecodeError as error:
+        raise Corrupted(f"an event of {len(payload)} bytes cannot be read: {error}") from error
+    if message.schema_version != events.SCHEMA_VERSION or message.WhichOneof("body") is None:
+        raise Corrupted(
+            f"event {message.sequence} of {message.pipeline_id!r} has schema version"
+            f" {message.schema_version} and a body this release does not know; upgrade"
+        )
+    return to_core(message, events.Event)
+
+
+def state_bytes(state: State) -> bytes:
+    """Return an aggregate at rest."""
+    return to_message(state, pb.State).SerializeToString()
+
+
+def state_from(payload: bytes) -> State:
+    """Return an aggregate ready to decide."""
+    return to_core(pb.State.FromString(payload), State)
+
+
+def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
+    """Return a decision as its register keeps it."""
+    return to_message(checkpoint, pb.Checkpoint).SerializeToString()
+
+
+def checkpoint_from(payload: bytes) -> Checkpoint:
+    """Read a register."""
+    return to_core(pb.Checkpoint.FromString(payload), Checkpoint)
+
+
+def snapshot_bytes(states: Mapping[str, bytes], commands: list[Remembered]) -> bytes:
+    """Return a shard at rest."""
+    snapshot = pb.Snapshot(states=states.values())
+    for command in commands:
+        snapshot.commands.append(to_message(command, pb.Remembered))
+    return snapshot.SerializeToString()
+
+
+def snapshot_from(payload: bytes) -> tuple[dict[str, bytes], list[Remembered]]:
+    """Return a shard's passive aggregates by id, and its window of commands in order."""
+    snapshot = pb.Snapshot.FromString(payload)
+    states = {pb.State.FromString(state).pipeline_id: state for state in snapshot.states}
+    return states, [to_core(command, Remembered) for command in snapshot.commands]
