@@ -26,8 +26,12 @@ from dataflow.connect.spec import (
     load,
 )
 from dataflow.connect.transform import Output, Transform
-from dataflow.core.errors import Corrupted, Rejected, Unavailable, Waiting
+from dataflow.core.errors import Corrupted, Fenced, Problem, Rejected, Unavailable, Waiting
+from dataflow.core.ids import SplitId
 from dataflow.core.spec import OnError
+from dataflow.core.spec import Sink as SinkStep
+from dataflow.core.spec import Source as SourceStep
+from dataflow.core.spec import Transform as TransformStep
 
 __all__ = [
     "AtLeastOnceSink",
@@ -35,6 +39,7 @@ __all__ = [
     "Committable",
     "Context",
     "Corrupted",
+    "Fenced",
     "Guarantee",
     "IdempotentSink",
     "Load",
@@ -46,17 +51,22 @@ __all__ = [
     "Output",
     "Pinned",
     "Position",
+    "Problem",
     "Registry",
     "Rejected",
     "SinkSpec",
+    "SinkStep",
     "Source",
     "SourceSpec",
+    "SourceStep",
     "Split",
+    "SplitId",
     "StagingSink",
     "Task",
     "TransactionalSink",
     "Transform",
     "TransformSpec",
+    "TransformStep",
     "Unavailable",
     "Waiting",
     "load",
