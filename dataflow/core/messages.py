@@ -18,7 +18,6 @@ and cross a function call, a pipe or a network alike.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -35,7 +34,7 @@ class Phase(StrEnum):
     STARTING = "starting"
     PROCESSING = "processing"
     WAITING = "waiting"
-    BACKING_OFF = "backing off"
+    BACKING_OFF = "backing-off"
     DRAINING = "draining"
 
 
@@ -78,10 +77,14 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """(to the owner) Sources and sinks are open at the checkpoint given."""
+    """(to the owner) Sources and sinks are open.
+
+    ``checkpoint`` is what a transactional sink holds, which the register may not have heard of.
+    """
 
     pipeline_id: PipelineId
     run: Run
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +139,10 @@ class Progress:
     phase: Phase
     detail: str = ""
     records_read: int = 0
-    records_written: int = 0
+    """In this run."""
     lag_records: int = -1
     """Records known to wait in the source; -1 where it cannot know."""
     lag_bytes: int = -1
-    since: datetime | None = None
 
 
 ToWorker: TypeAlias = RunTask | Barrier | Decided | Abandon

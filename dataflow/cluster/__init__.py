@@ -1,0 +1,1 @@
+"""Ownership: who holds which shard, the aggregates in it, and the runs of their pipelines."""

@@ -1,0 +1,351 @@
+"""The owner's side of one run: it asks ``core.checkpoint.Protocol`` what to do, and does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Protocol as TypingProtocol
+from typing import TypeAlias
+
+from dataflow.core import messages as m
+from dataflow.core.checkpoint import (
+    Checkpoint,
+    Effect,
+    Input,
+    Protocol,
+    Stamp,
+    Step,
+    starting_point,
+)
+from dataflow.core.clock import Clock
+from dataflow.core.commands import EngineCommand, FinishRun, RecordCheckpoint, ReportFailure
+from dataflow.core.errors import Code, Corrupted, DataFlowError, Fenced, Unavailable
+from dataflow.core.events import ErrorType, PipelineError
+from dataflow.core.ids import PipelineId
+from dataflow.core.lifecycle import Drain, State
+from dataflow.core.spec import with_defaults
+from dataflow.journal.contract import Decided, Decision, Outcome
+from dataflow.wire.journalled import checkpoint_bytes, checkpoint_from
+
+AUDIT_EVERY = timedelta(minutes=1)
+"""Checkpoints are registers; the log gets one copy a minute (10,000 pipelines at one a second
+would be 1.3 TB a day)."""
+
+IDLE_CHECKPOINT_EVERY = timedelta(minutes=1)
+"""A pipeline that reads nothing still closes a checkpoint now and then, so that a sink that
+rotates by time does so without new records."""
+
+
+class Registers(TypingProtocol):
+    """Where runs decide; ``cluster.Host`` is one."""
+
+    async def decide(self, decision: Decision) -> Outcome:
+        """Write one register by compare-and-set."""
+        ...
+
+    async def decision(self, pipeline: PipelineId) -> Decided | None:
+        """Read one register."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run needs of its node."""
+
+    registers: Registers
+    report: Callable[[PipelineId, EngineCommand], Awaitable[None]]
+    """Hands a report to the aggregate; returns when it is journalled, however long it takes."""
+    send: Callable[[m.ToWorker], None]
+    clock: Clock
+    jitter: Callable[[], float]
+    ingested: Callable[[PipelineId], int]
+    """The end of a pipeline's ingest log; 0 where it has none."""
+    probe: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """(from the aggregate) A stop or pause was journalled."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class RestAsked:
+    """(from the node) It shuts down: close a last checkpoint, but let the status be."""
+
+
+Inbox: TypeAlias = m.ToOwner | DrainAsked | RestAsked
+
+
+class RunLoop:
+    """Carries one run from its claim to its end. Messages come by ``receive``, in order."""
+
+    def __init__(self, state: State, around: Surroundings) -> None:
+        self.pipeline = state.pipeline_id
+        self.run = state.run
+        self.decided: Checkpoint | None = None
+        """The latest decision of this pipeline, as far as this run knows."""
+        self.progress: m.Progress = m.Progress(self.pipeline, self.run, m.Phase.STARTING)
+        self._state = state
+        self._around = around
+        self._options = with_defaults(state.spec.options)
+        self._protocol = Protocol()
+        self._inbox: asyncio.Queue[Inbox] = asyncio.Queue()
+        self._prepared: Checkpoint | None = None
+        self._completed = False
+        self._resting = False
+        self._progressed = False
+        self._due_now = False
+        self._active = False
+        now = around.clock.steady()
+        self._checkpoint_at = now
+        self._audit_at = now + AUDIT_EVERY.total_seconds()
+
+    def receive(self, message: Inbox) -> None:
+        """Take a message from the worker or the aggregate; one of an older run is ignored."""
+        if isinstance(message, DrainAsked | RestAsked) or message.run == self.run:
+            self._inbox.put_nowait(message)
+
+    async def work(self) -> None:
+        """Carry the run to its end; afterwards its aggregate has been told how it ended."""
+        try:
+            await self._claim()
+            while self._protocol.step is not Step.ENDED:
+                await self._next()
+        except asyncio.CancelledError:
+            self._around.send(m.Abandon(self.pipeline, self.run))
+            raise
+        except DataFlowError as error:
+            self._around.send(m.Abandon(self.pipeline, self.run))
+            await self._failed(_system_error(error))
+
+    async def _claim(self) -> None:
+        """Make the register refuse every older run, BEFORE anything that one staged is dropped."""
+        stored = await self._around.registers.decision(self.pipeline)
+        last = checkpoint_from(stored.payload) if stored else None
+        start = starting_point(last, self._state.checkpoint, self._state.lineage, self._state.start)
+        claimed = replace(start, stamp=Stamp(self.run, start.stamp.number))
+        before = stored.stamp if stored else Stamp()
+        if not await self._write(before, claimed):
+            await self._step(Input.REFUSED)
+            return
+        self._around.probe("run.claimed")
+        self.decided = claimed
+        self._protocol = replace(self._protocol, number=claimed.stamp.number)
+        if self._state.draining is not Drain.NOTHING:
+            self._protocol = self._protocol.ask_last()
+        await self._step(Input.CLAIMED)
+
+    async def _write(self, before: Stamp, checkpoint: Checkpoint) -> bool:
+        decision = Decision(self.pipeline, before, checkpoint.stamp, checkpoint_bytes(checkpoint))
+        try:
+            outcome = await self._around.registers.decide(decision)
+        except Unavailable as error:
+            if error.code != Code.OUTCOME_UNKNOWN:
+                raise
+            stored = await self._around.registers.decision(self.pipeline)
+            return stored is not None and stored.stamp == checkpoint.stamp
+        return outcome.accepted
+
+    async def _next(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience_s()):
+                message = await self._inbox.get()
+        except TimeoutError:
+            await self._clock_struck()
+            return
+        await self._take(message)
+        if self._due_now and self._protocol.step is Step.READING:
+            await self._begin_checkpoint()
+
+    def _patience_s(self) -> float:
+        """Return how long nothing can be due: until the next checkpoint, or the stop deadline."""
+        now = self._around.clock.steady()
+        wakes = [self._deadline_s()]
+        if self._protocol.step is Step.READING:
+            wakes.append(max(0.0, self._checkpoint_at - now))
+        return min(wakes)
+
+    def _deadline_s(self) -> float:
+        deadline = self._state.deadline_at
+        if deadline is None:
+            return AUDIT_EVERY.total_seconds()
+        return max(0.0, (deadline - self._around.clock.now()).total_seconds())
+
+    async def _clock_struck(self) -> None:
+        deadline = self._state.deadline_at
+        if deadline is not None and self._around.clock.now() >= deadline:
+            await self._give_up_draining()
+        elif self._protocol.step is Step.READING:
+            await self._begin_checkpoint()
+
+    async def _begin_checkpoint(self) -> None:
+        """Send a barrier; an idle pipeline needs none, unless it is the last or long overdue."""
+        now = self._around.clock.steady()
+        interval = self._options.checkpoint_interval
+        idle = not (self._active or self._due_now or self._protocol.last_asked)
+        if idle and now < self._checkpoint_at + IDLE_CHECKPOINT_EVERY.total_seconds():
+            self._checkpoint_at = max(self._checkpoint_at, now) + interval.total_seconds()
+            return
+        self._active = self._due_now = False
+        self._checkpoint_at = now + interval.total_seconds()
+        await self._step(Input.DUE)
+
+    async def _take(self, message: Inbox) -> None:  # noqa: C901 - one arm a message
+        match message:
+            case m.Opened():
+                await self._adopt(message.checkpoint)
+                await self._step(Input.OPENED)
+                seeded = self.decided is not None and self.decided.seeded
+                self._due_now = not seeded or self._protocol.last_asked
+            case m.Prepared():
+                self._prepared = message.checkpoint
+                await self._step(Input.PREPARED)
+            case m.Committed():
+                await self._committed()
+            case m.Failed():
+                await self._failed(message.error)
+            case m.Exhausted():
+                self._completed = True
+                self._ask_last()
+            case m.CheckpointDue():
+                self._due_now = True
+            case m.Progress():
+                self._active = self._active or message.records_read > self.progress.records_read
+                self.progress = message
+            case DrainAsked():
+                self._state = message.state
+                await self._drain()
+            case RestAsked():
+                self._resting = True
+                await self._drain()
+
+    async def _adopt(self, found: Checkpoint | None) -> None:
+        """Take up what a transactional sink had decided and the register had not heard of."""
+        if found is None or found.stamp.number == self._known().stamp.number:
+            return
+        if found.stamp.number < self._known().stamp.number:
+            raise Corrupted(
+                f"the sink holds decision {found.stamp}, but {self._known().stamp} was decided"
+            )
+        adopted = replace(found, stamp=Stamp(self.run, found.stamp.number))
+        if not await self._write(self._known().stamp, adopted):
+            raise Fenced("a larger run has decided")
+        self.decided = adopted
+        self._protocol = replace(self._protocol, number=adopted.stamp.number)
+
+    def _ask_last(self) -> None:
+        self._protocol = self._protocol.ask_last()
+        self._due_now = True
+
+    async def _drain(self) -> None:
+        self._ask_last()
+        if self._protocol.step is Step.OPENING and self.progress.phase is m.Phase.WAITING:
+            await self._give_up_draining()
+
+    async def _give_up_draining(self) -> None:
+        """End without another checkpoint: what is undecided is read again at the next start."""
+        self._around.send(m.Abandon(self.pipeline, self.run))
+        self._protocol = replace(self._protocol, step=Step.ENDED)
+        await self._finish()
+
+    async def _step(self, event: Input) -> None:
+        self._protocol, effect = self._protocol.after(event)
+        match effect:
+            case Effect.RUN:
+                self._around.send(
+                    m.RunTask(self.pipeline, self.run, self._state.spec, self._known())
+                )
+            case Effect.BARRIER:
+                self._around.send(
+                    m.Barrier(self.pipeline, self.run, self._protocol.number, self._protocol.final)
+                )
+            case Effect.DECIDE:
+                await self._decide()
+            case Effect.TELL_DECIDED:
+                self._around.send(m.Decided(self.pipeline, self.run, self._protocol.number))
+            case Effect.ABANDON:
+                self._around.send(m.Abandon(self.pipeline, self.run))
+                await self._failed(_system_error(Fenced("a larger run has decided")))
+            case Effect.END:
+                await self._finish()
+            case Effect.NOTHING:
+                pass
+
+    async def _decide(self) -> None:
+        """Decide what the worker prepared; the journal knows of a seed BEFORE its first row."""
+        if self._prepared is None:
+            raise Corrupted("a checkpoint was to be decided that nobody prepared")
+        checkpoint = replace(
+            self._prepared,
+            stamp=Stamp(self.run, self._protocol.number),
+            decided_at=self._around.clock.now(),
+            seeded=True,
+        )
+        self._around.probe("run.prepared")
+        if not await self._write(self._known().stamp, checkpoint):
+            await self._step(Input.REFUSED)
+            return
+        self._around.probe("run.decided")
+        was_seeded = self._known().seeded
+        self.decided = checkpoint
+        self._progressed = self._progressed or was_seeded
+        if not was_seeded:
+            await self._audit()
+        await self._step(Input.ACCEPTED)
+
+    async def _committed(self) -> None:
+        self._around.probe("run.committed")
+        await self._step(Input.COMMITTED)
+        if self._protocol.step is Step.READING and self._around.clock.steady() >= self._audit_at:
+            await self._audit()
+
+    async def _audit(self) -> None:
+        self._audit_at = self._around.clock.steady() + AUDIT_EVERY.total_seconds()
+        await self._around.report(self.pipeline, self._record())
+
+    def _record(self) -> RecordCheckpoint:
+        checkpoint = self._known()
+        read = sum(p.records for p in checkpoint.positions.values())
+        end = self._around.ingested(self.pipeline)
+        return RecordCheckpoint(self.run, checkpoint, (end, read if end else 0))
+
+    async def _finish(self) -> None:
+        if self._resting or self._around.ingested(self.pipeline):
+            await self._audit()
+        self._around.probe("run.finishing")
+        if self._resting and not self._completed:
+            return
+        await self._around.report(
+            self.pipeline, FinishRun(self.run, self.decided, completed=self._completed)
+        )
+
+    async def _failed(self, error: PipelineError) -> None:
+        self._protocol = replace(self._protocol, step=Step.ENDED)
+        await self._around.report(
+            self.pipeline,
+            ReportFailure(
+                run=self.run,
+                error=error,
+                checkpoint=self.decided,
+                progressed=self._progressed,
+                jitter=self._around.jitter(),
+            ),
+        )
+
+    def _known(self) -> Checkpoint:
+        if self.decided is None:
+            raise Corrupted("a run that has claimed nothing was asked to go on")
+        return self.decided
+
+
+def _system_error(error: DataFlowError) -> PipelineError:
+    return PipelineError(
+        error_type=ErrorType.SYSTEM,
+        code=error.code,
+        message=str(error),
+        retryable=isinstance(error, Unavailable),
+    )

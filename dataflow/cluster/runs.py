@@ -1,0 +1,198 @@
+"""The runs of a node: what shall run, runs; what failed, comes back when it is due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from dataflow.cluster.host import Host
+from dataflow.cluster.run import DrainAsked, RestAsked, RunLoop, Surroundings
+from dataflow.cluster.shard import Committed
+from dataflow.core import events as e
+from dataflow.core import messages as m
+from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.clock import Clock
+from dataflow.core.commands import BeginRun, Command, EngineCommand
+from dataflow.core.errors import Fenced, Unavailable
+from dataflow.core.events import Cause
+from dataflow.core.ids import CommandId, PipelineId
+from dataflow.core.lifecycle import Drain, State, Status
+from dataflow.wire.journalled import checkpoint_from
+
+log = structlog.get_logger()
+
+ENGINE = "engine"
+"""The actor of the engine's own commands."""
+
+REPORT_RETRY = timedelta(seconds=1)
+"""Between tries to journal a report while the journal is unavailable (a full disk)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What the runs of a node need of it."""
+
+    host: Host
+    send: Callable[[m.ToWorker], None]
+    clock: Clock
+    jitter: Callable[[], float]
+    ingested: Callable[[PipelineId], int]
+    probe: Callable[[str], None]
+
+
+class Runs:
+    """Keeps one ``RunLoop`` for every pipeline that shall run; an idle one holds nothing."""
+
+    def __init__(self, node: Node, tasks: asyncio.TaskGroup) -> None:
+        self._node = node
+        self._tasks = tasks
+        self._loops: dict[PipelineId, RunLoop] = {}
+        self._working: dict[PipelineId, asyncio.Task[None]] = {}
+        self._settled: dict[PipelineId, list[asyncio.Future[None]]] = {}
+        self._open = True
+        self._around = Surroundings(
+            registers=node.host,
+            report=self._report,
+            send=node.send,
+            clock=node.clock,
+            jitter=node.jitter,
+            ingested=node.ingested,
+            probe=node.probe,
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, node: Node, grace: timedelta) -> AsyncGenerator[Runs, None]:
+        """Take up what was running; on leaving, close a last checkpoint of every run."""
+        async with asyncio.TaskGroup() as tasks:
+            runs = cls(node, tasks)
+            for resting in list(node.host.known()):
+                if resting.status is Status.RUNNING:
+                    runs._begin(node.host.state(resting.pipeline_id), Cause.RESTART)
+            try:
+                yield runs
+            finally:
+                await runs._rest(grace)
+
+    def committed(self, committed: Sequence[Committed]) -> None:
+        """React to what has been journalled."""
+        for event, state in committed:
+            if state.draining is Drain.NOTHING:
+                self._wake(event.pipeline_id)
+            match event.body:
+                case e.PipelineStarted():
+                    self._begin(state, Cause.START)
+                case e.PipelineResumed():
+                    self._begin(state, Cause.RESUME)
+                case e.RetryScheduled():
+                    self._begin(state, Cause.RETRY)
+                case e.StopRequested() | e.PauseRequested():
+                    self._drain(state)
+                case _:
+                    pass
+
+    def receive(self, message: m.ToOwner) -> None:
+        """Take a message from a worker."""
+        if loop := self._loops.get(message.pipeline_id):
+            loop.receive(message)
+
+    def loop(self, pipeline: PipelineId) -> RunLoop | None:
+        """Return the run under way, if one is."""
+        return self._loops.get(pipeline)
+
+    async def decision(self, pipeline: PipelineId) -> Checkpoint | None:
+        """Return a pipeline's latest decision: of the run under way, or as it is stored."""
+        loop = self._loops.get(pipeline)
+        if loop is not None and loop.decided is not None:
+            return loop.decided
+        stored = await self._node.host.decision(pipeline)
+        return checkpoint_from(stored.payload) if stored else None
+
+    async def settled(self, pipeline: PipelineId, patience: timedelta) -> State:
+        """Return the state once no stop or pause is under way.
+
+        Raises:
+            Unavailable: it was still under way after ``patience``.
+        """
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                while (state := self._node.host.state(pipeline)).draining is not Drain.NOTHING:
+                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._settled.setdefault(pipeline, []).append(waiter)
+                    await waiter
+        except TimeoutError:
+            raise Unavailable(
+                f"pipeline {pipeline!r} still finishes its last checkpoint; ask again"
+            ) from None
+        return state
+
+    def _wake(self, pipeline: PipelineId) -> None:
+        for waiter in self._settled.pop(pipeline, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _begin(self, state: State, cause: Cause) -> None:
+        if not self._open:
+            return
+        before = self._working.get(state.pipeline_id)
+        if before is not None and state.pipeline_id not in self._loops:
+            before.cancel()  # It still waits for a retry that is no longer wanted.
+        task = self._tasks.create_task(self._work(state, cause, before))
+        self._working[state.pipeline_id] = task
+
+    async def _work(self, state: State, cause: Cause, before: asyncio.Task[None] | None) -> None:
+        """Begin a run when it is due, after the one before it has ended, and carry it out."""
+        pipeline = state.pipeline_id
+        if before is not None:
+            await asyncio.wait({before})
+        if state.retry_at is not None:
+            wait = state.retry_at - self._node.clock.now()
+            await asyncio.sleep(max(0.0, wait.total_seconds()))
+        await self._report(pipeline, BeginRun(cause))
+        state = self._node.host.state(pipeline)
+        if not state.active or not self._open:
+            return
+        loop = self._loops[pipeline] = RunLoop(state, self._around)
+        try:
+            await loop.work()
+        finally:
+            if self._loops.get(pipeline) is loop:
+                del self._loops[pipeline]
+            if self._working.get(pipeline) is asyncio.current_task():
+                del self._working[pipeline]
+
+    def _drain(self, state: State) -> None:
+        if loop := self._loops.get(state.pipeline_id):
+            loop.receive(DrainAsked(state))
+
+    async def _report(self, pipeline: PipelineId, body: EngineCommand) -> None:
+        """Journal a report of the engine; a journal that is unavailable is waited for."""
+        command = Command(pipeline, CommandId(f"engine-{type(body).__name__}"), ENGINE, body)
+        while True:
+            try:
+                await self._node.host.execute(command)
+            except Fenced:
+                raise
+            except Unavailable as error:
+                log.warning("report waits", pipeline=pipeline, why=str(error))
+                await asyncio.sleep(REPORT_RETRY.total_seconds())
+            else:
+                return
+
+    async def _rest(self, grace: timedelta) -> None:
+        self._open = False
+        for pipeline, task in list(self._working.items()):
+            if loop := self._loops.get(pipeline):
+                loop.receive(RestAsked())
+            else:
+                task.cancel()
+        working = set(self._working.values())
+        if working:
+            _, late = await asyncio.wait(working, timeout=grace.total_seconds())
+            for task in late:
+                task.cancel()

@@ -1,0 +1,1 @@
+"""The data plane: tasks that read, transform and write batches, and close checkpoints."""

@@ -1,0 +1,58 @@
+"""A bounded queue of batches between two stages of a task: the back-pressure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+BATCHES_MAX = 4
+"""Enough that neither side waits for the other while both are busy (measured: no gain beyond)."""
+
+BYTES_MAX = 32 << 20
+"""A few of the file source's chunks. Two channels of this size stay within the 64 MiB by which
+memory may grow with the input."""
+
+
+class Channel(Generic[T]):
+    """Items in order; ``put`` waits while the other side is behind."""
+
+    def __init__(self, batches_max: int = BATCHES_MAX, bytes_max: int = BYTES_MAX) -> None:
+        self._items: deque[tuple[T, int]] = deque()
+        self._bytes = 0
+        self._batches_max = batches_max
+        self._bytes_max = bytes_max
+        self._changed = asyncio.Condition()
+
+    async def put(self, item: T, size: int) -> None:
+        """Queue an item of ``size`` bytes once there is room; a single larger one may pass."""
+        async with self._changed:
+            await self._changed.wait_for(self._has_room)
+            self._add(item, size)
+            self._changed.notify_all()
+
+    async def put_now(self, item: T) -> None:
+        """Queue an item without waiting for room: a barrier must not stand behind a full queue."""
+        async with self._changed:
+            self._add(item, 0)
+            self._changed.notify_all()
+
+    async def get(self) -> T:
+        """Take the next item, waiting for one."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._items))
+            item, size = self._items.popleft()
+            self._bytes -= size
+            self._changed.notify_all()
+            return item
+
+    def _add(self, item: T, size: int) -> None:
+        self._items.append((item, size))
+        self._bytes += size
+
+    def _has_room(self) -> bool:
+        return not self._items or (
+            len(self._items) < self._batches_max and self._bytes < self._bytes_max
+        )

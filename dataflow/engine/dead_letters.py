@@ -1,0 +1,111 @@
+"""Records that a step could not handle: staged with a checkpoint, kept when it is decided.
+
+An object a checkpoint, in the object store: ``deadletters/<pipeline>/staged/<run>-<number>``
+until the decision, then ``deadletters/<pipeline>/kept/<number>-<run>``. Recovery moves what was
+decided again and drops what was not, so no letter is lost or listed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from dataflow.core.ids import PipelineId, Run
+from dataflow.engine.objects import Objects
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STEP = "dead-letters"
+"""The name under which a checkpoint holds what was staged; no step of a pipeline can have it."""
+
+DIGITS = 20
+"""Of a number in a key, so that keys sort as numbers do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record, why it was refused, and where it came from."""
+
+    step: str
+    split: str
+    ordinal: int
+    record: str
+    error: str
+    time: datetime
+
+
+class DeadLetters:
+    """The dead letters of one pipeline."""
+
+    def __init__(self, objects: Objects, pipeline: PipelineId) -> None:
+        self._objects = objects
+        self._root = f"deadletters/{pipeline}"
+
+    async def stage(self, run: Run, number: int, batches: Sequence[pa.RecordBatch]) -> str:
+        """Keep batches of ``letters`` until the checkpoint is decided; returns what to commit."""
+        if not batches:
+            return ""
+        rows = sum(batch.num_rows for batch in batches)
+        name = f"{number:0{DIGITS}}-{run:0{DIGITS}}-{rows}"
+        await self._objects.put(f"{self._root}/staged/{name}", _encode(batches))
+        return name
+
+    async def commit(self, staged: str) -> None:
+        """Let decided letters be seen; again is no harm."""
+        if staged:
+            await self._objects.move(f"{self._root}/staged/{staged}", f"{self._root}/kept/{staged}")
+
+    async def discard(self, run: Run) -> None:
+        """Drop what older runs staged and nobody decided."""
+        stale = [
+            key
+            for key in await self._objects.keys(f"{self._root}/staged")
+            if int(key.rpartition("/")[2].split("-")[1]) < run
+        ]
+        await self._objects.delete(stale)
+
+    async def count(self) -> int:
+        """Return how many letters there are."""
+        return sum(_rows(key) for key in await self._objects.keys(f"{self._root}/kept"))
+
+    async def page(self, after: str, limit: int) -> tuple[Sequence[DeadLetter], str]:
+        """Return letters behind ``after`` (``<object>/<row>``), and where the next page begins."""
+        name, _, row = after.partition("/")
+        skip = int(row or 0)
+        found: list[DeadLetter] = []
+        for key in await self._objects.keys(f"{self._root}/kept"):
+            current = key.rpartition("/")[2]
+            if current < name:
+                continue
+            begin = skip if current == name else 0
+            letters = _decode(await self._objects.get(key))
+            room = limit - len(found)
+            found += letters[begin : begin + room]
+            if begin + room < len(letters):
+                return found, f"{current}/{begin + room}"
+        return found, ""
+
+
+def _rows(key: str) -> int:
+    return int(key.rpartition("-")[2])
+
+
+def _encode(batches: Sequence[pa.RecordBatch]) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415 - never at start-up
+
+    sink = BytesIO()
+    with pa.ipc.new_file(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return sink.getvalue()
+
+
+def _decode(payload: bytes) -> list[DeadLetter]:
+    import pyarrow as pa  # noqa: PLC0415 - never at start-up
+
+    table = pa.ipc.open_file(BytesIO(payload)).read_all()
+    return [DeadLetter(**row) for row in table.to_pylist()]

@@ -1,0 +1,63 @@
+"""From whatever was raised to the error that a pipeline shows."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dataflow.core.errors import Corrupted, DataFlowError, Rejected
+from dataflow.core.events import ErrorType, PipelineError
+
+STACK_TRACE_MAX = 8_000
+"""Characters, from the end: the journal keeps every failure for ever."""
+
+
+class StepFailed(Exception):
+    """An error, and whose it was."""
+
+    def __init__(self, error_type: ErrorType, step: str) -> None:
+        super().__init__(f"{error_type} {step!r} failed")
+        self.error_type = error_type
+        self.step = step
+
+
+@contextmanager
+def blaming(error_type: ErrorType, step: str) -> Iterator[None]:
+    """Say of every error in the block whose it was; the innermost block wins."""
+    try:
+        yield
+    except StepFailed:
+        raise
+    except Exception as error:
+        raise StepFailed(error_type, step) from error
+
+
+def pipeline_error(error: BaseException) -> PipelineError:
+    """Return the error of a failed run.
+
+    What a connector did not foresee is retried like what passes: a bug is reported with its
+    stack trace, and ends the pipeline after its attempts.
+    """
+    failed = _first(error)
+    cause = failed.__cause__ if isinstance(failed, StepFailed) and failed.__cause__ else failed
+    cause = _first(cause)
+    expected = isinstance(cause, DataFlowError)
+    return PipelineError(
+        error_type=failed.error_type if isinstance(failed, StepFailed) else ErrorType.SYSTEM,
+        code=cause.code if isinstance(cause, DataFlowError) else type(cause).__name__,
+        message=str(cause) if expected else f"{type(cause).__name__}: {cause}",
+        stack_trace="" if expected else _stack_trace(cause),
+        retryable=not isinstance(cause, Rejected | Corrupted),
+        step=failed.step if isinstance(failed, StepFailed) else "",
+    )
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _stack_trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-STACK_TRACE_MAX:]

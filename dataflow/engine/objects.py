@@ -1,0 +1,98 @@
+"""The object store that holds what recovery needs and no log does: dead letters, states, values.
+
+One library serves every kind of store: ``file://`` embedded, ``s3://`` in a cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore
+
+from dataflow.core.errors import Code, Corrupted, Unavailable
+
+
+class Objects:
+    """Whole objects by key; a key is a path of plain names."""
+
+    def __init__(self, store: ObjectStore, root: Path | None) -> None:
+        self._store = store
+        self._root = root
+
+    @classmethod
+    def local(cls, root: Path) -> Objects:
+        """Return a store in a folder; what it has taken survives a power cut."""
+        return cls(LocalStore(root, mkdir=True), root)
+
+    async def put(self, key: str, payload: bytes) -> None:
+        """Keep an object; durable on return. Writing a key again replaces it."""
+        try:
+            await obstore.put_async(self._store, key, payload)
+            if self._root is not None:
+                await asyncio.to_thread(_sync, self._root / key)
+        except (BaseError, OSError) as error:
+            raise _unavailable(key, error) from error
+
+    async def get(self, key: str) -> bytes:
+        """Return an object; raises ``Unavailable`` also if there is none."""
+        try:
+            response = await obstore.get_async(self._store, key)
+            return bytes(await response.bytes_async())
+        except (BaseError, OSError) as error:
+            raise _unavailable(key, error) from error
+
+    async def move(self, key: str, to: str) -> None:
+        """Give an object another key; does nothing if that has happened already.
+
+        Raises:
+            Corrupted: there is an object under neither.
+        """
+        try:
+            await obstore.rename_async(self._store, key, to)
+            if self._root is not None:
+                await asyncio.to_thread(_sync, self._root / to)
+        except FileNotFoundError:
+            if to not in await self.keys(to.rpartition("/")[0]):
+                raise Corrupted(f"object {key!r} was decided and is gone") from None
+        except (BaseError, OSError) as error:
+            raise _unavailable(key, error) from error
+
+    async def keys(self, prefix: str) -> Sequence[str]:
+        """Return the keys below a prefix, in order."""
+        try:
+            found = await asyncio.to_thread(
+                lambda: [
+                    meta["path"] for page in obstore.list(self._store, prefix) for meta in page
+                ]
+            )
+        except (BaseError, OSError) as error:
+            raise _unavailable(prefix, error) from error
+        return sorted(found)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Forget objects; those that are gone already are no error."""
+        for key in keys:
+            try:
+                await obstore.delete_async(self._store, key)
+            except FileNotFoundError:
+                continue
+            except (BaseError, OSError) as error:
+                raise _unavailable(key, error) from error
+
+
+def _sync(path: Path) -> None:
+    for target in (path, path.parent):
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _unavailable(key: str, error: Exception) -> Unavailable:
+    return Unavailable(f"object {key!r}: {error}", code=Code.STORAGE)

@@ -1,0 +1,187 @@
+"""The three kinds of sink, and the honest fourth, behind one face for the task.
+
+kind             before a decision      the decision        after it
+staging          prepare                register            commit
+transactional    -                      its own commit      -
+idempotent       flush                  register            -
+at least once    flush                  register            -
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dataflow.connect import (
+    AtLeastOnceSink,
+    Committable,
+    IdempotentSink,
+    Rejected,
+    StagingSink,
+    Task,
+    TransactionalSink,
+)
+from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.ids import SplitId
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Output(ABC):
+    """A sink as the task drives it."""
+
+    keeps_ordinal = False
+    """Whether rows are handed over with the engine's hidden column."""
+
+    @abstractmethod
+    async def open(self, task: Task, start: Checkpoint) -> Checkpoint | None:
+        """Get ready to write behind ``start``; returns the decision that the sink itself holds."""
+
+    @abstractmethod
+    async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:
+        """Write rows of the next checkpoint."""
+
+    async def prepare(self, number: int, *, final: bool) -> str:  # noqa: ARG002 - only staging
+        """Make the rows so far durable, undecided; returns what to commit, as JSON."""
+        return ""
+
+    async def decide(self, checkpoint: Checkpoint) -> None:  # noqa: B027 - optional
+        """Decide in the sink itself, where the sink does."""
+
+    async def commit(self, committable: str) -> None:  # noqa: B027 - optional
+        """Make a decided checkpoint visible."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release the sink."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staging(Output):
+    """The engine decides, the sink publishes."""
+
+    sink: StagingSink[Any]
+    model: type[Committable]
+    name: str
+    probe: Callable[[str], None]
+
+    async def open(self, task: Task, start: Checkpoint) -> None:
+        """Publish the last decision again, cut back to it, drop what older runs staged."""
+        text = start.committables.get(self.name, "")
+        last = self.model.model_validate_json(text) if text else None
+        if last is not None:
+            await self.sink.commit(last)
+        self.probe("output.recommitted")
+        await self.sink.open(task, last)
+        self.probe("output.opened")
+        await self.sink.discard(task, last)
+        self.probe("output.discarded")
+
+    async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:  # noqa: ARG002 - same face
+        """Stage rows."""
+        await self.sink.write(batch)
+
+    async def prepare(self, number: int, *, final: bool) -> str:
+        """Make what is staged durable."""
+        committable: Committable = await self.sink.prepare(number, final=final)
+        return committable.model_dump_json()
+
+    async def commit(self, committable: str) -> None:
+        """Publish."""
+        await self.sink.commit(self.model.model_validate_json(committable))
+
+    async def close(self) -> None:
+        """Release the sink."""
+        await self.sink.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Transactional(Output):
+    """The sink decides, in the transaction that holds the rows."""
+
+    sink: TransactionalSink
+
+    async def open(self, task: Task, start: Checkpoint) -> Checkpoint | None:
+        """Claim the sink and ask what it had decided."""
+        return await self.sink.recover(task, start)
+
+    async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:  # noqa: ARG002 - same face
+        """Write inside the transaction."""
+        await self.sink.write(batch)
+
+    async def decide(self, checkpoint: Checkpoint) -> None:
+        """Commit rows and decision together."""
+        await self.sink.commit(checkpoint)
+
+    async def close(self) -> None:
+        """Release the sink."""
+        await self.sink.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotent(Output):
+    """Rows may come again, under the same keys."""
+
+    sink: IdempotentSink
+    keeps_ordinal = True
+
+    async def open(self, task: Task, start: Checkpoint) -> None:  # noqa: ARG002 - same face
+        """Connect."""
+        await self.sink.open(task)
+
+    async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:
+        """Write under keys made of split and ordinal."""
+        await self.sink.write(batch, split)
+
+    async def prepare(self, number: int, *, final: bool) -> str:  # noqa: ARG002 - same face
+        """Wait until all rows are durable."""
+        await self.sink.flush()
+        return ""
+
+    async def close(self) -> None:
+        """Release the sink."""
+        await self.sink.close()
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeastOnce(Output):
+    """Rows may come again, and the sink's spec says so."""
+
+    sink: AtLeastOnceSink
+
+    async def open(self, task: Task, start: Checkpoint) -> None:  # noqa: ARG002 - same face
+        """Connect."""
+        await self.sink.open(task)
+
+    async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:  # noqa: ARG002 - same face
+        """Write."""
+        await self.sink.write(batch)
+
+    async def prepare(self, number: int, *, final: bool) -> str:  # noqa: ARG002 - same face
+        """Wait until all rows are delivered."""
+        await self.sink.flush()
+        return ""
+
+    async def close(self) -> None:
+        """Release the sink."""
+        await self.sink.close()
+
+
+def output(
+    sink: object, name: str, model: type[Committable], probe: Callable[[str], None]
+) -> Output:
+    """Return a sink behind the task's face, by its kind."""
+    match sink:
+        case StagingSink():
+            return Staging(sink, model, name, probe)
+        case TransactionalSink():
+            return Transactional(sink)
+        case IdempotentSink():
+            return Idempotent(sink)
+        case AtLeastOnceSink():
+            return AtLeastOnce(sink)
+        case _:
+            raise Rejected(f"{type(sink).__name__} is none of the kinds in dataflow.connect.sink")

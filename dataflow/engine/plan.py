@@ -1,0 +1,157 @@
+"""From a spec to a plan: every step with its spec and its checked options, or every problem."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dataflow.connect import Guarantee, Options, Registry, SinkSpec, SourceSpec, TransformSpec
+from dataflow.connect.spec import parse
+from dataflow.core import graph
+from dataflow.core.errors import Invalid, Problem, Rejected
+from dataflow.core.spec import OnError, PipelineSpec, Sink, Source, Transform, shown
+
+T = TypeVar("T")
+
+SECRET_NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|api-?key|credential", re.IGNORECASE)
+"""Names whose values are credentials; compared with each key of the options."""
+
+SECRET_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s:]*:(?!\$\{)[^/@\s]+@", re.IGNORECASE)
+REFERENCE = re.compile(r"\$\{(env|file):[^}]+\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A line whose every step is known and checked."""
+
+    line: graph.Line
+    source: SourceSpec[Any]
+    source_options: Options
+    transforms: Sequence[tuple[Transform, TransformSpec[Any], Options]]
+    sink: SinkSpec[Any]
+    sink_options: Options
+    on_error: OnError
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """What a crash can do to rows already written."""
+        return self.sink.guarantee
+
+    def policy(self, options: Options) -> OnError:
+        """Return what one step does with a record it cannot handle."""
+        return self.on_error if options.on_error is OnError.UNSPECIFIED else options.on_error
+
+
+def plan(registry: Registry, spec: PipelineSpec) -> Plan:
+    """Check a canonical spec against the steps there are.
+
+    Raises:
+        Invalid: with every problem, each by its path in the form the user wrote.
+    """
+    problems = list(graph.problems(spec))
+    if problems:
+        raise Invalid(problems)
+    checked = _Checker(registry, spec)
+    made = checked.plan()
+    if made is None:
+        raise Invalid(checked.problems)
+    return made
+
+
+class _Checker:
+    """Walks a line from its source to its sink, gathering problems and following the columns."""
+
+    def __init__(self, registry: Registry, spec: PipelineSpec) -> None:
+        self.problems: list[Problem] = []
+        self._registry = registry
+        self._spec = spec
+        self._line = graph.line(spec)
+        short = bool(shown(spec).source)
+        self._source_path = "source" if short else f"sources.{self._line.source_name}"
+        self._sink_path = "sink" if short else f"sinks.{self._line.sink_name}"
+
+    def plan(self) -> Plan | None:
+        line = self._line
+        source = self._source(line.source)
+        columns = source[0].schema(source[1]) if source else None
+        transforms = []
+        for index, transform in enumerate(line.transforms):
+            step, columns = self._transform(f"transforms[{index}]", transform, columns)
+            if step:
+                transforms.append((transform, *step))
+        sink = self._sink(line.sink)
+        if self.problems or source is None or sink is None or self._spec.options is None:
+            return None
+        return Plan(line, *source, transforms, *sink, self._spec.options.on_error)
+
+    def _source(self, step: Source) -> tuple[SourceSpec[Any], Options] | None:
+        path = self._source_path
+        self._secrets(path, step.connection_string, step.options)
+        spec = self._try(path, lambda: self._registry.source(step.source_type))
+        options = self._try(path, lambda: parse(spec.options, step.options)) if spec else None
+        if spec is None or options is None:
+            return None
+        self._add(path, self._try(path, lambda: spec.check(step, options)))
+        return spec, options
+
+    def _sink(self, step: Sink) -> tuple[SinkSpec[Any], Options] | None:
+        path = self._sink_path
+        self._secrets(path, step.connection_string, step.options)
+        spec = self._try(path, lambda: self._registry.sink(step.sink_type))
+        options = self._try(path, lambda: parse(spec.options, step.options)) if spec else None
+        if spec is None or options is None:
+            return None
+        self._add(path, self._try(path, lambda: spec.check(step, options)))
+        return spec, options
+
+    def _transform(
+        self, path: str, step: Transform, columns: Mapping[str, str] | None
+    ) -> tuple[tuple[TransformSpec[Any], Options] | None, Mapping[str, str] | None]:
+        self._secrets(path, "", step.options)
+        spec = self._try(path, lambda: self._registry.transform(step.transform_type))
+        options = self._try(path, lambda: parse(spec.options, step.options)) if spec else None
+        if spec is None or options is None:
+            return None, None
+        before = len(self.problems)
+        self._add(path, self._try(path, lambda: spec.check(step, options, columns)))
+        known = columns is not None and len(self.problems) == before
+        return (spec, options), spec.schema(options, columns) if known and columns else None
+
+    def _try(self, path: str, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except Rejected as error:
+            self._add(path, error.problems)
+            return None
+
+    def _add(self, path: str, problems: Sequence[Problem] | None) -> None:
+        for problem in problems or ():
+            field = f"{path}.{problem.field}" if problem.field else path
+            self.problems.append(Problem(field, problem.message))
+
+    def _secrets(self, path: str, connection: str, options: str) -> None:
+        if SECRET_IN_URL.search(connection):
+            self.problems.append(
+                Problem(
+                    f"{path}.connectionString",
+                    "holds a password in the clear; write ${env:NAME} or ${file:/path} for it",
+                )
+            )
+        for key, value in re.findall(r'"([A-Za-z_-]+)"\s*:\s*"((?:[^"\\]|\\.)*)"', options):
+            if SECRET_NAME.search(key) and value and not REFERENCE.fullmatch(value):
+                self.problems.append(
+                    Problem(
+                        f"{path}.options.{key}",
+                        "is a credential in the clear; write ${env:NAME} or ${file:/path} for it",
+                    )
+                )
+
+
+def validate(registry: Registry, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
+    """Return everything wrong with a canonical spec, and what its ends guarantee if nothing is."""
+    try:
+        return (), plan(registry, spec).guarantee
+    except Invalid as error:
+        return error.problems, ""

@@ -1,0 +1,76 @@
+"""A plan's steps, made: code loaded, contexts filled in. The first place to import Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dataflow.connect import Pinned, Position, Source, Transform, load
+from dataflow.core.ids import PipelineId
+from dataflow.engine.outputs import Output, output
+from dataflow.engine.plan import Plan
+from dataflow.engine.rejects import Rejects
+from dataflow.engine.surroundings import Contexts
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A transform, its name, and what it does with rows it cannot handle."""
+
+    name: str
+    transform: Transform
+    rejects: Rejects
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A source, its name, its models, and what it does with records it cannot read."""
+
+    name: str
+    source: Source[Any, Any]
+    position: type[Position]
+    pinned: type[Pinned]
+    rejects: Rejects
+    poll_interval_s: float
+
+
+POLL_INTERVAL_S = 1.0
+"""Where a spec says nothing: soon for people, rare for disks."""
+
+
+def make_input(plan: Plan, pipeline: PipelineId, contexts: Contexts) -> Input:
+    """Return the source of a plan, not yet open."""
+    step = plan.line.source
+    context = contexts(pipeline, plan.line.source_name)
+    source = load(plan.source.open)(step, plan.source_options, context)
+    policy = plan.policy(plan.source_options)
+    interval_s = step.poll_interval_ms / 1000 or POLL_INTERVAL_S
+    return Input(
+        name=plan.line.source_name,
+        source=source,
+        position=plan.source.position,
+        pinned=plan.source.pinned,
+        rejects=Rejects(plan.line.source_name, policy),
+        poll_interval_s=interval_s,
+    )
+
+
+def make_steps(plan: Plan, pipeline: PipelineId, contexts: Contexts) -> Sequence[Step]:
+    """Return the transforms of a plan, in order."""
+    return [
+        Step(
+            step.id,
+            load(spec.open)(step, options, contexts(pipeline, step.id)),
+            Rejects(step.id, plan.policy(options)),
+        )
+        for step, spec, options in plan.transforms
+    ]
+
+
+def make_output(plan: Plan, pipeline: PipelineId, contexts: Contexts) -> Output:
+    """Return the sink of a plan, not yet open."""
+    name = plan.line.sink_name
+    context = contexts(pipeline, name)
+    sink = load(plan.sink.open)(plan.line.sink, plan.sink_options, context)
+    return output(sink, name, plan.sink.committable, context.probe)

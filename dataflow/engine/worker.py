@@ -1,0 +1,124 @@
+"""Runs tasks for the owners of pipelines; the two speak messages alone.
+
+Inline, both sides share a process and ``send`` is a function call; a worker process puts a pipe
+between them and changes nothing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from dataflow.connect import Registry
+from dataflow.core import messages as m
+from dataflow.core.clock import Clock
+from dataflow.core.errors import DataFlowError
+from dataflow.core.ids import PipelineId, Run
+from dataflow.engine.dead_letters import DeadLetters
+from dataflow.engine.failure import pipeline_error
+from dataflow.engine.objects import Objects
+from dataflow.engine.plan import plan
+from dataflow.engine.states import States
+from dataflow.engine.surroundings import Contexts, TaskSurroundings
+
+if TYPE_CHECKING:
+    from dataflow.engine.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a worker needs of its process."""
+
+    registry: Registry
+    contexts: Contexts
+    objects: Objects
+    clock: Clock
+    send: Callable[[m.ToOwner], None]
+    probe: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Running:
+    run: Run
+    working: asyncio.Task[None]
+    task: Task | None = None
+
+
+class Worker:
+    """Keeps at most one task a pipeline; a new run begins AFTER the one before it has let go."""
+
+    def __init__(self, around: Surroundings, tasks: asyncio.TaskGroup) -> None:
+        self._around = around
+        self._tasks = tasks
+        self._running: dict[PipelineId, _Running] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, around: Surroundings) -> AsyncGenerator[Worker, None]:
+        """Return a worker; on leaving, whatever still runs is dropped where it stands."""
+        async with asyncio.TaskGroup() as tasks:
+            worker = cls(around, tasks)
+            try:
+                yield worker
+            finally:
+                for running in worker._running.values():
+                    running.working.cancel()
+
+    def receive(self, message: m.ToWorker) -> None:
+        """Take a message from an owner."""
+        match message:
+            case m.RunTask():
+                self._run(message)
+            case m.Abandon():
+                if (running := self._current(message)) is not None:
+                    running.working.cancel()
+            case m.Barrier() | m.Decided():
+                running = self._current(message)
+                if running is not None and running.task is not None:
+                    running.task.receive(message)
+
+    def _current(self, message: m.ToWorker) -> _Running | None:
+        running = self._running.get(message.pipeline_id)
+        return running if running is not None and running.run == message.run else None
+
+    def _run(self, message: m.RunTask) -> None:
+        before = self._running.get(message.pipeline_id)
+        if before is not None:
+            if before.run >= message.run:
+                return
+            before.working.cancel()
+        working = self._tasks.create_task(self._work(message, before))
+        self._running[message.pipeline_id] = _Running(message.run, working)
+
+    async def _work(self, message: m.RunTask, before: _Running | None) -> None:
+        if before is not None:
+            await asyncio.wait({before.working})
+        try:
+            # Arrow and polars are half of the idle memory: imported with the first task, in a
+            # thread because it takes most of a second.
+            engine = await asyncio.to_thread(import_module, "dataflow.engine.task")
+            task = self._running[message.pipeline_id].task = self._task(engine.Task, message)
+            await task.work()
+        except DataFlowError as error:
+            failure = pipeline_error(error)
+            self._around.send(m.Failed(message.pipeline_id, message.run, failure))
+        finally:
+            current = self._running.get(message.pipeline_id)
+            if current is not None and current.run == message.run:
+                del self._running[message.pipeline_id]
+
+    def _task(self, make: type[Task], message: m.RunTask) -> Task:
+        objects, pipeline = self._around.objects, message.pipeline_id
+        around = TaskSurroundings(
+            contexts=self._around.contexts,
+            dead_letters=DeadLetters(objects, pipeline),
+            states=States(objects, pipeline),
+            send=self._around.send,
+            clock=self._around.clock,
+            probe=self._around.probe,
+        )
+        return make(message, plan(self._around.registry, message.spec), around)

@@ -1,0 +1,123 @@
+"""The last stage: rows into the sink, and checkpoints around them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pyarrow as pa
+
+from dataflow.connect import Position
+from dataflow.connect import Task as TaskId
+from dataflow.connect.transform import ORDINAL
+from dataflow.core.checkpoint import Checkpoint, Stamp
+from dataflow.core.clock import Clock
+from dataflow.core.errors import Code, Rejected
+from dataflow.core.ids import SplitId
+from dataflow.engine.dead_letters import STEP as DEAD_LETTERS
+from dataflow.engine.dead_letters import DeadLetters
+from dataflow.engine.items import BarrierItem, Rows
+from dataflow.engine.limits import in_time
+from dataflow.engine.outputs import Output
+from dataflow.engine.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Sinking:
+    """The sink of a task and what stands beside it."""
+
+    name: str
+    output: Output
+    dead_letters: DeadLetters
+    batch_rows_max: int
+    """Rows a write at most; 0 is no limit."""
+    batch_timeout: timedelta
+    clock: Clock
+    probe: Callable[[str], None]
+
+
+class Writer:
+    """Drives one sink; its calls never overlap."""
+
+    def __init__(self, task: TaskId, sinking: Sinking, start: Checkpoint) -> None:
+        self._task = task
+        self._sinking = sinking
+        self._start = start
+        self._tally = Tally(start, sinking.name)
+        self._turn = asyncio.Lock()
+        self._dead: list[pa.RecordBatch] = []
+        self._prepared: tuple[Checkpoint, Mapping[SplitId, Position]] | None = None
+
+    async def open(self) -> Checkpoint | None:
+        """Publish and cut back to what was decided; returns the decision a sink itself holds."""
+        letters = self._sinking.dead_letters
+        await letters.commit(self._start.committables.get(DEAD_LETTERS, ""))
+        await letters.discard(self._task.run)
+        held = await self._sinking.output.open(self._task, self._start)
+        if held is not None:
+            self._start = held
+            self._tally = Tally(held, self._sinking.name)
+        return held
+
+    async def write(self, rows: Rows) -> None:
+        """Give rows to the sink, and note them for the next checkpoint."""
+        began_s = self._sinking.clock.steady()
+        batch = rows.batch
+        if not self._sinking.output.keeps_ordinal and ORDINAL in batch.schema.names:
+            batch = batch.drop_columns([ORDINAL])
+        step = self._sinking.batch_rows_max or max(batch.num_rows, 1)
+        for offset in range(0, batch.num_rows, step):
+            give = self._give(batch.slice(offset, step), rows.split)
+            await in_time(give, self._sinking.batch_timeout, self._sinking.name)
+        rows.processing_s += self._sinking.clock.steady() - began_s
+        self._dead += rows.dead
+        self._tally.written(rows, self._sinking.clock.now())
+        self._sinking.probe("task.written")
+
+    async def _give(self, batch: pa.RecordBatch, split: SplitId) -> None:
+        async with self._turn:
+            await self._sinking.output.write(batch, split)
+
+    def ended(self, split: SplitId) -> None:
+        """Note that a split has been read to its end."""
+        self._tally.ended(split)
+
+    async def prepare(self, barrier: BarrierItem) -> Checkpoint:
+        """Make everything before the barrier durable; returns what is to be decided."""
+        async with self._turn:
+            staged = await self._sinking.output.prepare(barrier.number, final=barrier.final)
+        self._sinking.probe("task.staged")
+        letters = await self._sinking.dead_letters.stage(self._task.run, barrier.number, self._dead)
+        self._dead = []
+        committables = {self._sinking.name: staged, DEAD_LETTERS: letters}
+        checkpoint = replace(
+            self._tally.checkpoint(),
+            stamp=Stamp(self._task.run, barrier.number),
+            seeded=True,
+            committables={name: text for name, text in committables.items() if text},
+            states=barrier.states,
+        )
+        async with self._turn:
+            await self._sinking.output.decide(checkpoint)
+        self._prepared = checkpoint, self._tally.positions
+        return checkpoint
+
+    async def commit(self, number: int) -> tuple[Checkpoint, Mapping[SplitId, Position]]:
+        """Make a decided checkpoint visible; returns it, and where its splits stand."""
+        if self._prepared is None or self._prepared[0].stamp.number != number:
+            raise Rejected(f"checkpoint {number} was not prepared", code=Code.INTERNAL)
+        checkpoint, positions = self._prepared
+        if staged := checkpoint.committables.get(self._sinking.name, ""):
+            async with self._turn:
+                await self._sinking.output.commit(staged)
+        self._sinking.probe("task.published")
+        await self._sinking.dead_letters.commit(checkpoint.committables.get(DEAD_LETTERS, ""))
+        self._sinking.probe("task.committed")
+        return checkpoint, positions
+
+    async def close(self) -> None:
+        """Release the sink, after the call it is in."""
+        async with self._turn:
+            await self._sinking.output.close()
