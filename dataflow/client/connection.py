@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
 from random import Random, SystemRandom
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
 import grpc
@@ -17,7 +17,10 @@ from grpc import aio
 from dataflow.client.attempts import Attempts, Patience
 from dataflow.client.errors import from_rpc
 from dataflow.core.errors import Rejected
-from dataflow.v1.pipeline_pb2_grpc import PipelineServiceAsyncStub, PipelineServiceStub
+from dataflow.v1.pipeline_pb2_grpc import PipelineServiceStub
+
+if TYPE_CHECKING:  # the asynchronous view of the stub exists for type checkers alone
+    from dataflow.v1.pipeline_pb2_grpc import PipelineServiceAsyncStub
 
 Q = TypeVar("Q")
 Q_contra = TypeVar("Q_contra", contravariant=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from io import BufferedIOBase
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import orjson
 
@@ -71,7 +72,7 @@ def batch_of(records: Records, batch_id: str) -> Batch:
 
 
 def read_batches(
-    file: IO[bytes],
+    file: BufferedIOBase,
     file_format: Format,
     *,
     records_max: int = BATCH_RECORDS_MAX,
@@ -131,7 +132,7 @@ def _gathered(
         yield b"".join(held), NDJSON, len(held)
 
 
-def _document_lines(file: IO[bytes]) -> Iterator[bytes]:
+def _document_lines(file: BufferedIOBase) -> Iterator[bytes]:
     text = file.read(DOCUMENT_BYTES_MAX + 1)
     if len(text) > DOCUMENT_BYTES_MAX:
         raise Rejected(
@@ -148,7 +149,7 @@ def _document_lines(file: IO[bytes]) -> Iterator[bytes]:
         yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _cut_stream(file: IO[bytes], records_max: int) -> Iterator[tuple[bytes, str, int]]:
+def _cut_stream(file: BufferedIOBase, records_max: int) -> Iterator[tuple[bytes, str, int]]:
     import pyarrow as pa  # noqa: PLC0415 - half of an idle process's memory, for Arrow files alone
 
     try:
