@@ -1,0 +1,1 @@
+"""Files: csv, json lines, text and parquet, read and written, one file or many."""

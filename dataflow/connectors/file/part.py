@@ -1,0 +1,245 @@
+"""A file that rows are written to, and the hidden names under which parts wait to be decided.
+
+    create --write--> open --finish--> finished --reveal (decided)--> visible
+              ^         | resume: cut to the decided length
+              +---------+
+
+A stage's name holds pipeline, task, lineage and run, so that no two writers ever mean the same
+file, and a run can tell what older runs left behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from dataflow.connect import Corrupted, Rejected, Task, Unavailable
+from dataflow.connectors.file.sink_spec import (
+    Compression,
+    FinishedPart,
+    OpenPart,
+    Written,
+)
+from dataflow.connectors.file.write_file import (
+    GrowingFile,
+    failures_of,
+    size_of,
+    sync_folder,
+)
+from dataflow.connectors.file.write_format import Encoder, columns_of, plain
+from dataflow.connectors.file.write_parquet import schema_of, to_parquet
+
+MEMBER_BYTES = 1 << 20
+"""Rows gathered for one gzip member or zstd frame: past it, compression gains nothing."""
+
+STREAM = ".arrow"
+"""Ends the stage of a part that will be converted to parquet."""
+
+Probe = Callable[[str], None]
+
+
+class Part:
+    """An open file of rows. Its bytes behind the last ``sync`` are nobody's yet."""
+
+    def __init__(
+        self,
+        file: GrowingFile,
+        state: OpenPart,
+        encoder: Encoder,
+        *,
+        compress: Callable[[bytes], bytes] | None,
+        member_bytes: int = MEMBER_BYTES,
+    ) -> None:
+        self.state = state
+        self._file = file
+        self._encoder = encoder
+        self._compress = compress
+        self._member_bytes = member_bytes
+        self._pending = bytearray()
+        self._synced = state
+        self._schema: pa.Schema | None = None
+        if state.bytes and state.stage.endswith(STREAM):
+            self._schema = schema_of(file.path)
+
+    def fits(self, schema: pa.Schema) -> bool:
+        """Tell whether rows of this schema can follow those before."""
+        columns = self.state.columns
+        return columns is None or list(columns.items()) == list(columns_of(schema).items())
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows that fit."""
+        batch = plain(batch)
+        if self.state.columns is None and self._encoder.fixed_columns:
+            self._append(self._encoder.head(batch.schema))
+            self._count(0, columns_of(batch.schema))
+            if self.state.stage.endswith(STREAM):
+                self._schema = batch.schema
+        if self._schema is not None and batch.schema != self._schema:
+            batch = batch.cast(self._schema)  # text stored another way
+        if batch.num_rows:
+            self._append(self._encoder.rows(batch))
+        self._count(batch.num_rows, self.state.columns)
+
+    def sync(self) -> OpenPart:
+        """Make all rows so far durable, ending a member, and return what would cut back here."""
+        self._flush()
+        self._file.sync()
+        self._count(0, self.state.columns)
+        self._synced = self.state
+        return self.state
+
+    def close(self) -> None:
+        """Drop what was written since the last ``sync``, and release the file."""
+        try:
+            if self._file.length != self._synced.bytes:
+                self._file.cut(self._synced.bytes)
+        finally:
+            self._file.close()
+
+    def _append(self, data: bytes | memoryview) -> None:
+        if self._compress is None:
+            self._file.append(data)
+            return
+        self._pending += data
+        if len(self._pending) >= self._member_bytes:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending and self._compress:
+            self._file.append(self._compress(bytes(self._pending)))
+            self._pending.clear()
+
+    def _count(self, rows: int, columns: object) -> None:
+        self.state = self.state.model_copy(
+            update={
+                "bytes": self._file.length,
+                "rows": self.state.rows + rows,
+                "columns": columns,
+            }
+        )
+
+
+class Stages:
+    """The hidden files of one task, and how they become visible.
+
+    Args:
+        folder: where they wait, on the same disk as ``finals``.
+        finals: where they are seen.
+        prefix: what their names begin with.
+        probe: dies between effects that must not swap, in tests.
+    """
+
+    def __init__(self, folder: Path, finals: Path, prefix: str, probe: Probe) -> None:
+        self.folder = folder
+        self.finals = finals
+        self._prefix = prefix
+        self._probe = probe
+
+    def name(self, task: Task, final: str) -> str:
+        """Return the name of a stage of this run."""
+        return f"{self._prefix}{task.pipeline}.{task.index}.{task.lineage}.{task.run}.{final}"
+
+    def create(self, task: Task, final: str, opened_at: datetime) -> tuple[GrowingFile, OpenPart]:
+        """Begin the stage of a part."""
+        stage = self.name(task, final) + (STREAM if final.endswith(".parquet") else "")
+        file = GrowingFile.create(self.folder / stage)
+        self._probe("file-sink.part.created")
+        return file, OpenPart(stage=stage, name=final, opened_at=opened_at)
+
+    def finish(self, part: Part, task: Task, compression: Compression) -> FinishedPart:
+        """Complete a part, still hidden. What it was made from stays until it is visible."""
+        state = part.sync()
+        self._probe("file-sink.finish.synced")
+        part.close()
+        if not state.stage.endswith(STREAM):
+            return FinishedPart(
+                stage=state.stage, name=state.name, bytes=state.bytes, rows=state.rows
+            )
+        stage = self.name(task, state.name)
+        size = to_parquet(self.folder / state.stage, self.folder / stage, compression)
+        with failures_of(self.folder):
+            sync_folder(self.folder)
+        self._probe("file-sink.finish.converted")
+        return FinishedPart(
+            stage=stage,
+            name=state.name,
+            bytes=size,
+            rows=state.rows,
+            spent=state.stage,
+            over=state.over,
+        )
+
+    def reveal(self, parts: Sequence[FinishedPart]) -> None:
+        """Make decided parts visible, again if need be; by an instance that never saw them too.
+
+        Raises:
+            Corrupted: a part is neither staged nor visible.
+            Unavailable: somebody else's file has its name; nothing is overwritten.
+        """
+        if not parts:
+            return
+        for part in parts:
+            with failures_of(self.finals / part.name):
+                self._reveal(part)
+            self._probe("file-sink.reveal.renamed")
+        with failures_of(self.finals):
+            sync_folder(self.finals)
+        self._probe("file-sink.reveal.synced")
+        for part in parts:  # AFTER the names are durable: they are all that is left of the rows
+            if part.spent:
+                with failures_of(self.folder / part.spent):
+                    (self.folder / part.spent).unlink(missing_ok=True)
+        self._probe("file-sink.reveal.cleaned")
+
+    def _reveal(self, part: FinishedPart) -> None:
+        stage, final = self.folder / part.stage, self.finals / part.name
+        if stage.exists():
+            if final.exists() and not part.over:
+                raise Unavailable(
+                    f"{final} is there, but not from this pipeline; move it away", code="STORAGE"
+                )
+            self._probe("file-sink.reveal.before")
+            stage.replace(final)
+        elif not final.exists() or size_of(final) != part.bytes:
+            raise Corrupted(
+                f"{final}: {part.rows} decided rows are neither staged nor there; put the file"
+                f" of {part.bytes} bytes back, or replay the pipeline"
+            )
+
+    def drop_older(self, task: Task, keep: frozenset[str], final: str) -> None:
+        """Drop what smaller runs of this task staged; ``final`` is a pattern of their names.
+
+        Never those of an equal or larger run: the caller may be the zombie.
+        """
+        begin = re.escape(f"{self._prefix}{task.pipeline}.{task.index}.")
+        pattern = re.compile(rf"{begin}\d+\.(\d+)\.{final}(?:{re.escape(STREAM)})?")
+        with failures_of(self.folder):
+            for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+                found = pattern.fullmatch(path.name)
+                if found and int(found[1]) < task.run and path.name not in keep:
+                    path.unlink(missing_ok=True)
+                    self._probe("file-sink.discard.dropped")
+
+
+def stages_of(written: Written | None) -> frozenset[str]:
+    """Return the names of the stages that a committable needs."""
+    if written is None:
+        return frozenset()
+    names = {name for part in written.finished for name in (part.stage, part.spent)}
+    return frozenset(names | {written.open.stage if written.open else ""})
+
+
+def refused_columns(path: Path, state: OpenPart, schema: pa.Schema) -> Rejected:
+    """Return the error of rows that one file cannot hold beside those before."""
+    now, was = columns_of(schema), dict(state.columns or {})
+    changed = sorted(name for name in {*now, *was} if now.get(name) != was.get(name))
+    shown = ", ".join(f"{n} ({was.get(n, 'absent')} -> {now.get(n, 'absent')})" for n in changed)
+    return Rejected(
+        f"{path}: the columns have changed: {shown or 'their order'}; write to another file or a"
+        " directory, undo the change, or replay with ifExists: replace",
+        code="SINK_CHANGED",
+    )

@@ -1,0 +1,100 @@
+"""One writer at a time, and never an older run after a newer one.
+
+``flock`` tells living writers apart. The record inside outlives its writer: a run that slept
+through its successor's whole life finds a larger run there and stops before it cuts anything.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dataflow.connect import Fenced, Model, Task
+from dataflow.connectors.file.write_file import MODE, failures_of
+
+RECORD_BYTES_MAX = 4096
+"""A page: written by one call, so that a killed writer leaves it whole."""
+
+
+class Holder(Model):
+    """Who wrote last."""
+
+    pipeline: str
+    run: int
+
+
+class Lock:
+    """A hidden file beside the output, locked from ``open`` to ``close``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+
+    @property
+    def held(self) -> bool:
+        """Tell whether it is ours."""
+        return self._fd >= 0
+
+    def take(self) -> bool:
+        """Lock it if nobody else has; tell whether it is ours."""
+        if self.held:
+            return True
+        with failures_of(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                return False
+            if not self._is_there(fd):  # its last holder removed it before we had it
+                os.close(fd)
+                return False
+        self._fd = fd
+        return True
+
+    def claim(self, task: Task) -> Holder | None:
+        """Put our run down as the one that writes; return who wrote before.
+
+        Raises:
+            Fenced: a larger run of the pipeline has written.
+        """
+        with failures_of(self.path):
+            before = self.holder()
+            if before and before.pipeline == task.pipeline and before.run > task.run:
+                raise Fenced(f"{self.path}: run {before.run} has written after run {task.run}")
+            record = Holder(pipeline=task.pipeline, run=task.run).model_dump_json()
+            os.pwrite(self._fd, record.encode().ljust(RECORD_BYTES_MAX), 0)
+        return before
+
+    def holder(self) -> Holder | None:
+        """Return who wrote last; None if nobody did, or if a power cut took the record.
+
+        No writer survives a power cut, so there is nobody left whom the record could stop.
+        """
+        text = os.pread(self._fd, RECORD_BYTES_MAX, 0)
+        try:
+            return Holder.model_validate_json(text)
+        except ValidationError:
+            return None
+
+    def release(self, *, remove: bool = False) -> None:
+        """Let the next writer in; ``remove`` where no run needs to be remembered."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            if remove:  # BEFORE unlocking, or it could be somebody else's by then
+                with failures_of(self.path):
+                    self.path.unlink(missing_ok=True)
+        finally:
+            os.close(fd)
+
+    def _is_there(self, fd: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(fd), self.path.stat())
+        except FileNotFoundError:
+            return False

@@ -1,0 +1,256 @@
+"""The ``file`` sink as people configure it and as the journal remembers it. Imports no Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from dataflow.connect import (
+    Committable,
+    Guarantee,
+    Model,
+    Options,
+    Problem,
+    SinkSpec,
+    SinkStep,
+)
+
+Format = Literal["csv", "json", "parquet", "text"]
+Compression = Literal["none", "gzip", "zstd", "snappy"]
+IfExists = Literal["fail", "append", "replace"]
+QuoteStyle = Literal["necessary", "always", "nonNumeric"]
+
+FORMATS: Mapping[str, Format] = {
+    "csv": "csv",
+    "json": "json",
+    "jsonl": "json",
+    "ndjson": "json",
+    "parquet": "parquet",
+    "txt": "text",
+}
+"""What an extension says about the rows; any other name is that of a directory."""
+
+COMPRESSIONS: Mapping[str, Compression] = {"gz": "gzip", "zst": "zstd"}
+
+ROTATE_ROWS, ROTATE_BYTES, ROTATE_INTERVAL = 1_000_000, 128 << 20, timedelta(minutes=5)
+"""A part that a reader takes in one go: parquet's usual row group, HDFS's usual block."""
+
+
+def _delimiter(text: str) -> str:
+    if not text.isascii() or text in '"\r\n':
+        raise ValueError("use one ASCII character that is no quote and no line break")
+    return text
+
+
+class FileSinkOptions(Options):
+    """How rows are written to files."""
+
+    format: Format | None = Field(
+        None, description="What a file holds; by default what its extension says."
+    )
+    compression: Literal["auto"] | Compression = Field(
+        "auto",
+        description="gzip and zstd wrap csv, json and text (auto: as the extension says);"
+        " parquet compresses inside with snappy (auto), zstd or none.",
+    )
+    if_exists: IfExists = Field(
+        "fail",
+        description="What happens to data that is there before the pipeline's first row:"
+        " fail refuses to start, append writes behind it, replace removes it.",
+    )
+    header: bool | None = Field(None, description="csv: begin with the names; default true.")
+    delimiter: Annotated[str, AfterValidator(_delimiter)] | None = Field(
+        None, min_length=1, max_length=1, description="csv: between two values; default a comma."
+    )
+    quote_style: QuoteStyle | None = Field(
+        None, description="csv: which values stand in quotes; default those where it is necessary."
+    )
+    null_value: str | None = Field(
+        None, max_length=100, description="csv: what stands for null; default nothing."
+    )
+    column: str | None = Field(
+        None, min_length=1, description="text: the column that is written; default the only one."
+    )
+    rotate_rows: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000_000,
+        description=f"directory: rows of a part, exactly; default {ROTATE_ROWS}, 0 is no limit.",
+    )
+    rotate_bytes: int | None = Field(
+        None,
+        ge=0,
+        le=1 << 40,
+        description="directory: bytes after which a part ends, as staged (parquet: before its"
+        f" encoding); default {ROTATE_BYTES}, 0 is no limit.",
+    )
+    rotate_interval: timedelta | None = Field(
+        None,
+        ge=timedelta(),
+        le=timedelta(days=365),
+        description="directory: age at which a part ends; default 5 minutes, 0 is no limit.",
+    )
+
+
+class FinishedPart(Model):
+    """A complete file: staged under one name until it is decided, then visible under another.
+
+    Attributes:
+        stage: its hidden name.
+        name: the name that readers see.
+        bytes: its size, by which a second commit recognises it.
+        rows: records in it.
+        spent: the hidden file it was converted from, dropped when it is visible.
+        over: it replaces a file of that name, which is an earlier state of this one.
+    """
+
+    stage: str
+    name: str
+    bytes: int
+    rows: int
+    spent: str = ""
+    over: bool = False
+
+
+class OpenPart(Model):
+    """A file that more rows are written to, and the length that is decided.
+
+    Attributes:
+        stage: its hidden name; empty for a plain file, which is written in place.
+        name: the name that readers see, or will see.
+        bytes: everything behind is cut on recovery.
+        rows: records within ``bytes``.
+        opened_at: when its first row was written.
+        columns: its columns and types, where the format has them.
+        over: a file of that name is there, and is an earlier state of this one.
+    """
+
+    stage: str = ""
+    name: str
+    bytes: int = 0
+    rows: int = 0
+    opened_at: datetime | None = None
+    columns: Mapping[str, str] | None = None
+    over: bool = False
+
+
+class Written(Committable):
+    """What a checkpoint of the file sink holds.
+
+    Attributes:
+        target: the file or directory.
+        finished: parts that ``commit`` makes visible.
+        open: the part that goes on.
+        begins_at: bytes of a plain file that were there before the pipeline.
+        replaces: what was there before is removed AFTER this, the seed, is decided.
+        next: number of the next part of a directory.
+    """
+
+    target: str
+    finished: tuple[FinishedPart, ...] = ()
+    open: OpenPart | None = None
+    begins_at: int = 0
+    replaces: bool = False
+    next: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Options and connection string, agreed: every default filled in."""
+
+    format: Format
+    compression: Compression
+    directory: bool
+    extension: str
+
+
+def layout_of(target: str, options: FileSinkOptions) -> tuple[Layout | None, Sequence[Problem]]:
+    """Return what the options say together, or what contradicts what."""
+    if not target:
+        return None, [Problem("connectionString", "missing; give a file or a directory")]
+    named, wrapped, extension = _of_name(target)
+    chosen = options.format or named
+    if chosen is None:
+        message = f"missing; a directory needs one of {', '.join(sorted({*FORMATS.values()}))}"
+        return None, [Problem("options.format", message)]
+    problems = [*_format_problems(options, named, wrapped, chosen), *_idle(options, named, chosen)]
+    if problems:
+        return None, problems
+    compression: Compression = "snappy" if chosen == "parquet" else wrapped or "none"
+    if options.compression != "auto":
+        compression = options.compression
+    if not named:
+        suffix = {"gzip": ".gz", "zstd": ".zst"}.get(compression, "")
+        extension = {"text": "txt"}.get(chosen, chosen) + ("" if chosen == "parquet" else suffix)
+    return Layout(chosen, compression, not named, extension), []
+
+
+def _of_name(target: str) -> tuple[Format | None, Compression | None, str]:
+    name = target.rsplit("/", 1)[-1].lower()
+    stem, _, last = name.rpartition(".")
+    wrapped = COMPRESSIONS.get(last) if stem else None
+    inner = stem.rpartition(".")[2] if wrapped else last
+    if not stem or inner not in FORMATS:
+        return None, None, ""
+    return FORMATS[inner], wrapped, f"{inner}.{last}" if wrapped else inner
+
+
+def _format_problems(
+    options: FileSinkOptions, named: Format | None, wrapped: Compression | None, chosen: Format
+) -> list[Problem]:
+    problems = []
+    asked = options.compression
+    if named not in {None, "text", chosen}:
+        problems.append(
+            Problem("options.format", f"{chosen!r} contradicts the name, which says {named!r}")
+        )
+    if chosen == "parquet" and wrapped:
+        problems.append(
+            Problem("connectionString", "parquet compresses inside; name the file .parquet")
+        )
+    if chosen == "parquet" and asked == "gzip":
+        problems.append(Problem("options.compression", "parquet: one of snappy, zstd, none"))
+    if chosen != "parquet" and asked == "snappy":
+        problems.append(Problem("options.compression", f"{chosen}: one of gzip, zstd, none"))
+    if chosen != "parquet" and named and asked not in {"auto", "snappy", wrapped or "none"}:
+        message = f"{asked!r} contradicts the name, which says {wrapped or 'none'!r}"
+        problems.append(Problem("options.compression", message))
+    if chosen == "parquet" and named and options.if_exists == "append":
+        problems.append(
+            Problem("options.ifExists", "a parquet file cannot be appended to; use a directory")
+        )
+    return problems
+
+
+def _idle(options: FileSinkOptions, named: Format | None, chosen: Format) -> list[Problem]:
+    """Return a problem for each option that would do nothing."""
+    problems = []
+    for only, when, names in (
+        ("format csv", chosen == "csv", ("header", "delimiter", "quote_style", "null_value")),
+        ("format text", chosen == "text", ("column",)),
+        ("a directory", not named, ("rotate_rows", "rotate_bytes", "rotate_interval")),
+    ):
+        for name in names:
+            if not when and getattr(options, name) is not None:
+                shown = FileSinkOptions.model_fields[name].alias or name
+                problems.append(Problem(f"options.{shown}", f"only for {only}"))
+    return problems
+
+
+def _check(step: SinkStep, options: FileSinkOptions) -> Sequence[Problem]:
+    return layout_of(step.connection_string, options)[1]
+
+
+SPEC = SinkSpec(
+    name="file",
+    summary="Rows into one file, or into the part files of a directory, exactly once.",
+    guarantee=Guarantee.EXACTLY_ONCE,
+    options=FileSinkOptions,
+    open="dataflow.connectors.file.sink:open_sink",
+    committable=Written,
+    check=_check,
+)
