@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -125,6 +125,8 @@ class Backend(Protocol):
     async def execute(self, commands: Sequence[Command]) -> Sequence[Answer | DataFlowError]:
         """Carry out commands, in order for each pipeline; an answer is durable.
 
+        Calls keep their order too: commands are queued before the first await, so that a second
+        call made before the first is answered comes after it.
         A stop or pause is answered when it is journalled, with the pipeline still running.
         """
         ...
@@ -133,7 +135,7 @@ class Backend(Protocol):
         """Return the state once no stop or pause is under way.
 
         Raises:
-            Unavailable: it was still under way after ``patience``.
+            Waiting: it was still under way after ``patience``.
         """
         ...
 
@@ -179,7 +181,11 @@ class Backend(Protocol):
         ...
 
     def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
-        """Return everything that is wrong with a spec, and what its pair of ends guarantees."""
+        """Return everything that is wrong with a spec, and what its pair of ends guarantees.
+
+        Called with every create and update, so it takes microseconds and looks at nothing
+        outside. Problems name paths of the form that ``core.spec.shown`` gives, in camelCase.
+        """
         ...
 
     async def preview(self, spec: PipelineSpec, records: int) -> Sequence[PreviewStep]:
@@ -188,8 +194,11 @@ class Backend(Protocol):
 
     def watch(
         self, pipeline: PipelineId | None, after: SequenceNumber | None
-    ) -> AsyncIterator[Change]:
-        """Yield what happens to one pipeline or to all: events at once, rates each 250 ms."""
+    ) -> AsyncGenerator[Change, None]:
+        """Yield what happens to one pipeline or to all: events at once, rates each 250 ms.
+
+        Closed when the watcher goes; one that lags must bound what it keeps for it.
+        """
         ...
 
     @property

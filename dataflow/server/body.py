@@ -1,0 +1,55 @@
+"""Reading the body of a request within limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
+
+from dataflow.core.errors import Code, Rejected
+from dataflow.server.errors import EdgeError
+
+BODY_BYTES_MAX = 4 << 20
+"""Of a request: four times the largest spec."""
+
+INGEST_BYTES_MAX = 16 << 20
+"""Of a batch of records: the same as over gRPC."""
+
+BODY_TIMEOUT_S = 30
+"""16 MiB in 30 s is 4.5 Mbit/s; who is slower than that sends smaller batches."""
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        Rejected: TOO_LARGE, as soon as it is known.
+        EdgeError: REQUEST_TIMEOUT.
+        ClientDisconnect: the client went away.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > bytes_max:
+        raise _too_large(bytes_max)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > bytes_max:
+                    raise _too_large(bytes_max)
+                chunks.append(chunk)
+    except TimeoutError:
+        message = f"the body did not arrive within {BODY_TIMEOUT_S} s"
+        raise EdgeError("REQUEST_TIMEOUT", message) from None
+    return b"".join(chunks)
+
+
+def _too_large(bytes_max: int) -> Rejected:
+    return Rejected(
+        f"the body may have {bytes_max} bytes ({bytes_max >> 20} MiB); send less at once",
+        code=Code.TOO_LARGE,
+    )
+
+
+__all__ = ["BODY_BYTES_MAX", "INGEST_BYTES_MAX", "ClientDisconnect", "read_body"]

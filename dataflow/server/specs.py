@@ -1,0 +1,90 @@
+"""From a request's spec to the form that is stored, with everything wrong with it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from google.protobuf.message import Message
+
+from dataflow.core.errors import Code, Invalid, Problem, Rejected
+from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.wire.core import to_core
+
+SPEC_BYTES_MAX = 1 << 20
+"""A spec stands in events and snapshots for ever."""
+
+TRANSFORMS_MAX = 500
+"""More than any graph that a person can read."""
+
+Validate: TypeAlias = Callable[[PipelineSpec], tuple[Sequence[Problem], str]]
+
+
+def spec_of(request: Message) -> PipelineSpec:
+    """Return the spec that the fields of a request hold, as it was written.
+
+    Raises:
+        Rejected: it is too large, or a number stands for no value that there is.
+    """
+    if request.ByteSize() > SPEC_BYTES_MAX:
+        raise Rejected(f"a spec may have {SPEC_BYTES_MAX} bytes", code=Code.TOO_LARGE)
+    try:
+        spec = to_core(request, PipelineSpec)
+    except (KeyError, OverflowError):
+        raise Rejected(
+            "holds a duration or the number of an enum beyond those there are", field="options"
+        ) from None
+    if len(spec.transforms) > TRANSFORMS_MAX:
+        raise Rejected(f"use at most {TRANSFORMS_MAX}", code=Code.TOO_LARGE, field="transforms")
+    return spec
+
+
+def checked(spec: PipelineSpec, validate: Validate) -> PipelineSpec:
+    """Return a spec in its stored form; raises ``Invalid`` with every problem."""
+    stored, problems, _ = examined(spec, validate)
+    if stored is None or problems:
+        raise Invalid(problems)
+    return stored
+
+
+def examined(
+    spec: PipelineSpec, validate: Validate
+) -> tuple[PipelineSpec | None, Sequence[Problem], str]:
+    """Return the stored form if there is one, all that is wrong, and what the spec guarantees."""
+    try:
+        stored = canonical(spec)
+    except Invalid as invalid:
+        shape, salvaged = invalid.problems, _salvaged(spec)
+        if salvaged is None:
+            return None, shape, ""
+        problems, guarantee = validate(salvaged)
+        return None, [*shape, *problems], guarantee
+    problems, guarantee = validate(stored)
+    return stored, problems, guarantee
+
+
+def _salvaged(spec: PipelineSpec) -> PipelineSpec | None:
+    """Return a stored form of the steps alone, so that they are checked in spite of the rest."""
+    rest = replace(
+        spec,
+        name="",
+        labels={},
+        options=None,
+        source=_bare(spec.source) if spec.source else None,
+        sink=_bare_sink(spec.sink) if spec.sink else None,
+        sources={name: _bare(source) for name, source in spec.sources.items()},
+        sinks={name: _bare_sink(sink) for name, sink in spec.sinks.items()},
+    )
+    try:
+        return canonical(rest)
+    except Invalid:
+        return None
+
+
+def _bare(source: Source) -> Source:
+    return replace(source, batch_size=0)
+
+
+def _bare_sink(sink: Sink) -> Sink:
+    return replace(sink, batch_size=0)
