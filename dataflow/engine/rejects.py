@@ -15,21 +15,20 @@ from dataflow.core.ids import SplitId
 from dataflow.engine.items import Rows
 from dataflow.engine.json_rows import json_rows
 
-LETTERS = pa.schema(
-    {
-        "step": pa.string(),
-        "split": pa.string(),
-        "ordinal": pa.int64(),
-        "record": pa.large_string(),
-        "error": pa.large_string(),
-        "time": pa.timestamp("us", tz="UTC"),
-    }
-)
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("step", pa.string()),
+    pa.field("split", pa.string()),
+    pa.field("ordinal", pa.int64()),
+    pa.field("record", pa.large_string()),
+    pa.field("error", pa.large_string()),
+    pa.field("time", pa.timestamp("us", tz="UTC")),
+]
+LETTERS = pa.schema(_FIELDS)
 
 ERROR_SHOWN_MAX = 200
 """Characters of a step's error that a failed pipeline shows: enough to know it by."""
 
-Columns: TypeAlias = tuple[pa.Array[Any], pa.Array[Any], pa.Array[Any]]
+Columns: TypeAlias = "tuple[pa.Array[Any], pa.Array[Any], pa.Array[Any]]"
 """Ordinals, records and errors of the rows that were refused."""
 
 

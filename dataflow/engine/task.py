@@ -133,7 +133,7 @@ class Task:
             reading = tasks.create_task(self._reading(reader))
             stages = (
                 self._transforming(),
-                self._writing(writer),
+                self._writing(reader, writer),
                 self._listening(reading, writer),
                 self._telling(reader),
             )
@@ -167,20 +167,22 @@ class Task:
                 case SplitEnded():
                     await self._transformed.put(item, 0)
 
-    async def _writing(self, writer: Writer) -> None:
+    async def _writing(self, reader: Reader, writer: Writer) -> None:
         while True:
             item = await self._transformed.get()
             match item:
                 case Rows():
                     with blaming(ErrorType.SINK, self._sinking.name):
                         await writer.write(item)
-                    self._count(item.read)
+                    self._count(item.read, reader)
                 case BarrierItem():
                     await self._prepare(item, writer)
                 case SplitEnded():
                     writer.ended(item.split)
 
-    def _count(self, rows: int) -> None:
+    def _count(self, rows: int, reader: Reader) -> None:
+        if self._rows_since_barrier == 0:
+            self._tell(m.Phase.PROCESSING, "", reader.records)  # There is something to decide.
         self._rows_since_barrier += rows
         if 0 < self._options.checkpoint_rows <= self._rows_since_barrier:
             self._rows_since_barrier = 0

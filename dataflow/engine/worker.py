@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from dataflow.connect import Registry
 from dataflow.core import messages as m
 from dataflow.core.clock import Clock
-from dataflow.core.errors import DataFlowError
 from dataflow.core.ids import PipelineId, Run
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import pipeline_error
@@ -103,7 +102,7 @@ class Worker:
             engine = await asyncio.to_thread(import_module, "dataflow.engine.task")
             task = self._running[message.pipeline_id].task = self._task(engine.Task, message)
             await task.work()
-        except DataFlowError as error:
+        except Exception as error:  # noqa: BLE001 - a step that cannot be made ends this run alone
             failure = pipeline_error(error)
             self._around.send(m.Failed(message.pipeline_id, message.run, failure))
         finally:

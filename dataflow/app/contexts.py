@@ -1,0 +1,87 @@
+"""What each step of each pipeline is handed: its log, its paths, its secrets, the clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataflow.app.settings import environment
+from dataflow.connect import Context, Log
+from dataflow.core.clock import Clock
+from dataflow.core.errors import Code, Rejected
+from dataflow.core.ids import PipelineId
+
+REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
+
+SECRET_BYTES_MAX = 64 << 10
+"""A secret is a key or a token; a larger file is somebody's mistake."""
+
+
+def resolve(text: str) -> str:
+    """Replace every ``${env:NAME}`` and ``${file:/path}`` by what it stands for.
+
+    Raises:
+        Rejected: it stands for nothing on this node; the message names the reference alone.
+    """
+    return REFERENCE.sub(_value, text)
+
+
+def _value(match: re.Match[str]) -> str:
+    kind, name = match.groups()
+    if kind == "env":
+        value = environment(name)
+        if value is None:
+            raise Rejected(f"{match[0]}: this node has no such variable")
+        return value
+    try:
+        with Path(name).open() as file:
+            return file.read(SECRET_BYTES_MAX).rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Rejected(f"{match[0]}: {type(error).__name__}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Local paths, kept below the roots that the operator allows."""
+
+    roots: tuple[Path, ...]
+
+    def __call__(self, text: str) -> Path:
+        """Return an absolute path with every link followed.
+
+        Raises:
+            Rejected: it lies outside the allowed roots.
+        """
+        path = Path(text).expanduser().resolve()
+        allowed = not self.roots or any(path.is_relative_to(r.resolve()) for r in self.roots)
+        if not allowed:
+            raise Rejected(
+                f"{text!r} is outside the folders that this node allows (file_roots)",
+                code=Code.PERMISSION,
+                field="connectionString",
+            )
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """Makes the context of a step."""
+
+    clock: Clock
+    paths: Paths
+    log: Callable[[PipelineId], Log]
+    probe: Callable[[str], None]
+
+    def __call__(self, pipeline: PipelineId, step: str) -> Context:
+        """Return the context of one step of one pipeline."""
+        return Context(
+            pipeline=pipeline,
+            step=step,
+            clock=self.clock,
+            secret=resolve,
+            path=self.paths,
+            log=self.log(pipeline),
+            probe=self.probe,
+        )

@@ -1,0 +1,83 @@
+"""What an operator can set: a TOML file, and ``DATAFLOW_…`` variables that win over it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dataflow.core.errors import Invalid, Problem, Rejected
+
+PREFIX = "DATAFLOW_"
+
+
+class Settings(BaseModel):
+    """All settings of the program ``dataflow``; a misspelt one is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    http_address: str = Field(default="127.0.0.1:8080", pattern=r"^.+:\d+$")
+    grpc_address: str = Field(default="127.0.0.1:50051", pattern=r"^.+:\d+$")
+    data_dir: Path = Path("data")
+    log_format: Literal["console", "json"] = "console"
+    file_roots: tuple[Path, ...] = ()
+    """Folders in which file connectors may read and write; none named is no restriction."""
+    insecure_bind: bool = False
+    """Serve an address that other machines reach, without TLS."""
+    stop_grace_s: float = Field(default=20.0, ge=0, le=600)
+    """How long SIGTERM lets the last checkpoints take."""
+
+    @property
+    def stop_grace(self) -> timedelta:
+        """The same as a duration."""
+        return timedelta(seconds=self.stop_grace_s)
+
+
+def load(config: Path | None) -> Settings:
+    """Read the settings.
+
+    Raises:
+        Rejected: the file cannot be read, or a setting is unknown or out of bounds.
+    """
+    values: dict[str, object] = {}
+    if config is not None:
+        try:
+            values.update(tomllib.loads(config.read_text()))
+        except OSError as error:
+            raise Rejected(f"{config}: {error.strerror}", field="--config") from error
+        except tomllib.TOMLDecodeError as error:
+            raise Rejected(f"{config}: {error}", field="--config") from error
+    values.update(_from_environment(os.environ))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise Invalid(
+            [_problem(str(detail["loc"][0]), detail["msg"]) for detail in error.errors()]
+        ) from None
+
+
+def environment(name: str) -> str | None:
+    """Return a variable that a spec refers to as ``${env:NAME}``."""
+    return os.environ.get(name)
+
+
+def _from_environment(variables: Mapping[str, str]) -> dict[str, object]:
+    """Return the variables that are settings; others of the prefix belong to other programs."""
+    found: dict[str, object] = {}
+    for name in Settings.model_fields:
+        text = variables.get(PREFIX + name.upper())
+        if text is not None:
+            found[name] = tuple(text.split(os.pathsep)) if name == "file_roots" else text
+    return found
+
+
+def _problem(name: str, message: str) -> Problem:
+    known = ", ".join(Settings.model_fields)
+    if name not in Settings.model_fields:
+        return Problem(name, f"unknown setting; one of {known}")
+    return Problem(f"{name} ({PREFIX}{name.upper()})", message)
