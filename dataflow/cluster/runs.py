@@ -18,7 +18,7 @@ from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.clock import Clock
 from dataflow.core.commands import BeginRun, Command, EngineCommand
-from dataflow.core.errors import Fenced, Unavailable
+from dataflow.core.errors import Fenced, Unavailable, Waiting
 from dataflow.core.events import Cause
 from dataflow.core.ids import CommandId, PipelineId
 from dataflow.core.lifecycle import Drain, State, Status
@@ -117,7 +117,7 @@ class Runs:
         """Return the state once no stop or pause is under way.
 
         Raises:
-            Unavailable: it was still under way after ``patience``.
+            Waiting: it was still under way after ``patience``.
         """
         try:
             async with asyncio.timeout(patience.total_seconds()):
@@ -126,7 +126,7 @@ class Runs:
                     self._settled.setdefault(pipeline, []).append(waiter)
                     await waiter
         except TimeoutError:
-            raise Unavailable(
+            raise Waiting(
                 f"pipeline {pipeline!r} still finishes its last checkpoint; ask again"
             ) from None
         return state

@@ -53,6 +53,7 @@ class Task:
         self._read: Channel[Item] = Channel()
         self._transformed: Channel[Item] = Channel()
         self._asked: asyncio.Queue[m.Barrier | m.Decided] = asyncio.Queue()
+        self._lag = (-1, -1)
         self._rows_since_barrier = 0
         self._draining = False
         self._ended = asyncio.Event()
@@ -230,12 +231,10 @@ class Task:
         while True:
             phase = m.Phase.WAITING if reader.waiting else m.Phase.PROCESSING
             phase = m.Phase.DRAINING if self._draining else phase
-            lag = await self._input.source.lag()
-            self._tell(phase, reader.waiting, reader.records, lag)
+            self._lag = await self._input.source.lag()
+            self._tell(phase, reader.waiting, reader.records)
             await asyncio.sleep(PROGRESS_EVERY_S)
 
-    def _tell(
-        self, phase: m.Phase, detail: str, records: int = 0, lag: tuple[int, int] = (-1, -1)
-    ) -> None:
-        told = m.Progress(self._pipeline, self._run, phase, detail, records, *lag)
+    def _tell(self, phase: m.Phase, detail: str, records: int = 0) -> None:
+        told = m.Progress(self._pipeline, self._run, phase, detail, records, *self._lag)
         self._around.send(told)

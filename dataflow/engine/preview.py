@@ -1,0 +1,128 @@
+"""The first records of a source through every step: no sink is opened and no position moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from dataflow.connect import OnError
+from dataflow.connect.transform import MAIN, ORDINAL
+from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.clock import Clock
+from dataflow.core.events import ErrorType
+from dataflow.core.ids import PipelineId
+from dataflow.engine.channel import Channel
+from dataflow.engine.dead_letters import DeadLetter
+from dataflow.engine.failure import blaming
+from dataflow.engine.items import BarrierItem, Item, Rows
+from dataflow.engine.json_rows import json_rows
+from dataflow.engine.plan import Plan
+from dataflow.engine.reader import Reader
+from dataflow.engine.rejects import Rejects
+from dataflow.engine.steps import Input, make_input, make_steps
+from dataflow.engine.surroundings import Contexts
+
+PATIENCE_S = 10.0
+"""How long a preview waits for records that may never come; then it shows what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewStep:
+    """What came out of one step; ``columns`` are names and types, ``records`` JSON text."""
+
+    step: str
+    columns: Sequence[tuple[str, str]]
+    records: Sequence[str]
+    filtered: int
+    rejected: Sequence[DeadLetter]
+
+
+async def preview(
+    plan: Plan, contexts: Contexts, clock: Clock, records_max: int
+) -> Sequence[PreviewStep]:
+    """Return what each step makes of the first records; one it cannot handle is shown with why.
+
+    Raises:
+        Waiting: what the source reads is not there.
+        Rejected: it cannot be read, or a step cannot handle its rows at all.
+    """
+    pipeline = PipelineId("preview")
+    source = make_input(plan, pipeline, contexts)
+    source = Input(
+        name=source.name,
+        source=source.source,
+        position=source.position,
+        pinned=source.pinned,
+        rejects=Rejects(source.name, OnError.DEAD_LETTER),
+        poll_interval_s=source.poll_interval_s,
+    )
+    try:
+        with blaming(ErrorType.SOURCE, source.name):
+            await source.source.open(None)
+            rows = await _first(source, clock, records_max)
+    finally:
+        await source.source.close()
+    if rows is None:
+        return []
+    shown = [_shown(source.name, rows, 0)]
+    for step in make_steps(plan, pipeline, contexts):
+        rows.dead.clear()
+        with blaming(ErrorType.TRANSFORM, step.name):
+            output = await asyncio.to_thread(step.transform.apply, rows.batch)
+        rows.batch = output.batches.get(MAIN, rows.batch.slice(0, 0))
+        if output.rejected is not None:
+            kept = Rejects(step.name, OnError.DEAD_LETTER)
+            kept.unhandled(rows, output.rejected, clock.now())
+        shown.append(_shown(step.name, rows, output.filtered))
+    return shown
+
+
+async def _first(source: Input, clock: Clock, records_max: int) -> Rows | None:
+    """Read until there are enough records, the source ends, or patience does."""
+    channel: Channel[Item] = Channel(batches_max=1)
+    reader = Reader(source, Checkpoint(), channel, clock)
+    gathered: list[Rows] = []
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(_read(reader, channel))
+        gathering = tasks.create_task(_gather(channel, gathered, records_max))
+        await asyncio.wait({gathering}, timeout=PATIENCE_S)
+        reading.cancel()
+        gathering.cancel()
+    if not gathered:
+        return None
+    table = pa.Table.from_batches([rows.batch for rows in gathered])
+    first = gathered[0]
+    first.dead = [batch for rows in gathered for batch in rows.dead]
+    batches = table.slice(0, records_max).combine_chunks().to_batches()
+    first.batch = batches[0] if batches else first.batch.slice(0, 0)
+    return first
+
+
+async def _read(reader: Reader, channel: Channel[Item]) -> None:
+    await reader.read(lambda: None)
+    await channel.put_now(BarrierItem(0, final=True))
+
+
+async def _gather(channel: Channel[Item], gathered: list[Rows], records_max: int) -> None:
+    while sum(rows.read for rows in gathered) < records_max:
+        item = await channel.get()
+        if isinstance(item, Rows):
+            gathered.append(item)
+        elif isinstance(item, BarrierItem):
+            return
+
+
+def _shown(step: str, rows: Rows, filtered: int) -> PreviewStep:
+    visible = [name for name in rows.batch.schema.names if name != ORDINAL]
+    batch = rows.batch.select(visible)
+    letters = [DeadLetter(**row) for dead in rows.dead for row in dead.to_pylist()]
+    return PreviewStep(
+        step=step,
+        columns=[(field.name, str(field.type)) for field in batch.schema],
+        records=[str(text) for text in json_rows(batch).to_pylist()],
+        filtered=filtered,
+        rejected=letters,
+    )
