@@ -1,0 +1,116 @@
+"""Csv by Arrow's parser, which is strict: a cell that is not of its type is an error, never null.
+
+Measured on 3 M rows of 7 columns in chunks of 4 MiB, two threads, Arrow out: Arrow 4.5 to 6.4 M
+rows/s, with timestamps 4.5; polars 5.5 to 6.3, with timestamps 1.9.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pyarrow as pa
+from pyarrow import csv
+
+from dataflow.connectors.file.scan import Lines, QuotedLines
+from dataflow.connectors.file.source_parse import (
+    Bad,
+    Parsed,
+    Refused,
+    empty,
+    one_batch,
+    require_utf8,
+    type_name,
+)
+from dataflow.connectors.file.source_spec import FileSourceOptions
+
+_CELL_ERROR = re.compile(
+    r"In CSV column #(?P<column>\d+): (?:Row #\d+: )?(?P<reason>.*)", re.DOTALL
+)
+_CONVERSION = re.compile(r"CSV conversion error to [^:]*: ")
+
+
+class CsvParser:
+    """Csv whose columns are known.
+
+    Args:
+        names: the columns of the file, in the order of the file.
+        schema: the columns that come out, in their order; a subset of ``names``.
+    """
+
+    def __init__(self, names: Sequence[str], schema: pa.Schema, options: FileSourceOptions) -> None:
+        self.schema = schema
+        self.lines = lines_of(options)
+        self._names = list(names)
+        self._options = options
+        self._converting = csv.ConvertOptions(
+            column_types=schema,
+            include_columns=schema.names,
+            null_values=list(options.null_values),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        )
+
+    def strictly(self, data: bytes) -> Parsed:
+        """See ``Parser``."""
+        require_utf8(data)
+        ragged: list[tuple[int, csv.InvalidRow]] = []
+
+        def set_aside(row: csv.InvalidRow) -> str:
+            ragged.append((row.number or 0, row))
+            return "skip"
+
+        try:
+            table = csv.read_csv(
+                pa.BufferReader(data),
+                read_options=reading(self._names, data),
+                parse_options=parsing(self._options, set_aside),
+                convert_options=self._converting,
+            )
+        except pa.ArrowInvalid as error:
+            if str(error).startswith("Empty CSV file"):
+                return Parsed(empty(self.schema))
+            raise Refused(self._reason(error)) from error
+        return Parsed(
+            one_batch(table, self.schema),
+            [Bad(number - 1, row.text, self._ragged(row)) for number, row in ragged],
+        )
+
+    def _ragged(self, row: csv.InvalidRow) -> str:
+        return f"has {row.actual_columns} cells, where {row.expected_columns} columns are expected"
+
+    def _reason(self, error: pa.ArrowInvalid) -> str:
+        found = _CELL_ERROR.match(str(error))
+        if found is None:
+            return str(error)
+        name = self._names[int(found["column"])]
+        reason = _CONVERSION.sub("", found["reason"])
+        return f"column {name!r}: expected {type_name(self.schema.field(name).type)}: {reason}"
+
+
+def lines_of(options: FileSourceOptions) -> Lines:
+    """Return how records of such a file end."""
+    return QuotedLines(options.delimiter, options.quote) if options.quote else Lines()
+
+
+def reading(names: Sequence[str] | None, data: bytes) -> csv.ReadOptions:
+    """Return options by which one thread reads all of ``data`` as one block.
+
+    Each block has its own thread, and Arrow numbers rows only when it has one.
+    """
+    return csv.ReadOptions(
+        use_threads=False,
+        column_names=list(names) if names is not None else None,
+        autogenerate_column_names=names is None,
+        block_size=len(data) + 1,
+    )
+
+
+def parsing(options: FileSourceOptions, handler: object = None) -> csv.ParseOptions:
+    """Return the dialect."""
+    return csv.ParseOptions(
+        delimiter=options.delimiter,
+        quote_char=options.quote or False,
+        newlines_in_values=bool(options.quote),
+        invalid_row_handler=handler,
+    )

@@ -1,0 +1,126 @@
+"""Files of records as text: csv, json lines and lines, from an offset on, in chunks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from dataflow.connect import Chunk
+from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Block, Blocks
+from dataflow.connectors.file.source_ahead import ahead
+from dataflow.connectors.file.source_head import Head, changed, digest
+from dataflow.connectors.file.source_parse import Bad, Parsed, Parser, empty, parse, shown
+from dataflow.connectors.file.source_spec import FilePosition, FileSourceOptions, compression_of
+from dataflow.connectors.file.source_stream import Stream, open_stream
+
+REJECTED = pa.schema(
+    [("index", pa.int64()), ("record", pa.large_string()), ("error", pa.large_string())]
+)
+"""The schema of ``connect.Chunk.rejected``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One reading of a file, from a position to its end as it is now."""
+
+    path: Path
+    head: Head
+    start: FilePosition
+    parser: Parser
+    options: FileSourceOptions
+    batch_rows: int
+    chunk_bytes: int
+
+    def blocks(self) -> Blocks:
+        """Open the file where the position is.
+
+        Raises:
+            Waiting: it is not there.
+            Rejected: it is not the file that the position was taken in.
+            Unavailable: it cannot be read at the moment.
+        """
+        stream = open_stream(
+            self.path, compression_of(self.path.name, self.options), self.options.encoding
+        )
+        try:
+            self._forward(stream)
+        except BaseException:
+            stream.close()
+            raise
+        partial = not self.options.watch
+        return Blocks(stream, self.parser.lines, partial, self.chunk_bytes)
+
+    async def chunks(self, blocks: Blocks) -> AsyncGenerator[Chunk[FilePosition], None]:
+        """Yield what the blocks hold."""
+        skip = self.start.skip
+        consumed = self.start.consumed
+        reading = ahead(iter(blocks), self._parsed, blocks.stream.close)
+        async with aclosing(reading) as parsed:
+            async for block, records in parsed:
+                for chunk in self._slices(block, records, skip, block.consumed - consumed):
+                    yield chunk
+                skip = max(0, skip - records.records)
+                consumed = block.consumed
+
+    def _forward(self, stream: Stream) -> None:
+        self.head.require_same(self.path, self.start)
+        if not stream.skip_to(max(self.start.offset, self.head.body)):
+            raise changed(self.path, self.start, "it has been truncated")
+
+    def _parsed(self, block: Block) -> Parsed:
+        if not block.too_long:
+            return parse(self.parser, block.data)
+        error = (
+            f"longer than {RECORD_BYTES_MAX >> 20} MiB: bytes {block.start} to {block.end} of"
+            f" {self.path}; the record shows its beginning"
+        )
+        return Parsed(empty(self.parser.schema), [Bad(0, shown(block.data), error)])
+
+    def _slices(
+        self, block: Block, parsed: Parsed, skip: int, bytes_read: int
+    ) -> Iterator[Chunk[FilePosition]]:
+        """Yield the records of a block after ``skip``, ``batch_rows`` at a time."""
+        rows = self.batch_rows or parsed.records
+        bad_at = [bad.index for bad in parsed.bad]
+        for begin in range(skip, parsed.records, max(rows, 1)):
+            end = min(begin + rows, parsed.records)
+            bad = parsed.bad[bisect_left(bad_at, begin) : bisect_left(bad_at, end)]
+            first = begin - bisect_left(bad_at, begin)
+            yield Chunk(
+                batch=parsed.batch.slice(first, end - begin - len(bad)),
+                resume_at=self._position(block, end if end < parsed.records else 0),
+                rejected=rejected(bad, begin) if bad else None,
+                bytes_read=bytes_read if begin == skip else 0,
+            )
+
+    def _position(self, block: Block, skip: int) -> FilePosition:
+        return self.start.model_copy(
+            update={
+                "offset": block.start if skip else block.end,
+                "skip": skip,
+                "head": self.start.head or digest(self.head.data),
+                "head_bytes": self.start.head_bytes or len(self.head.data),
+                "consumed": block.consumed,
+            }
+        )
+
+    def end(self, blocks: Blocks) -> FilePosition:
+        """Return the position after the last complete record, without parsing any."""
+        last = None
+        for block in blocks:
+            last = block
+        if last is None:
+            last = Block(b"", blocks.stream.offset, blocks.stream.offset, blocks.stream.stored())
+        return self._position(last, 0)
+
+
+def rejected(bad: list[Bad] | tuple[Bad, ...], begin: int) -> pa.RecordBatch:
+    """Return bad records in the shape of the contract, counted from the first of their chunk."""
+    columns = [[b.index - begin for b in bad], [b.record for b in bad], [b.error for b in bad]]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, REJECTED, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=REJECTED)

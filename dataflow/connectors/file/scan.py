@@ -1,0 +1,138 @@
+"""Where records end: chunks are cut there, so no record's fate depends on where a chunk ends.
+
+For csv the rules are those of the parser, Arrow's: a quote opens a cell only as its first
+character, two quotes within such a cell are one, and any other quote is a character like others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dataflow.connect import Rejected
+from dataflow.connectors.file.source_stream import Cut, Stream
+
+RECORD_BYTES_MAX = 16 << 20
+"""A longer record is refused: what is held in memory must have a bound."""
+
+CHUNK_BYTES = 4 << 20
+"""Measured: 1 to 8 MiB parse at the same rate, and memory grows with it."""
+
+
+class Lines:
+    """Records end at line feeds."""
+
+    def last_end(self, data: bytes) -> int:
+        """Return the end of the last record that ``data`` holds as a whole; 0 if there is none."""
+        return data.rfind(b"\n") + 1
+
+    def first_end(self, data: bytes, start: int = 0) -> int:
+        """Return the end of the first record that ends beyond ``start``; at most the length."""
+        end = data.find(b"\n", start) + 1
+        return end or len(data)
+
+
+class QuotedLines(Lines):
+    """Records end at line feeds outside of quoted cells.
+
+    One possessive pattern walks over all that has quotes and leaves the end of the last line it
+    passed outside of them as its group: 4 ms for 4 MiB where one record in 50 has quotes, 35 ms
+    where every cell has, measured. Without any quote the pattern is not asked.
+    """
+
+    def __init__(self, delimiter: str, quote: str) -> None:
+        self._quote = quote.encode()
+        q, d = re.escape(self._quote), re.escape(delimiter.encode())
+        begins = rb"(?:(?<=[" + d + rb"\n\r])|\A)"
+        quoted = begins + q + rb"[^" + q + rb"]*+(?:" + q + q + rb"[^" + q + rb"]*+)*+" + q
+        stray = rb"(?<![" + d + rb"\n\r])(?!\A)" + q
+        lines = rb"([^" + q + rb"]*\n)?+[^" + q + rb"\n]*+"
+        self._walk = re.compile(rb"(?:" + lines + rb"(?:" + quoted + rb"|" + stray + rb"))*+")
+
+    def last_end(self, data: bytes) -> int:
+        """See ``Lines``."""
+        if self._quote not in data:
+            return data.rfind(b"\n") + 1
+        passed = self._walk.match(data)
+        walked = passed.end() if passed else 0
+        opened = data.find(self._quote, walked)
+        end = data.rfind(b"\n", walked, opened if opened >= 0 else len(data)) + 1
+        return end or (max(passed.end(1), 0) if passed else 0)
+
+    def first_end(self, data: bytes, start: int = 0) -> int:
+        """See ``Lines``."""
+        end = start
+        while end < len(data):
+            end = super().first_end(data, end)
+            if self.last_end(data[:end]) == end:
+                return end
+        return len(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole records, or one that is too long, of which ``data`` is only the beginning."""
+
+    data: bytes
+    start: int
+    end: int
+    consumed: int
+    too_long: bool = False
+
+
+@dataclass
+class Blocks:
+    """Cuts a stream into blocks of whole records.
+
+    Attributes:
+        partial_last: whether a last record without a line feed is one; while a file is being
+            written it is not yet.
+    """
+
+    stream: Stream
+    lines: Lines
+    partial_last: bool
+    chunk_bytes: int = CHUNK_BYTES
+    record_bytes_max: int = RECORD_BYTES_MAX
+    _rest: bytes = field(default=b"", init=False)
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yield every block from the stream's offset on.
+
+        Raises:
+            Rejected: the file is damaged.
+            Unavailable: it cannot be read at the moment.
+        """
+        while True:
+            start = self.stream.offset - len(self._rest)
+            more = self._read()
+            data = self._rest + more
+            end = self.lines.last_end(data) if more or not self.partial_last else len(data)
+            if end:
+                self._rest = data[end:]
+                yield Block(data[:end], start, start + end, self.stream.stored())
+            elif len(data) > self.record_bytes_max:
+                yield self._too_long(data, start)
+            elif more:
+                self._rest = data
+            else:
+                return
+
+    def _read(self) -> bytes:
+        try:
+            return self.stream.read(self.chunk_bytes)
+        except Cut as cut:
+            if self.partial_last:
+                raise Rejected(str(cut), code="CORRUPTED") from cut
+            return b""
+
+    def _too_long(self, data: bytes, start: int) -> Block:
+        """Pass over a record, to the next line feed: its quotes are not to be trusted."""
+        beginning, end = data[: 1 << 10], -1
+        at = self.record_bytes_max
+        while (end := data.find(b"\n", at)) < 0 and (more := self._read()):
+            data, at = more, 0
+        self._rest = data[end + 1 :] if end >= 0 else b""
+        offset = self.stream.offset - len(self._rest)
+        return Block(beginning, start, offset, self.stream.stored(), too_long=True)

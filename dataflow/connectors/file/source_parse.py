@@ -1,0 +1,128 @@
+"""Parsing a block strictly, and finding the records that are to blame when that is refused.
+
+A parser takes whole records or nothing. What it refuses is halved until the record stands alone,
+so a bad record costs about two parses of its block, and a good one is never an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import pyarrow as pa
+
+from dataflow.connect.types import from_arrow
+from dataflow.connectors.file.scan import Lines
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A record that cannot be read; ``index`` counts the records of its block, bad ones too."""
+
+    index: int
+    record: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The records of a block: those that are rows, and the others."""
+
+    batch: pa.RecordBatch
+    bad: Sequence[Bad] = ()
+
+    @property
+    def records(self) -> int:
+        """Return how many there are, good and bad."""
+        return self.batch.num_rows + len(self.bad)
+
+
+class Refused(Exception):
+    """Some record of the data is not what it should be; the text says what, if it is one alone."""
+
+
+class Parser(Protocol):
+    """A format with its columns fixed."""
+
+    lines: Lines
+    schema: pa.Schema
+
+    def strictly(self, data: bytes) -> Parsed:
+        """Parse records, all or nothing; those with too few or too many cells may be set aside.
+
+        Raises:
+            Refused: a record is malformed, or a value is not of its column's type.
+        """
+        ...
+
+
+def parse(parser: Parser, data: bytes) -> Parsed:
+    """Parse a block; what is wrong with it is wrong with single records."""
+    try:
+        return parser.strictly(data)
+    except Refused:
+        return _joined(parser.schema, _salvaged(parser, data))
+
+
+def shown(data: bytes) -> str:
+    """Return a record as text, bytes that are no UTF-8 escaped, without its line break."""
+    return data.decode("utf-8", "backslashreplace").rstrip("\r\n")
+
+
+def type_name(of: pa.DataType) -> str:
+    """Return the name by which people declare a type."""
+    return str(from_arrow(of))
+
+
+def require_utf8(data: bytes) -> None:
+    """Check all of a block at once: the parsers look at some of its bytes only.
+
+    Raises:
+        Refused: some byte is no UTF-8.
+    """
+    ends = pa.array([0, len(data)], pa.int64()).buffers()[1]
+    whole = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(data)])
+    try:
+        whole.cast(pa.large_string())
+    except pa.ArrowInvalid as error:
+        raise Refused("invalid UTF-8") from error
+
+
+def one_batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a table as one batch, without a copy where it is in one piece."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else empty(schema)
+
+
+def empty(schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch without rows."""
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def _salvaged(parser: Parser, data: bytes) -> list[Parsed]:
+    """Return the parts of data that has been refused."""
+    middle = parser.lines.last_end(data[: len(data) // 2])
+    middle = middle or parser.lines.first_end(data, len(data) // 2)
+    parts = [data[:middle], data[middle:]] if middle < len(data) else [data]
+    found = []
+    for part in parts:
+        try:
+            found.append(parser.strictly(part))
+        except Refused as refused:
+            if parser.lines.first_end(part) == len(part):
+                bad = Bad(0, shown(part), str(refused))
+                found.append(Parsed(empty(parser.schema), [bad]))
+            else:
+                found += _salvaged(parser, part)
+    return found
+
+
+def _joined(schema: pa.Schema, parts: Sequence[Parsed]) -> Parsed:
+    bad: list[Bad] = []
+    before = 0
+    for part in parts:
+        bad += [replace(one, index=one.index + before) for one in part.bad]
+        before += part.records
+    table = pa.Table.from_batches([part.batch for part in parts], schema)
+    return Parsed(one_batch(table, schema), bad)

@@ -1,0 +1,315 @@
+"""The ``file`` source as people configure it and as the journal remembers it. Imports no Arrow."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from dataflow.connect import (
+    Model,
+    Options,
+    Pinned,
+    Position,
+    Problem,
+    Rejected,
+    SourceSpec,
+    SourceStep,
+)
+from dataflow.connect.types import DecimalType, Kind, Type, parse_type
+
+Format = Literal["csv", "json", "text", "parquet"]
+Compression = Literal["none", "gzip", "zstd"]
+OtherColumns = Literal["infer", "drop", "reject"]
+
+FORMATS: Mapping[str, Format] = {
+    "csv": "csv",
+    "tsv": "csv",
+    "json": "json",
+    "jsonl": "json",
+    "ndjson": "json",
+    "txt": "text",
+    "log": "text",
+    "parquet": "parquet",
+}
+COMPRESSIONS: Mapping[str, Compression] = {"gz": "gzip", "gzip": "gzip", "zst": "zstd"}
+
+COLUMNS_MAX = 10_000
+"""A bound on what one spec can make a parser allocate; wide tables have hundreds."""
+
+INFER_ROWS, INFER_ROWS_MAX = 10_000, 1_000_000
+"""Rows that inference looks at: a few milliseconds of parsing."""
+
+ONLY: Mapping[str, frozenset[str]] = {
+    "header": frozenset({"csv"}),
+    "columns": frozenset({"csv", "text"}),
+    "delimiter": frozenset({"csv"}),
+    "quote": frozenset({"csv"}),
+    "encoding": frozenset({"csv", "json", "text"}),
+    "null_values": frozenset({"csv"}),
+    "types": frozenset({"csv", "json"}),
+    "other_columns": frozenset({"csv", "json"}),
+    "compression": frozenset({"csv", "json", "text"}),
+    "infer_rows": frozenset({"csv", "json"}),
+}
+"""Which formats an option means something for; elsewhere it is refused, not ignored."""
+
+_UNREADABLE = {Kind.LIST, Kind.STRUCT, Kind.NULL, Kind.DURATION, Kind.INTERVAL}
+_DECIMAL128 = 38
+
+
+def _delimiter(text: str) -> str:
+    if not text.isascii() or text in '"\r\n':
+        raise ValueError("use one ASCII character that is no quote and no line break")
+    return text
+
+
+def _quote(text: str) -> str:
+    if not text.isascii() or text in {"\r", "\n", ","}:
+        raise ValueError("use one ASCII character that is no delimiter and no line break, or none")
+    return text
+
+
+def _encoding(name: str) -> str:
+    try:
+        info = codecs.lookup(name)
+    except LookupError:
+        raise ValueError("no such encoding; utf-8, latin-1 and utf-16 are some") from None
+    if info.incrementaldecoder is None or not info._is_text_encoding:  # noqa: SLF001 - no other way
+        raise ValueError("it is no encoding of text")
+    return info.name
+
+
+def _columns(given: Any) -> Any:  # noqa: ANN401 - what people wrote, before it is checked
+    """Take the list form of a schema, whose order no JSON library can lose, as a mapping."""
+    if not isinstance(given, list):
+        return given
+    names = [item.get("name") if isinstance(item, dict) else None for item in given]
+    known = all(isinstance(item, dict) and item.keys() == {"name", "type"} for item in given)
+    if not known or len(set(map(str, names))) != len(names):
+        raise ValueError("use a list of {name, type}, each name once")
+    return {item["name"]: item["type"] for item in given}
+
+
+class FileSourceOptions(Options):
+    """How files are read."""
+
+    format: Format | None = Field(
+        None, description="What a file holds; by default what its extension says."
+    )
+    header: bool | None = Field(
+        None, description="csv: the first record holds the names; default unless columns are given."
+    )
+    columns: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=COLUMNS_MAX,
+        description="csv: the names where there is no header; text: the name of the only column.",
+    )
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = Field(
+        ",", min_length=1, max_length=1, description="csv: between two cells."
+    )
+    quote: Annotated[str, AfterValidator(_quote)] = Field(
+        '"', max_length=1, description="csv: around a cell; empty where quotes mean nothing."
+    )
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+        "utf-8", description="csv, json, text: any of Python's encodings, as latin-1 or utf-16."
+    )
+    null_values: tuple[str, ...] = Field(
+        ("",),
+        max_length=100,
+        description="csv: what stands for null, unless quoted. Without the empty text among them"
+        " an empty cell is an empty string, and no number.",
+    )
+    types: Annotated[dict[str, str], BeforeValidator(_columns)] = Field(
+        {},
+        alias="schema",
+        max_length=COLUMNS_MAX,
+        description="csv, json: types by column, or a list of {name, type}.",
+    )
+    other_columns: OtherColumns = Field(
+        "infer",
+        description="csv, json: what to do with columns that schema does not name: infer their"
+        " types, drop them, or reject (csv: the file, json: the record).",
+    )
+    compression: Literal["auto"] | Compression = Field(
+        "auto", description="csv, json, text: auto goes by the extension."
+    )
+    watch: bool = Field(
+        default=False, description="Never end: pick up new files and what is added to old ones."
+    )
+    must_exist: bool = Field(
+        default=False, description="Fail, rather than wait, while there is no file."
+    )
+    infer_rows: int = Field(
+        INFER_ROWS,
+        ge=1,
+        le=INFER_ROWS_MAX,
+        description="csv, json: how many of the first file's records types are inferred from.",
+    )
+
+    @property
+    def has_header(self) -> bool:
+        """Tell whether a csv file begins with its names."""
+        return self.header if self.header is not None else self.columns is None
+
+
+class FilePosition(Position):
+    """The next record of a file.
+
+    Attributes:
+        offset: bytes before it, after decompression and as UTF-8; the end of a record.
+        row_group: of a parquet file, in which ``skip`` counts.
+        skip: records to pass over, good and bad, counted from ``offset`` or in ``row_group``.
+        head: a hash of the file's first ``head_bytes`` (parquet: its last), to know it again.
+        head_bytes: at most 1 KiB.
+        consumed: bytes of the file as it is stored, for the lag.
+    """
+
+    offset: int = Field(default=0, ge=0)
+    row_group: int = Field(default=0, ge=0)
+    skip: int = Field(default=0, ge=0)
+    head: str = ""
+    head_bytes: int = Field(default=0, ge=0)
+    consumed: int = Field(default=0, ge=0)
+
+
+class PinnedColumn(Model):
+    """A column, and its type as expressions name it."""
+
+    name: str
+    type: str
+
+
+class FilePinned(Pinned):
+    """What is fixed for a lineage before its first row."""
+
+    format: Format
+    columns: tuple[PinnedColumn, ...]
+
+
+def local_path(connection: str) -> str:
+    """Return the path in a connection string: itself, or that of a ``file://`` URL.
+
+    Raises:
+        Rejected: it is empty, or a URL of another kind.
+    """
+    if not connection:
+        raise Rejected("missing; a path, a glob or a directory", field="connectionString")
+    if "://" not in connection:
+        return connection
+    url = urlsplit(connection.replace("?", "%3F").replace("#", "%23"))
+    if url.scheme != "file" or url.netloc not in {"", "localhost"} or not url.path:
+        raise Rejected("use a path, or file:///path", field="connectionString")
+    return unquote(url.path)
+
+
+def compression_of(name: str, options: FileSourceOptions) -> Compression:
+    """Return how a file of that name is compressed."""
+    if options.compression != "auto":
+        return options.compression
+    return COMPRESSIONS.get(PurePath(name).suffix[1:].lower(), "none")
+
+
+def format_of(name: str, options: FileSourceOptions) -> Format | None:
+    """Return what a file of that name holds; None where only the options could tell."""
+    if options.format:
+        return options.format
+    suffixes = [suffix[1:].lower() for suffix in PurePath(name).suffixes]
+    if suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    return FORMATS.get(suffixes[-1]) if suffixes else None
+
+
+def check(step: SourceStep, options: FileSourceOptions) -> Sequence[Problem]:
+    """Return what is wrong with options that each look right alone."""
+    try:
+        name = local_path(step.connection_string)
+    except Rejected as error:
+        return error.problems
+    kind = format_of(name, options)
+    return [
+        *_inapplicable(kind, options),
+        *_column_problems(options),
+        *_type_problems(kind, options),
+    ]
+
+
+def declared(options: FileSourceOptions) -> Mapping[str, str] | None:
+    """Return the columns, where the options name every one that there will be."""
+    if options.format == "text":
+        return {(options.columns or ("line",))[0]: "string"}
+    if options.columns is not None:
+        known = options.types if options.types.keys() == set(options.columns) else None
+        return {name: known[name] for name in options.columns} if known else None
+    closed = options.other_columns != "infer" or (options.header is False and options.types)
+    return options.types if options.types and closed else None
+
+
+def _inapplicable(kind: Format | None, options: FileSourceOptions) -> Sequence[Problem]:
+    if kind is None:
+        return ()
+    aliases = {n: f.alias or n for n, f in FileSourceOptions.model_fields.items()}
+    return [
+        Problem(f"options.{aliases[name]}", f"means nothing for {kind}, only for {_list(kinds)}")
+        for name, kinds in ONLY.items()
+        if name in options.model_fields_set and kind not in kinds
+    ]
+
+
+def _list(kinds: frozenset[str]) -> str:
+    return ", ".join(sorted(kinds))
+
+
+def _column_problems(options: FileSourceOptions) -> Sequence[Problem]:
+    problems = []
+    if options.quote == options.delimiter:
+        problems.append(Problem("options.quote", "must differ from the delimiter"))
+    columns = options.columns or ()
+    if len(set(columns)) != len(columns):
+        problems.append(Problem("options.columns", "a name is used twice"))
+    if columns and options.header:
+        message = "names come from the header; leave columns out, or set header to false"
+        problems.append(Problem("options.columns", message))
+    unknown = [name for name in options.types if columns and name not in columns]
+    problems += [Problem(f"options.schema.{n}", "no such name in columns") for n in unknown]
+    if options.other_columns != "infer" and not options.types:
+        message = "says what to do with columns beyond schema, and there is no schema"
+        problems.append(Problem("options.otherColumns", message))
+    return problems
+
+
+def _type_problems(kind: Format | None, options: FileSourceOptions) -> Sequence[Problem]:
+    problems = []
+    for name, text in options.types.items():
+        try:
+            problem = _unreadable(kind, parse_type(text))
+        except Rejected as error:
+            problem = error.message
+        if problem:
+            problems.append(Problem(f"options.schema.{name}", problem))
+    return problems
+
+
+def _unreadable(kind: Format | None, of: Type) -> str:
+    nested = of.kind in {Kind.LIST, Kind.STRUCT}
+    if of.kind in _UNREADABLE and not (nested and kind == "json"):
+        return f"a file of {kind or 'text'} cannot hold {of}"
+    wide = isinstance(of, DecimalType) and of.precision > _DECIMAL128
+    return f"use at most {_DECIMAL128} digits" if wide else ""
+
+
+SPEC = SourceSpec(
+    name="file",
+    summary="csv, json lines, text and parquet files: one, a glob, or a directory",
+    options=FileSourceOptions,
+    open="dataflow.connectors.file.source:open_source",
+    position=FilePosition,
+    pinned=FilePinned,
+    check=check,
+    schema=declared,
+)

@@ -1,0 +1,26 @@
+"""Text: every line is a record, also a blank one; one column of strings."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflow.connectors.file.scan import Lines
+from dataflow.connectors.file.source_parse import Parsed, require_utf8
+
+
+class TextParser:
+    """Lines, without their line feed or CR LF."""
+
+    def __init__(self, name: str) -> None:
+        self.schema = pa.schema([(name, pa.string())])
+        self.lines = Lines()
+
+    def strictly(self, data: bytes) -> Parsed:
+        """See ``Parser``."""
+        require_utf8(data)
+        text = data.removesuffix(b"\n")
+        if b"\r\n" in data:
+            text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        split = pc.split_pattern(pa.array([text], pa.string()), "\n")
+        return Parsed(pa.RecordBatch.from_arrays([split.flatten()], schema=self.schema))
