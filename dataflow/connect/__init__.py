@@ -7,7 +7,7 @@ suite in ``dataflow.connect.testkit``.
 """
 
 from dataflow.connect.context import Context, Log, LogBatch
-from dataflow.connect.model import Committable, Model, Options, Pinned, Position
+from dataflow.connect.model import Committable, Duration, Model, Options, Pinned, Position
 from dataflow.connect.sink import (
     AtLeastOnceSink,
     IdempotentSink,
@@ -39,6 +39,7 @@ __all__ = [
     "Committable",
     "Context",
     "Corrupted",
+    "Duration",
     "Fenced",
     "Guarantee",
     "IdempotentSink",

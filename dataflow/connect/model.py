@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from dataflow.core.spec import OnError
+
+_DURATION = re.compile(r"(\d{1,8}(?:\.\d{1,9})?)(ms|s|m|h|d)|0")
+_UNITS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not (found := _DURATION.fullmatch(value)):
+        raise ValueError("write a duration such as 500ms, 1s, 5m, 1.5h or 7d")
+    return timedelta(seconds=float(found[1] or 0) * _UNITS[found[2] or "s"])
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": f"^({_DURATION.pattern})$", "examples": ["5m"]}),
+]
+"""A length of time in a step's options, written as everywhere in a pipeline: ``500ms``, ``5m``."""
 
 
 class Model(BaseModel):

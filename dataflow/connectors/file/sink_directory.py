@@ -37,7 +37,7 @@ class Directory(Target):
         self, path: Path, layout: Layout, options: FileSinkOptions, context: Context
     ) -> None:
         super().__init__(path, layout, options, context)
-        self.lock = Lock(path / STAGE / LOCK)
+        self.lock = Lock(path / STAGE / LOCK, path)
         self._stages = Stages(path / STAGE, path, "", context.probe)
         self._task: Task | None = None
         self._part: Part | None = None

@@ -27,10 +27,16 @@ class Holder(Model):
 
 
 class Lock:
-    """A hidden file beside the output, locked from ``open`` to ``close``."""
+    """A hidden file beside the output, locked from ``open`` to ``close``.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the hidden file.
+        output: what people know, and errors name.
+    """
+
+    def __init__(self, path: Path, output: Path) -> None:
         self.path = path
+        self._output = output
         self._fd = -1
 
     @property
@@ -42,7 +48,7 @@ class Lock:
         """Lock it if nobody else has; tell whether it is ours."""
         if self.held:
             return True
-        with failures_of(self.path):
+        with failures_of(self._output):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
             try:
@@ -62,7 +68,7 @@ class Lock:
         Raises:
             Fenced: a larger run of the pipeline has written.
         """
-        with failures_of(self.path):
+        with failures_of(self._output):
             before = self.holder()
             if before and before.pipeline == task.pipeline and before.run > task.run:
                 raise Fenced(f"{self.path}: run {before.run} has written after run {task.run}")
@@ -88,7 +94,7 @@ class Lock:
             return
         try:
             if remove:  # BEFORE unlocking, or it could be somebody else's by then
-                with failures_of(self.path):
+                with failures_of(self._output):
                     self.path.unlink(missing_ok=True)
         finally:
             os.close(fd)

@@ -27,7 +27,7 @@ class ParquetFile(Target):
         self, path: Path, layout: Layout, options: FileSinkOptions, context: Context
     ) -> None:
         super().__init__(path, layout, options, context)
-        self.lock = Lock(path.with_name(f".{path.name}.lock"))
+        self.lock = Lock(path.with_name(f".{path.name}.lock"), path)
         self._stages = Stages(path.parent, path.parent, ".", context.probe)
         self._task: Task | None = None
         self._part: Part | None = None

@@ -25,7 +25,7 @@ class PlainFile(Target):
         self, path: Path, layout: Layout, options: FileSinkOptions, context: Context
     ) -> None:
         super().__init__(path, layout, options, context)
-        self.lock = Lock(path.with_name(f".{path.name}.lock"))
+        self.lock = Lock(path.with_name(f".{path.name}.lock"), path)
         self._part: Part | None = None
         self._begins_at = 0
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from dataflow.connect import (
     Committable,
+    Duration,
     Guarantee,
     Model,
     Options,
@@ -41,7 +42,7 @@ ROTATE_ROWS, ROTATE_BYTES, ROTATE_INTERVAL = 1_000_000, 128 << 20, timedelta(min
 
 
 def _delimiter(text: str) -> str:
-    if not text.isascii() or text in '"\r\n':
+    if len(text) != 1 or not text.isascii() or text in '"\r\n':
         raise ValueError("use one ASCII character that is no quote and no line break")
     return text
 
@@ -64,7 +65,7 @@ class FileSinkOptions(Options):
     )
     header: bool | None = Field(None, description="csv: begin with the names; default true.")
     delimiter: Annotated[str, AfterValidator(_delimiter)] | None = Field(
-        None, min_length=1, max_length=1, description="csv: between two values; default a comma."
+        None, description="csv: between two values; default a comma."
     )
     quote_style: QuoteStyle | None = Field(
         None, description="csv: which values stand in quotes; default those where it is necessary."
@@ -88,10 +89,8 @@ class FileSinkOptions(Options):
         description="directory: bytes after which a part ends, as staged (parquet: before its"
         f" encoding); default {ROTATE_BYTES}, 0 is no limit.",
     )
-    rotate_interval: timedelta | None = Field(
+    rotate_interval: Duration | None = Field(
         None,
-        ge=timedelta(),
-        le=timedelta(days=365),
         description="directory: age at which a part ends; default 5 minutes, 0 is no limit.",
     )
 

@@ -25,7 +25,7 @@ _KNOWN = (
 def csv_values(frame: pl.DataFrame, *, native_zone: bool) -> pl.DataFrame:
     """Return the frame as csv can hold it."""
     return frame.with_columns(
-        _csv_value(pl.col(name), dtype, native_zone=native_zone)
+        _csv_value(pl.col(name), dtype, native_zone=native_zone).alias(name)
         for name, dtype in frame.schema.items()
         if dtype.is_nested() or dtype.is_temporal() or dtype == pl.Binary
     )
@@ -34,7 +34,7 @@ def csv_values(frame: pl.DataFrame, *, native_zone: bool) -> pl.DataFrame:
 def json_values(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame as json can hold it."""
     return frame.with_columns(
-        _json_value(pl.col(name), dtype)
+        _json_value(pl.col(name), dtype).alias(name)
         for name, dtype in frame.schema.items()
         if _needs_text(dtype)
     )
@@ -89,10 +89,10 @@ def _csv_value(value: pl.Expr, dtype: pl.DataType, *, native_zone: bool) -> pl.E
     if dtype.is_nested():
         wrapped = pl.struct(_json_value(value, dtype).alias("v")).struct.json_encode()
         text = wrapped.str.slice(5).str.strip_suffix("}")  # without {"v": and its brace
-        return pl.when(value.is_not_null()).then(text).alias(value.meta.output_name())
+        return pl.when(value.is_not_null()).then(text)
     if isinstance(dtype, pl.Datetime) and (native_zone or not dtype.time_zone):
         return value
-    if isinstance(dtype, pl.Datetime | pl.Duration):
+    if isinstance(dtype, pl.Datetime):
         return value.dt.to_string("iso:strict")
     return _json_value(value, dtype)
 
@@ -106,7 +106,7 @@ def _needs_text(dtype: pl.DataType) -> bool:
         case pl.Datetime():
             return not dtype.time_zone
         case _:
-            return dtype == pl.Binary
+            return isinstance(dtype, pl.Binary | pl.Duration)
 
 
 def _json_value(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -124,7 +124,7 @@ def _json_value(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
                 for field in dtype.fields
             ]
             return pl.when(value.is_not_null()).then(pl.struct(fields))
-        case pl.Datetime():
+        case pl.Datetime() | pl.Duration():
             return value.dt.to_string("iso:strict")
         case _:
             return value.bin.encode("base64")

@@ -121,6 +121,9 @@ class Rig:
         except Killed:
             kill(sink)
             raise
+        except Exception:
+            await sink.close()
+            raise
         await sink.close()
 
     async def _live(self, sink: FileSink, *, final: bool, checkpoints: int) -> None:
@@ -211,7 +214,7 @@ def rows_in(path: Path) -> list[int]:
     if path.suffix == ".parquet":
         found = pq.read_table(path)
         assert found.num_columns in {0, 2}
-        return [int(i) for i in found["id"].to_pylist()] if found.num_columns else []
+        return [int(str(i)) for i in found["id"].to_pylist()] if found.num_columns else []
     text = plain_bytes(path).decode()
     if ".csv" in path.name:
         return [int(row["id"]) for row in csv.DictReader(io.StringIO(text))]
