@@ -34,6 +34,10 @@ from dataflow.v1.pipeline_pb2 import Refusal
 DETAILS = "grpc-status-details-bin"
 """Where gRPC carries a ``google.rpc.Status``: the key that grpcio-status reads and writes."""
 
+WRITE_BROKE = "Internal error from Core"
+"""What grpc.aio (1.85) puts in the place of a stream's status where a message was being written as
+the stream ended: the status that the server sent is lost then."""
+
 
 class Unreachable(Unavailable):
     """No server answers at the address, or the connection broke before an answer came."""
@@ -135,6 +139,8 @@ def _status(error: AioRpcError) -> Status | None:
 def _bare(error: AioRpcError, server: str) -> DataFlowError:
     said = error.details() or error.code().name
     match error.code():
+        case grpc.StatusCode.INTERNAL if said == WRITE_BROKE:
+            return Unreachable(f"the stream to {server} broke")
         case grpc.StatusCode.UNAVAILABLE:
             return Unreachable(
                 f"cannot reach {server} ({said}); is the server running there,"

@@ -570,6 +570,8 @@ class Service(PipelineServiceServicer):
 
     async def WatchPipelines(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - named by proto/
         self.watched_after.append(request.after)
+        if self.faults["WatchPipelines"]:
+            await _abort(context, self.faults["WatchPipelines"].popleft())
         changes: asyncio.Queue[pb.WatchPipelinesResponse | None] = asyncio.Queue()
         if request.pipeline_id:
             kept = self.kept(request.pipeline_id)
