@@ -15,16 +15,22 @@ _FORBIDDEN = frozenset(
 )
 
 
-def translate(error: sqlite3.Error, where: str, *, committing: bool = False) -> DataFlowError:
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""What the driver raises: the second for a damaged text, in a row or in an error's own message."""
+
+
+def translate(
+    error: sqlite3.Error | UnicodeDecodeError, where: str, *, committing: bool = False
+) -> DataFlowError:
     """Return what a driver's error means for the caller.
 
     Args:
-        error: as the driver raised it.
+        error: as the driver raised it. One without a code is its own: a value it could not read.
         where: the file, and shard and offset where they are known.
         committing: it came from COMMIT. A full disk then still means that nothing is committed,
             for the commit mark is the last thing written; after any other error it may be there.
     """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & _PRIMARY
     if code in _CORRUPT:
         return Corrupted(f"{where}: {error}; restore it from a backup")
     if code == sqlite3.SQLITE_FULL:

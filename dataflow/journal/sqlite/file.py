@@ -12,7 +12,7 @@ from dataflow.core.errors import Corrupted, Rejected
 from dataflow.core.ids import Offset, ShardId
 from dataflow.journal.contract import check_chain
 from dataflow.journal.sqlite import reader
-from dataflow.journal.sqlite.errors import translate
+from dataflow.journal.sqlite.errors import FAILURES, translate
 from dataflow.journal.sqlite.lock import FolderLock
 from dataflow.journal.sqlite.transaction import SQL, index
 
@@ -62,7 +62,7 @@ def open_journal(folder: Path) -> Opened:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except FAILURES as error:
         lock.release()
         raise translate(error, str(file)) from error
     except BaseException:

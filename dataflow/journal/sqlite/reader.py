@@ -17,7 +17,7 @@ from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.journal.contract import GENESIS, Decided, Hash, Record, Snapshot, link
 from dataflow.journal.rules import check_history
 from dataflow.journal.sqlite import rows
-from dataflow.journal.sqlite.errors import translate
+from dataflow.journal.sqlite.errors import FAILURES, translate
 from dataflow.journal.sqlite.transaction import SQL
 
 READERS = 2
@@ -51,7 +51,7 @@ class Reader:
             connection = self._idle.pop()
             try:
                 return read(connection, self._file, *args, **kwargs)
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 told = ", ".join(str(arg) for arg in args)
                 where = f"{self._file}, {read.__name__}({told})"
                 raise translate(error, where) from error

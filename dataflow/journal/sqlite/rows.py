@@ -50,23 +50,32 @@ def to_record(row: RecordRow, file: str) -> Record:
     Raises:
         Corrupted: the row is not what was written.
     """
-    shard, offset, pipeline, sequence, type_, time_us, actor, command_id, payload, hash_, mark = row
-    record = Record(
-        offset=Offset(offset),
-        pipeline=PipelineId(pipeline),
-        sequence=SequenceNumber(sequence),
-        type=type_,
-        time=_EPOCH + timedelta(microseconds=time_us),
-        actor=actor,
-        command_id=CommandId(command_id),
-        payload=payload,
-        hash=Hash(hash_),
-    )
-    if mark != _mark(record, time_us):
-        raise Corrupted(
-            f"{file}, shard {shard}: record {offset} is not what was written: its mark differs"
+    _, offset, pipeline, sequence, type_, time_us, actor, command_id, payload, hash_, mark = row
+    try:
+        record = Record(
+            offset=Offset(offset),
+            pipeline=PipelineId(pipeline),
+            sequence=SequenceNumber(sequence),
+            type=type_,
+            time=_EPOCH + timedelta(microseconds=time_us),
+            actor=actor,
+            command_id=CommandId(command_id),
+            payload=memoryview(payload).tobytes(),
+            hash=Hash(hash_),
         )
+        sound = mark == _mark(record, time_us)
+    except (OverflowError, TypeError) as error:
+        # SQLite types values, not columns: damage can turn one into another type.
+        raise _damaged(row, file) from error
+    if not sound:
+        raise _damaged(row, file)
     return record
+
+
+def _damaged(row: RecordRow, file: str) -> Corrupted:
+    return Corrupted(
+        f"{file}, shard {row[0]}: record {row[1]} is not what was written: its mark differs"
+    )
 
 
 def _mark(record: Record, time_us: int) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dataflow.core.errors import Code, DataFlowError, Unavailable
-from dataflow.journal.sqlite.errors import translate
+from dataflow.journal.sqlite.errors import FAILURES, translate
 from dataflow.journal.sqlite.transaction import Index, Job, Transaction
 
 GROUP_BYTES_MAX = 8 << 20
@@ -50,8 +50,8 @@ class Writer:
         self._file = str(file)
         self._loop = asyncio.get_running_loop()
         self._gathered: list[Asked] = []
-        self._handed: queue.SimpleQueue[list[Asked] | None] = queue.SimpleQueue()
-        self._waiting: deque[Asked] = deque()
+        self._handed: queue.SimpleQueue[Sequence[Asked | None]] = queue.SimpleQueue()
+        self._waiting: deque[Asked | None] = deque()  # None: the end
         self._unindexed = 0
         self._closing = False
         # A daemon: a process that dies without closing the journal must not wait for it.
@@ -73,7 +73,7 @@ class Writer:
         """Finish what was asked for, then close the connection."""
         self._closing = True
         self._hand_over()
-        self._handed.put(None)
+        self._handed.put([None])
         await asyncio.to_thread(self._thread.join)
 
     def _hand_over(self) -> None:
@@ -107,20 +107,17 @@ class Writer:
     def _next_group(self) -> list[Asked]:
         """Return what waits, up to the limit; wait while that is nothing; empty at the end."""
         if not self._waiting:
-            handed = self._handed.get()
-            if handed is None:
-                return []
-            self._waiting.extend(handed)
+            self._waiting.extend(self._handed.get())
         while not self._handed.empty():
-            handed = self._handed.get()
-            if handed is None:
-                self._handed.put(None)
+            self._waiting.extend(self._handed.get())
+        group: list[Asked] = []
+        size = 0
+        while self._waiting and (asked := self._waiting[0]) is not None:
+            size += asked.job.size
+            if group and size > GROUP_BYTES_MAX:
                 break
-            self._waiting.extend(handed)
-        group = [self._waiting.popleft()]
-        size = group[0].job.size
-        while self._waiting and (size := size + self._waiting[0].job.size) <= GROUP_BYTES_MAX:
-            group.append(self._waiting.popleft())
+            group.append(asked)
+            self._waiting.popleft()
         return group
 
     def _commit(self, group: Sequence[Asked]) -> Sequence[Answer]:
@@ -132,7 +129,7 @@ class Writer:
             transaction.write()
             committing = True
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._roll_back()
             failure: Exception = translate(error, self._file, committing=committing)
             failure.__cause__ = error
