@@ -1,0 +1,177 @@
+"""The owner's side of a checkpoint, as a table; and where a run may begin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from dataflow.core.checkpoint import (
+    Checkpoint,
+    Effect,
+    Input,
+    Ledger,
+    LineageStart,
+    Origin,
+    Protocol,
+    SplitPosition,
+    Stamp,
+    Step,
+    Totals,
+    starting_point,
+)
+from dataflow.core.errors import Corrupted
+from dataflow.core.ids import Lineage, Run
+
+READ = {"a": SplitPosition('{"byte":9}', 3)}
+STORED = Checkpoint(
+    lineage=Lineage(1),
+    stamp=Stamp(Run(4), 7),
+    seeded=True,
+    positions=READ,
+    pinned={"source": "{}"},
+    committables={"sink": "staged"},
+    ledgers={"sink": Ledger(records_read=3, records_written=3)},
+    totals=Totals(records=3),
+)
+
+
+def walk(protocol: Protocol, *events: Input) -> tuple[Protocol, list[Effect]]:
+    """Feed events in; return where it ends and what it asked for on the way."""
+    effects = []
+    for event in events:
+        protocol, effect = protocol.after(event)
+        effects.append(effect)
+    return protocol, effects
+
+
+def test_a_run_claims_opens_and_checkpoints() -> None:
+    """The order is the guarantee: nothing is told before it is decided."""
+    protocol, effects = walk(
+        Protocol(number=7),
+        Input.CLAIMED,
+        Input.OPENED,
+        Input.DUE,
+        Input.PREPARED,
+        Input.ACCEPTED,
+        Input.COMMITTED,
+    )
+    assert effects == [
+        Effect.RUN,
+        Effect.NOTHING,
+        Effect.BARRIER,
+        Effect.DECIDE,
+        Effect.TELL_DECIDED,
+        Effect.NOTHING,
+    ]
+    assert (protocol.step, protocol.number) == (Step.READING, 8)
+
+
+def test_a_last_checkpoint_ends_the_run_once_it_is_visible() -> None:
+    """Stopped must mean that everything decided can be seen."""
+    protocol, effects = walk(
+        Protocol(step=Step.READING).ask_last(),
+        Input.DUE,
+        Input.PREPARED,
+        Input.ACCEPTED,
+        Input.COMMITTED,
+    )
+    assert effects[-1] is Effect.END
+    assert protocol.step is Step.ENDED
+
+
+def test_a_stop_during_a_checkpoint_waits_for_the_next() -> None:
+    """The barrier under way is not the last: more has been read behind it."""
+    protocol, _ = walk(Protocol(step=Step.READING), Input.DUE)
+    protocol, effects = walk(
+        protocol.ask_last(), Input.PREPARED, Input.ACCEPTED, Input.COMMITTED, Input.DUE
+    )
+    assert effects[-1] is Effect.BARRIER
+    assert protocol.final
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_a_refusal_anywhere_ends_the_run(step: Step) -> None:
+    """Somebody with a larger run is at work."""
+    protocol, effect = Protocol(step=step).after(Input.REFUSED)
+    assert (protocol.step, effect) == (Step.FENCED, Effect.ABANDON)
+
+
+@pytest.mark.parametrize(
+    ("step", "event"),
+    [
+        (Step.READING, Input.PREPARED),
+        (Step.CLOSING, Input.DUE),
+        (Step.CLOSING, Input.COMMITTED),
+        (Step.DECIDING, Input.PREPARED),
+        (Step.OPENING, Input.DUE),
+        (Step.ENDED, Input.DUE),
+    ],
+)
+def test_an_event_out_of_turn_changes_nothing(step: Step, event: Input) -> None:
+    """A repeated message must not decide twice."""
+    assert Protocol(step=step).after(event) == (Protocol(step=step), Effect.NOTHING)
+
+
+def test_a_lineage_goes_on_from_its_register() -> None:
+    """The register is ahead of the journal's copy by up to a minute."""
+    known = replace(STORED, stamp=Stamp(Run(4), 5), positions={})
+    assert starting_point(STORED, known, Lineage(1), LineageStart()) is STORED
+
+
+def test_a_first_run_starts_at_the_beginning() -> None:
+    """Nothing was ever decided, and nobody knows otherwise."""
+    start = starting_point(None, None, Lineage(1), LineageStart())
+    assert start == Checkpoint(lineage=Lineage(1))
+
+
+@pytest.mark.parametrize("stored", [None, replace(STORED, stamp=Stamp(Run(4), 6))])
+def test_a_lost_decision_is_corruption_never_the_beginning(stored: Checkpoint | None) -> None:
+    """Starting over would write every row again."""
+    with pytest.raises(Corrupted):
+        starting_point(stored, STORED, Lineage(1), LineageStart())
+
+
+@pytest.mark.parametrize(
+    ("start", "positions", "committables", "latest"),
+    [
+        (LineageStart(Origin.BEGINNING), {}, {"sink": "staged"}, False),
+        (LineageStart(Origin.LATEST), {}, {"sink": "staged"}, True),
+        (LineageStart(Origin.POSITIONS), READ, {"sink": "staged"}, False),
+        (LineageStart(Origin.POSITIONS, keeps_sink=False), READ, {}, False),
+        (
+            LineageStart(Origin.POSITIONS, replace(STORED, positions={"b": SplitPosition()})),
+            {"b": SplitPosition()},
+            {"sink": "staged"},
+            False,
+        ),
+    ],
+)
+def test_a_new_lineage_begins_where_it_was_told(
+    start: LineageStart, positions: object, committables: object, latest: object
+) -> None:
+    """Positions, the sink's stages and the totals are three different things to keep."""
+    seed = starting_point(STORED, STORED, Lineage(2), start)
+    assert seed.positions == positions
+    assert seed.committables == committables
+    assert seed.latest is latest
+    assert not seed.seeded
+    assert seed.pinned == {}
+    assert seed.ledgers == {}
+    assert (seed.stamp, seed.totals) == (STORED.stamp, STORED.totals)
+
+
+def test_a_ledger_balances_or_says_that_it_does_not() -> None:
+    """It is the proof on real data that no record went missing."""
+    ledger = Ledger(records_read=5, records_written=3, records_filtered=1, records_skipped=1)
+    assert ledger.balances
+    assert not ledger.plus(Ledger(records_read=1)).balances
+    assert ledger.plus(ledger).records_written == 6
+
+
+def test_totals_keep_the_later_moment() -> None:
+    """A batch of nothing does not make a pipeline look as if it had never worked."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    total = Totals(records=1, last_processed_at=moment).plus(Totals(records=2))
+    assert (total.records, total.last_processed_at) == (3, moment)
