@@ -1,0 +1,1 @@
+"""What happens to rows between a source and a sink, against the public contract alone."""

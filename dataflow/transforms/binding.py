@@ -1,0 +1,37 @@
+"""What transforms with expressions share: columns that users may name, and rows at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from dataflow.connect.transform import ERROR, ORDINAL
+from dataflow.connect.types import Type, from_arrow
+
+Array: TypeAlias = "pa.Array[Any]"
+
+HIDDEN = frozenset({ORDINAL, ERROR})
+"""Columns of the engine's own, which no option and no expression can name."""
+
+
+def visible(schema: pa.Schema) -> pa.Schema:
+    """Return the columns that users may name."""
+    return pa.schema([field for field in schema if field.name not in HIDDEN])
+
+
+def types_of(schema: pa.Schema) -> Mapping[str, Type]:
+    """Return the columns that users may name, by their types."""
+    return {field.name: from_arrow(field.type) for field in visible(schema)}
+
+
+def refused(batch: pa.RecordBatch, rows: Array, errors: Array) -> pa.RecordBatch:
+    """Return rows of a batch with what is wrong with each, as ``Output.rejected`` wants them."""
+    return batch.take(rows).append_column(ERROR, errors.cast(pa.large_string()))
+
+
+def count_up(rows: int) -> pa.Int64Array:
+    """Return the numbers of that many rows, from 0."""
+    every: pa.Int64Array = pa.arange(0, rows)  # type: ignore[attr-defined]  # newer than the stubs
+    return every
