@@ -51,46 +51,51 @@ class FileSinkOptions(Options):
     """How rows are written to files."""
 
     format: Format | None = Field(
-        None, description="What a file holds; by default what its extension says."
+        default=None, description="What a file holds; by default what its extension says."
     )
     compression: Literal["auto"] | Compression = Field(
-        "auto",
+        default="auto",
         description="gzip and zstd wrap csv, json and text (auto: as the extension says);"
         " parquet compresses inside with snappy (auto), zstd or none.",
     )
     if_exists: IfExists = Field(
-        "fail",
+        default="fail",
         description="What happens to data that is there before the pipeline's first row:"
         " fail refuses to start, append writes behind it, replace removes it.",
     )
-    header: bool | None = Field(None, description="csv: begin with the names; default true.")
+    header: bool | None = Field(
+        default=None, description="csv: begin with the names; default true."
+    )
     delimiter: Annotated[str, AfterValidator(_delimiter)] | None = Field(
-        None, description="csv: between two values; default a comma."
+        default=None, description="csv: between two values; default a comma."
     )
     quote_style: QuoteStyle | None = Field(
-        None, description="csv: which values stand in quotes; default those where it is necessary."
+        default=None,
+        description="csv: which values stand in quotes; default those where it is necessary.",
     )
     null_value: str | None = Field(
-        None, max_length=100, description="csv: what stands for null; default nothing."
+        default=None, max_length=100, description="csv: what stands for null; default nothing."
     )
     column: str | None = Field(
-        None, min_length=1, description="text: the column that is written; default the only one."
+        default=None,
+        min_length=1,
+        description="text: the column that is written; default the only one.",
     )
     rotate_rows: int | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1_000_000_000,
         description=f"directory: rows of a part, exactly; default {ROTATE_ROWS}, 0 is no limit.",
     )
     rotate_bytes: int | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1 << 40,
         description="directory: bytes after which a part ends, as staged (parquet: before its"
         f" encoding); default {ROTATE_BYTES}, 0 is no limit.",
     )
     rotate_interval: Duration | None = Field(
-        None,
+        default=None,
         description="directory: age at which a part ends; default 5 minutes, 0 is no limit.",
     )
 

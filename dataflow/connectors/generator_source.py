@@ -1,0 +1,179 @@
+"""Make rows up, a batch at a time, each from the seed and its own number alone."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflow.connect import Chunk, Context, Pinned, Rejected, Source, SourceStep, Split, SplitId
+from dataflow.connectors.generator import (
+    Choice,
+    Column,
+    Float,
+    GeneratorOptions,
+    GeneratorPosition,
+    Integer,
+    Sequential,
+    Text,
+    Timestamp,
+)
+
+BATCH_ROWS = 10_000
+"""Rows of a batch unless ``batchSize`` says otherwise: large enough for columns to be fast."""
+
+TICK_S = 0.1
+"""At a low rate a batch is what falls due in this time: rows come evenly and cost little."""
+
+SPLIT = Split(SplitId("rows"))
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+Values: TypeAlias = "pa.Array[Any]"
+
+HEX = pa.array([f"{i:04x}" for i in range(1 << 16)])
+"""Four digits at a time: Arrow writes no hexadecimal."""
+
+DIGITS = 16
+"""Hexadecimal digits of 64 bits."""
+
+
+def open_source(step: SourceStep, options: GeneratorOptions, context: Context) -> Generator:
+    """Return the source of one step."""
+    return Generator(step, options, context)
+
+
+class Generator(Source[GeneratorPosition, Pinned]):
+    """One split without end, or of as many rows as asked for."""
+
+    def __init__(self, step: SourceStep, options: GeneratorOptions, context: Context) -> None:
+        self.bounded = options.rows > 0
+        self._options = options
+        self._clock = context.clock
+        self._next = 0
+        self._batch_rows = step.batch_size or BATCH_ROWS
+        if rate := options.rows_per_second:
+            self._batch_rows = min(self._batch_rows, max(1, int(rate * TICK_S)))
+
+    async def splits(self) -> Sequence[Split]:
+        """Return the one split there is."""
+        return (SPLIT,)
+
+    async def read(
+        self,
+        split: Split,  # noqa: ARG002 - there is but one
+        start: GeneratorPosition | None,
+    ) -> AsyncGenerator[Chunk[GeneratorPosition], None]:
+        """Yield rows from ``start``, each batch when its last row is due.
+
+        Raises:
+            Rejected: a column has run out of numbers.
+        """
+        first = self._next = start.row if start else 0
+        began_s, rate = self._clock.steady(), self._options.rows_per_second
+        while not self.bounded or self._next < self._options.rows:
+            row, stop = self._next, self._next + self._batch_rows
+            if self.bounded:
+                stop = min(stop, self._options.rows)
+            if rate:
+                due_s = began_s + (stop - first) / rate
+                await asyncio.sleep(max(0.0, due_s - self._clock.steady()))
+            batch = await asyncio.to_thread(rows_of, self._options, row, stop)
+            self._next = stop
+            yield Chunk(batch, GeneratorPosition(row=stop))
+
+    async def lag(self) -> tuple[int, int]:
+        """Return the rows still to be made; there is no telling of what never ends."""
+        return max(0, self._options.rows - self._next) if self.bounded else -1, -1
+
+
+def rows_of(options: GeneratorOptions, start: int, stop: int) -> pa.RecordBatch:
+    """Return the rows numbered from ``start`` up to, but not including, ``stop``.
+
+    Raises:
+        Rejected: a column has run out of numbers.
+    """
+    numbers = pa.arange(start, stop)  # type: ignore[attr-defined]  # not in the stubs
+    arrays = [_column(column, options.seed, numbers) for column in options.columns]
+    return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in options.columns])
+
+
+def _column(column: Column, seed: int, numbers: Values) -> Values:
+    match column:
+        case Sequential():
+            return pc.add(numbers, _int64(column.start))
+        case Timestamp():
+            return _moments(column, numbers)
+        case Integer():
+            span = column.max - column.min + 1
+            drawn = _below(_drawn(column.name, seed, numbers), span)
+            return pc.add(drawn, _uint64(column.min)).view(pa.int64())  # wraps, as it should
+        case Float():
+            whole = pc.shift_right(_drawn(column.name, seed, numbers), _uint64(11))
+            share = pc.multiply(whole.cast(pa.float64()), 2.0**-53)
+            return pc.add(pc.multiply(share, column.max - column.min), column.min)
+        case Choice():
+            picked = _below(_drawn(column.name, seed, numbers), len(column.choices))
+            return pa.array(column.choices, pa.string()).take(picked)
+        case Text():
+            return _digits(column, seed, numbers)
+
+
+def _moments(column: Timestamp, numbers: Values) -> Values:
+    start_us, step_us = (column.start - EPOCH) // MICROSECOND, column.step // MICROSECOND
+    try:
+        since = pc.multiply_checked(numbers, _int64(step_us))
+        return pc.add_checked(since, _int64(start_us)).cast(pa.timestamp("us", "UTC"))
+    except pa.ArrowInvalid as error:
+        raise Rejected(
+            f"column {column.name!r} has run past the last moment a timestamp can hold; choose"
+            " fewer rows or a shorter step",
+            field="options.columns",
+        ) from error
+
+
+def _digits(column: Text, seed: int, numbers: Values) -> Values:
+    pieces: list[Any] = []
+    for index in range(-(-column.length // DIGITS)):
+        drawn = _drawn(f"{column.name}\0{index}", seed, numbers)
+        for shift in range(0, 64, 16):
+            sixteen_bits = pc.bit_wise_and(pc.shift_right(drawn, _uint64(shift)), _uint64(0xFFFF))
+            pieces.append(HEX.take(sixteen_bits))
+    joined: Values = pc.binary_join_element_wise(*pieces, "")
+    return pc.utf8_slice_codeunits(joined, start=0, stop=column.length)
+
+
+def _drawn(name: str, seed: int, numbers: Values) -> Values:
+    """Return 64 random bits a row: SplitMix64 (Steele et al. 2014), which can start anywhere."""
+    key = int.from_bytes(hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:8], "little")
+    z = pc.multiply(numbers.view(pa.uint64()), _uint64(0x9E3779B97F4A7C15))
+    z = pc.add(z, _uint64(key))
+    z = pc.multiply(_folded(z, 30), _uint64(0xBF58476D1CE4E5B9))
+    z = pc.multiply(_folded(z, 27), _uint64(0x94D049BB133111EB))
+    return _folded(z, 31)
+
+
+def _folded(z: Values, bits: int) -> Values:
+    return pc.bit_wise_xor(z, pc.shift_right(z, _uint64(bits)))
+
+
+def _below(drawn: Values, span: int) -> Values:
+    """Return numbers from 0 up to, but not including, ``span``; Arrow has no remainder."""
+    if span == 1 << 64:
+        return drawn
+    times = pc.divide(drawn, _uint64(span))
+    return pc.subtract(drawn, pc.multiply(times, _uint64(span)))
+
+
+def _uint64(value: int) -> pa.Scalar[Any]:
+    return pa.scalar(value % (1 << 64), pa.uint64())
+
+
+def _int64(value: int) -> pa.Scalar[Any]:
+    return pa.scalar(value, pa.int64())
