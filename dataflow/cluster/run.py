@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Protocol as TypingProtocol
 from typing import TypeAlias
 
+from dataflow.cluster.rate import Rate
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import (
     Checkpoint,
@@ -89,6 +90,7 @@ class RunLoop:
         self.decided: Checkpoint | None = None
         """The latest decision of this pipeline, as far as this run knows."""
         self.progress: m.Progress = m.Progress(self.pipeline, self.run, m.Phase.STARTING)
+        self.rate = Rate()
         self._state = state
         self._around = around
         self._options = with_defaults(state.spec.options)
@@ -216,6 +218,7 @@ class RunLoop:
             case m.Progress():
                 self._active = self._active or message.records_read > self.progress.records_read
                 self.progress = message
+                self.rate.add(self._around.clock.steady(), message.records_read)
             case DrainAsked():
                 self._state = message.state
                 await self._drain()

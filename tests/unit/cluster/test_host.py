@@ -1,0 +1,338 @@
+"""Commands in, answers out: what a host promises whatever its journal does to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+
+from dataflow.cluster import aggregates, shard, window
+from dataflow.cluster.host import Host
+from dataflow.cluster.shard import Committed
+from dataflow.core import commands as c
+from dataflow.core.answers import Answer
+from dataflow.core.checkpoint import Checkpoint, Stamp
+from dataflow.core.errors import Code, Corrupted, Fenced, Rejected, Unavailable
+from dataflow.core.ids import CommandId, Offset, PipelineId, ShardId, Version, shard_of
+from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.core.lifecycle import Status
+from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.journal.contract import AppendId, Decision, Held, Nonce, Record, link
+from dataflow.journal.memory import Memory
+
+SPEC = canonical(PipelineSpec(name="a", source=Source("file", "/a"), sink=Sink("console")))
+P = PipelineId("p")
+
+
+@dataclass
+class Ticking:
+    """A clock that a test moves."""
+
+    time: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def steady(self) -> float:
+        return self.time.timestamp()
+
+
+@dataclass
+class Seen:
+    """A projection that remembers what it was told, and how far it had got before."""
+
+    events: list[Committed] = field(default_factory=list)
+    applied: int = 10**9
+
+    def apply(self, committed: Sequence[Committed]) -> None:
+        self.events += committed
+
+    async def settled(self) -> None:
+        return
+
+    def applied_offset(self, shard: ShardId) -> Offset:
+        return Offset(self.applied)
+
+
+class Past:
+    """A history of one version."""
+
+    async def version(
+        self, pipeline: PipelineId, version: Version
+    ) -> tuple[PipelineSpec, Checkpoint | None] | None:
+        return (SPEC, Checkpoint(stamp=Stamp())) if version == 1 else None
+
+    async def checkpoint(
+        self, pipeline: PipelineId, sequence: SequenceNumber, time: datetime | None
+    ) -> Checkpoint | None:
+        return Checkpoint() if sequence == 1 else None
+
+
+class Unsure(Memory):
+    """A journal whose next appends succeed or fail without saying so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doubts: list[str] = []
+        self.appends: list[AppendId] = []
+
+    async def append(self, held: Held, records: Sequence[Record], append_id: AppendId) -> Held:
+        self.appends.append(append_id)
+        doubt = self.doubts.pop(0) if self.doubts else ""
+        if doubt == "full":
+            raise Unavailable("no room", code=Code.STORAGE)
+        if doubt == "fenced":
+            raise Fenced("taken over")
+        if doubt == "not written":
+            raise Unavailable("who knows", code=Code.OUTCOME_UNKNOWN)
+        held = await super().append(held, records, append_id)
+        if doubt == "written":
+            raise Unavailable("who knows", code=Code.OUTCOME_UNKNOWN)
+        return held
+
+
+@asynccontextmanager
+async def hosting(
+    journal: Memory, seen: Seen | None = None, clock: Ticking | None = None
+) -> AsyncIterator[Host]:
+    """A host of four shards over a journal that outlives it."""
+    nonces = count()
+    async with Host.open(
+        journal,
+        projection=seen or Seen(),
+        history=Past(),
+        clock=clock or Ticking(),
+        new_nonce=lambda: f"n{next(nonces)}",
+        shards=4,
+    ) as host:
+        yield host
+
+
+def command(
+    body: c.UserCommand, command_id: str = "", pipeline: PipelineId = P, digest: bytes = b"d"
+) -> c.Command:
+    """Return a command of a user, with an id made from its kind unless one is given."""
+    name = command_id or type(body).__name__
+    return c.Command(pipeline, CommandId(name), "me", body, digest)
+
+
+CREATE = command(c.CreatePipeline(SPEC))
+
+
+async def test_a_retried_command_gets_the_first_answer_and_changes_nothing() -> None:
+    """The caller never learned whether the first one arrived."""
+    seen = Seen()
+    async with hosting(Memory(), seen) as host:
+        first = await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline()))
+        assert await host.execute(CREATE) == first
+    assert [one.event.type for one in seen.events] == ["PipelineCreated", "PipelineStarted"]
+
+
+async def test_a_retry_in_the_same_batch_gets_the_first_answer() -> None:
+    """Both can be waiting for one append."""
+    async with hosting(Memory()) as host:
+        first, second = await host.execute_all([CREATE, CREATE])
+        assert first == second
+
+
+async def test_a_retry_after_a_restart_gets_the_first_answer() -> None:
+    """With the log replayed, and with a snapshot in its place."""
+    journal = Memory()
+    async with hosting(journal) as host:
+        first = await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline()))
+    async with hosting(journal) as host:
+        assert await host.execute(CREATE) == first
+        assert host.state(P).status is Status.RUNNING
+
+
+async def test_a_wish_that_holds_is_remembered_too() -> None:
+    """Else a late retry of a start would start what was stopped since."""
+    journal = Memory()
+    async with hosting(journal) as host:
+        await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline()))
+        again = await host.execute(command(c.StartPipeline(), "again"))
+        assert not again.changed
+        await host.execute(command(c.StopPipeline()))
+    async with hosting(journal) as host:
+        assert await host.execute(command(c.StartPipeline(), "again")) == again
+        assert host.state(P).status is Status.STOPPED
+
+
+async def test_an_id_used_for_another_command_is_refused() -> None:
+    """Answering with another command's answer would be a lie."""
+    async with hosting(Memory()) as host:
+        await host.execute(CREATE)
+        with pytest.raises(Rejected) as caught:
+            await host.execute(command(c.CreatePipeline(SPEC), digest=b"other"))
+        assert caught.value.code == Code.COMMAND_ID_REUSED
+
+
+async def test_a_window_is_bounded_by_number_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is finite; callers are told to stop retrying long before."""
+    monkeypatch.setattr(window, "COMMANDS_MAX", 2)
+    clock = Ticking()
+    async with hosting(Memory(), clock=clock) as host:
+        await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline(), "s1"))
+        await host.execute(command(c.StopPipeline(), "s2"))
+        with pytest.raises(Rejected, match="taken"):
+            await host.execute(CREATE)
+        clock.time += timedelta(hours=2)
+        await host.execute(command(c.StartPipeline(), "s3"))
+        second = await host.execute(command(c.StopPipeline(), "s2"))
+        assert second.changed
+
+
+@pytest.mark.parametrize("doubt", ["written", "not written"])
+async def test_an_unknown_outcome_is_repeated_identically(doubt: str) -> None:
+    """Concluding anything from silence loses or repeats the command."""
+    journal, seen = Unsure(), Seen()
+    async with hosting(journal, seen) as host:
+        journal.doubts = [doubt, doubt, ""]
+        answer = await host.execute(CREATE)
+        assert answer.changed
+        await host.execute(command(c.StartPipeline()))
+    assert len(set(journal.appends[:3])) == 1
+    assert [one.event.sequence for one in seen.events] == [1, 2]
+
+
+async def test_a_failed_append_throws_the_speculative_state_away() -> None:
+    """What nobody was told has not happened."""
+    journal, seen = Unsure(), Seen()
+    async with hosting(journal, seen) as host:
+        journal.doubts = ["full"]
+        with pytest.raises(Unavailable, match="no room"):
+            await host.execute(CREATE)
+        with pytest.raises(Rejected, match="no pipeline"):
+            host.state(P)
+        assert (await host.execute(CREATE)).sequence == 1
+    assert len(seen.events) == 1
+
+
+async def test_a_fenced_shard_answers_nobody() -> None:
+    """Another node may have answered already."""
+    journal = Unsure()
+    async with hosting(journal) as host:
+        journal.doubts = ["fenced"]
+        with pytest.raises(Fenced):
+            await host.execute(CREATE)
+
+
+async def test_one_append_carries_many_commands() -> None:
+    """Group commit: the cost of durability is shared."""
+    journal = Unsure()
+    async with hosting(journal) as host:
+        ids = [PipelineId(f"p{n}") for n in range(200)]
+        answers = await host.execute_all(
+            [command(c.CreatePipeline(SPEC), f"c{n}", one) for n, one in enumerate(ids)]
+        )
+        assert all(isinstance(answer, Answer) for answer in answers)
+        assert len(journal.appends) <= 8
+
+
+async def test_commands_of_one_pipeline_keep_their_order() -> None:
+    """Create, start, stop in one message must not be start first."""
+    async with hosting(Memory()) as host:
+        answers = await host.execute_all(
+            [CREATE, command(c.StartPipeline()), command(c.StopPipeline())]
+        )
+        statuses = [answer.status for answer in answers if isinstance(answer, Answer)]
+        assert statuses == [Status.CONFIGURED, Status.RUNNING, Status.STOPPED]
+
+
+async def test_snapshots_stand_in_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaying a year of events at every start would take as long as it sounds."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", 3)
+    monkeypatch.setattr(aggregates, "LIVE_MAX", 1)
+    journal = Memory()
+    async with hosting(journal) as host:
+        for n in range(40):
+            await host.execute(command(c.CreatePipeline(SPEC), f"c{n}", PipelineId(f"p{n}")))
+        before = {rest.pipeline_id: host.state(rest.pipeline_id) for rest in list(host.known())}
+    seen = Seen()
+    async with hosting(journal, seen) as host:
+        after = {rest.pipeline_id: host.state(rest.pipeline_id) for rest in list(host.known())}
+    assert after == before
+    assert len(after) == 40
+    assert seen.events == []
+
+
+async def test_views_that_were_lost_are_told_everything_again() -> None:
+    """They can be deleted; the journal is the truth."""
+    journal = Memory()
+    async with hosting(journal) as host:
+        await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline()))
+    seen = Seen(applied=0)
+    async with hosting(journal, seen):
+        pass
+    assert [one.event.type for one in seen.events] == ["PipelineCreated", "PipelineStarted"]
+    assert seen.events[-1].state.status is Status.RUNNING
+
+
+async def test_an_unreadable_event_quarantines_its_pipeline_alone() -> None:
+    """One pipeline's odd event must not take its shard down."""
+    journal = Memory()
+    other = next(
+        PipelineId(f"q{n}") for n in range(99) if shard_of(PipelineId(f"q{n}"), 4) == shard_of(P, 4)
+    )
+    async with hosting(journal) as host:
+        await host.execute(command(c.CreatePipeline(SPEC), "other", other))
+    held = await journal.acquire(shard_of(P, 4), Nonce("x"))
+    offset, payload = Offset(held.offset + 1), b"\xff\xff"
+    odd = Record(
+        offset, P, SequenceNumber(1), "New", datetime(2026, 1, 1, tzinfo=UTC), "me",
+        CommandId("c"), payload, link(held.head, offset, payload),
+    )  # fmt: skip
+    await journal.append(held, [odd], AppendId("odd"))
+    async with hosting(journal) as host:
+        assert host.state(other).status is Status.CONFIGURED
+        with pytest.raises(Corrupted):
+            host.state(P)
+        with pytest.raises(Corrupted):
+            await host.execute(command(c.StartPipeline()))
+
+
+async def test_going_back_in_time_is_looked_up_before_the_rule_is_asked() -> None:
+    """Rules are pure: they are given old specs and checkpoints, they fetch none."""
+    async with hosting(Memory()) as host:
+        await host.execute(CREATE)
+        back = await host.execute(command(c.RollbackPipeline(Version(1), with_checkpoint=True)))
+        assert back.version == 2
+        assert (await host.execute(command(c.ReplayPipeline(SequenceNumber(1))))).changed
+        with pytest.raises(Rejected, match="audited"):
+            await host.execute(command(c.ReplayPipeline(SequenceNumber(2)), "none"))
+        answers = await host.execute_all([command(c.RollbackPipeline(Version(9)), "nine")])
+        assert isinstance(answers[0], Rejected)
+
+
+async def test_a_register_is_a_compare_and_set() -> None:
+    """Two runs that decide the same checkpoint: one of them learns that it is old."""
+    async with hosting(Memory()) as host:
+        one, two = (
+            Decision(P, Stamp(), Stamp(run, 1), b"x")  # type: ignore[arg-type]  # runs of a test
+            for run in (1, 2)
+        )
+        outcomes = await asyncio.gather(host.decide(one), host.decide(two))  # noqa: TID251 - two at once
+        assert sorted(outcome.accepted for outcome in outcomes) == [False, True]
+        stored = await host.decision(P)
+        assert stored is not None
+        assert stored.payload == b"x"
+
+
+async def test_too_many_waiting_commands_are_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A queue without a limit is memory without a limit."""
+    monkeypatch.setattr("dataflow.cluster.host.WAITING_MAX", 1)
+    async with hosting(Memory()) as host:
+        answers = await host.execute_all([CREATE, command(c.StartPipeline())])
+        assert isinstance(answers[1], Unavailable)
