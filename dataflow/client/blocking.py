@@ -138,6 +138,10 @@ class DataFlow:
     push_many = _yielding(AsyncDataFlow.push_many)
     execute = _yielding(AsyncDataFlow.execute)
 
+    def new_id(self) -> str:
+        """Return an id that nobody else has, for a command or a batch."""
+        return self._client.new_id()
+
     @property
     def _client(self) -> AsyncDataFlow:
         if self._thread is None:

@@ -166,6 +166,10 @@ class DataFlow(Commands, Questions):
             for answer in cast("CommandsSlot", slot).answers:
                 yield answer
 
+    def new_id(self) -> str:
+        """Return an id that nobody else has, for a command or a batch."""
+        return self._connection.new_id()
+
     def _with_id(self, command: Command) -> Command:
         kind = command.WhichOneof("command")
         if kind is None:

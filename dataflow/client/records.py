@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BufferedIOBase
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, cast, get_args
 
 import orjson
 
 from dataflow.core.errors import Rejected
 
 if TYPE_CHECKING:
+    from io import IOBase
+
     import pyarrow as pa
 
 JSON = "application/json"
@@ -72,7 +73,7 @@ def batch_of(records: Records, batch_id: str) -> Batch:
 
 
 def read_batches(
-    file: BufferedIOBase,
+    file: BinaryIO,
     file_format: Format,
     *,
     records_max: int = BATCH_RECORDS_MAX,
@@ -132,7 +133,7 @@ def _gathered(
         yield b"".join(held), NDJSON, len(held)
 
 
-def _document_lines(file: BufferedIOBase) -> Iterator[bytes]:
+def _document_lines(file: BinaryIO) -> Iterator[bytes]:
     text = file.read(DOCUMENT_BYTES_MAX + 1)
     if len(text) > DOCUMENT_BYTES_MAX:
         raise Rejected(
@@ -149,11 +150,11 @@ def _document_lines(file: BufferedIOBase) -> Iterator[bytes]:
         yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _cut_stream(file: BufferedIOBase, records_max: int) -> Iterator[tuple[bytes, str, int]]:
+def _cut_stream(file: BinaryIO, records_max: int) -> Iterator[tuple[bytes, str, int]]:
     import pyarrow as pa  # noqa: PLC0415 - half of an idle process's memory, for Arrow files alone
 
     try:
-        with pa.ipc.open_stream(pa.PythonFile(file)) as reader:
+        with pa.ipc.open_stream(pa.PythonFile(cast("IOBase", file))) as reader:
             for batch in reader:
                 for first in range(0, batch.num_rows, records_max):
                     part = batch.slice(first, records_max)

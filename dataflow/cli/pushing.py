@@ -1,0 +1,143 @@
+"""``push``: records from a file or a pipe into a pipeline whose source is ``push``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import click
+
+from dataflow.cli import printing
+from dataflow.cli.options import Settings, shared
+from dataflow.cli.session import run
+from dataflow.core.errors import DataFlowError
+
+if TYPE_CHECKING:
+    from dataflow.client import Batch, DataFlow
+    from dataflow.client.records import Format
+
+FORMATS = ("ndjson", "json", "arrow")
+BY_EXTENSION = {".json": "json", ".arrow": "arrow", ".arrows": "arrow", ".ipc": "arrow"}
+
+
+@dataclass
+class Pushed:
+    """What is durable so far."""
+
+    batch_id: str
+    records: int = 0
+    batches: int = 0
+    duplicates: int = 0
+
+    def __str__(self) -> str:
+        again = f" ({self.duplicates} of them had been pushed before)" if self.duplicates else ""
+        return (
+            f"{printing.count(self.records)} records in {printing.count(self.batches)}"
+            f" batches{again}"
+        )
+
+
+@click.command()
+@click.argument("pipeline_id", metavar="ID")
+@click.option("-f", "--file", "path", default="-", metavar="FILE|-", help="Where the records are.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(FORMATS),
+    help="By default as the file's name says, else ndjson.",
+)
+@click.option(
+    "--batch-records",
+    type=click.IntRange(1, 1_000_000),
+    default=10_000,
+    show_default=True,
+    help="Records a batch at most; a batch is never above 1 MiB.",
+)
+@click.option(
+    "--batch-id",
+    metavar="PREFIX",
+    help="Names the batches: pushing the same file with the same prefix again adds nothing.",
+)
+@shared
+@click.pass_obj
+def push(
+    settings: Settings,
+    *,
+    pipeline_id: str,
+    path: str,
+    file_format: str | None,
+    batch_records: int,
+    batch_id: str | None,
+) -> None:
+    """Push records to the pipeline with ID; each batch is durable when it is counted."""
+    chosen = cast("Format", file_format or BY_EXTENSION.get(Path(path).suffix, "ndjson"))
+
+    async def ask(df: DataFlow) -> Pushed:
+        pushed = Pushed(batch_id or df.new_id())
+        with _opened(path) as file, _progress() as progress:
+            batches = _batches(file, chosen, batch_records, pushed.batch_id)
+            try:
+                async for answer in df.push_many(pipeline_id, batches):
+                    pushed.records += answer.records
+                    pushed.batches += 1
+                    pushed.duplicates += answer.duplicate
+                    if progress is not None:
+                        progress.update(f"pushed {pushed}")
+            except DataFlowError as error:
+                error.add_note(
+                    f"{pushed} are durable; push the same again with --batch-id"
+                    f" {pushed.batch_id}: what is there is not added twice"
+                )
+                raise
+        return pushed
+
+    pushed = run(settings, ask)
+    if settings.for_people:
+        click.echo(f"{pipeline_id}: pushed {pushed}")
+    else:
+        printing.show(settings.output, {"pipelineId": pipeline_id, **_document(pushed)})
+
+
+def _document(pushed: Pushed) -> printing.Document:
+    return {
+        "batchId": pushed.batch_id,
+        "records": pushed.records,
+        "batches": pushed.batches,
+        "duplicates": pushed.duplicates,
+    }
+
+
+async def _batches(
+    file: BinaryIO, chosen: Format, batch_records: int, prefix: str
+) -> AsyncIterator[Batch]:
+    """Yield the batches of a file, read in a thread: a pipe that rests must not stall the rest."""
+    from dataflow.client import Batch  # noqa: PLC0415 - gRPC is not needed for --help
+    from dataflow.client.records import read_batches  # noqa: PLC0415 - as above
+
+    parts = read_batches(file, chosen, records_max=batch_records)
+    number = 0
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        records, content_type, _ = part
+        yield Batch(records, content_type, f"{prefix}-{number:08}")
+        number += 1
+
+
+def _opened(path: str) -> AbstractContextManager[BinaryIO]:
+    if path == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        raise click.FileError(path, error.strerror) from None
+
+
+def _progress() -> AbstractContextManager[Any]:
+    """Return a line that changes in place; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    return printing.console(stderr=True).status("pushing")
