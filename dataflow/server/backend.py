@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,9 +14,24 @@ from dataflow.core.errors import DataFlowError, Problem
 from dataflow.core.events import Event
 from dataflow.core.ids import PipelineId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import State, Status
+from dataflow.core.lifecycle import State
 from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec
+from dataflow.engine.records import DeadLetter, PreviewStep
+from dataflow.views.contract import Query, Summary
+
+__all__ = [
+    "Backend",
+    "Change",
+    "DeadLetter",
+    "Ingested",
+    "Pipeline",
+    "PreviewStep",
+    "Query",
+    "Running",
+    "SpecVersion",
+    "Summary",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +56,6 @@ class Pipeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """A line of the list of pipelines."""
-
-    pipeline_id: PipelineId
-    name: str
-    status: Status
-    labels: Mapping[str, str]
-    source_type: str
-    sink_type: str
-    version: Version
-    created_at: datetime
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which pipelines to list; empty fields choose all."""
-
-    status: Status | None = None
-    label: str = ""
-    text: str = ""
-    after: PipelineId = PipelineId("")
-    limit: int = 50
-
-
-@dataclass(frozen=True, slots=True)
 class SpecVersion:
     """One version of a pipeline's spec."""
 
@@ -79,35 +68,12 @@ class SpecVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A record that a step could not handle."""
-
-    step: str
-    split: str
-    ordinal: int
-    record: str
-    error: str
-    time: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Ingested:
     """A batch that is durable in the ingest log."""
 
     records: int
     first_offset: int
     duplicate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewStep:
-    """What came out of one step of a preview; records are JSON text."""
-
-    step: str
-    columns: Sequence[tuple[str, str]]
-    records: Sequence[str]
-    filtered: int
-    rejected: Sequence[DeadLetter]
 
 
 @dataclass(frozen=True, slots=True)

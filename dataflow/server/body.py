@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from dataflow.core.errors import Code, Rejected
 from dataflow.server.errors import EdgeError
@@ -18,30 +18,39 @@ INGEST_BYTES_MAX = 16 << 20
 BODY_TIMEOUT_S = 30
 """16 MiB in 30 s is 4.5 Mbit/s; who is slower than that sends smaller batches."""
 
+DISCARD_BYTES_MAX = 64 << 20
+"""Of a body that is too large: so much is read and dropped, because a connection that is closed
+over bytes that nobody read is reset, and the reset can overtake the answer that says why (RFC
+9112, section 9.6)."""
+
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
     """Return the body of a request.
 
     Raises:
-        Rejected: TOO_LARGE, as soon as it is known.
+        Rejected: TOO_LARGE.
         EdgeError: REQUEST_TIMEOUT.
         ClientDisconnect: the client went away.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > bytes_max:
-        raise _too_large(bytes_max)
+    too_large = announced.isdecimal() and int(announced[:20]) > bytes_max
+    if too_large and "expect" in request.headers:
+        raise _too_large(bytes_max)  # the client waits to hear whether to send it
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > bytes_max:
-                    raise _too_large(bytes_max)
-                chunks.append(chunk)
+                if size <= bytes_max:
+                    chunks.append(chunk)
+                elif size > DISCARD_BYTES_MAX:
+                    break
     except TimeoutError:
         message = f"the body did not arrive within {BODY_TIMEOUT_S} s"
         raise EdgeError("REQUEST_TIMEOUT", message) from None
+    if size > bytes_max:
+        raise _too_large(bytes_max)
     return b"".join(chunks)
 
 
@@ -50,6 +59,3 @@ def _too_large(bytes_max: int) -> Rejected:
         f"the body may have {bytes_max} bytes ({bytes_max >> 20} MiB); send less at once",
         code=Code.TOO_LARGE,
     )
-
-
-__all__ = ["BODY_BYTES_MAX", "INGEST_BYTES_MAX", "ClientDisconnect", "read_body"]

@@ -23,7 +23,10 @@ def check_origin(headers: Headers, verb: str, *, loopback: bool) -> None:
     Raises:
         EdgeError: FOREIGN_ORIGIN.
     """
-    host = headers.get("host", "")
+    hosts = headers.getlist("host")
+    host = hosts[0] if hosts else ""
+    if len(hosts) > 1:
+        raise EdgeError("FOREIGN_ORIGIN", "a request names one host")
     if loopback and not is_local(_name(host)):
         raise EdgeError("FOREIGN_ORIGIN", "this server is reached as localhost or by its address")
     origin = headers.get("origin")

@@ -34,6 +34,9 @@ _ENVELOPE = re.compile(
     rb'\s*\{\s*(?:"batchId"\s*:\s*(?P<before>' + _TEXT + rb')\s*,\s*)?"records"\s*:\s*(?=\[)'
 )
 _END = re.compile(rb'\]\s*(?:,\s*"batchId"\s*:\s*(?P<after>' + _TEXT + rb")\s*)?\}\s*$")
+_SMALL_BYTES = 16 << 10
+"""Reading so much takes 0.2 ms."""
+
 _SLOW_BYTES_MAX = 1 << 20
 """Reading so much as a whole takes 20 ms, in which nobody else is served."""
 
@@ -76,12 +79,14 @@ def unwrap(body: bytes) -> tuple[str, bytes]:
     """Return batch id and records of ``{"batchId": …, "records": […]}``, the records as they stand.
 
     The envelope is cut off at both ends, so that a body of megabytes holds nobody up: whether
-    what is between is an array of objects is judged where it is parsed. A body that does not look
-    like an envelope is read as a whole, for a good error.
+    what is between is an array of objects is judged where it is parsed. A small body, and one
+    that does not look like an envelope, is also read as a whole, for a good error.
 
     Raises:
         Invalid: it is no such object.
     """
+    if len(body) <= _SMALL_BYTES:
+        _unwrap_slowly(body)
     head = _ENVELOPE.match(body)
     tail = _END.search(body, max(head.end() if head else 0, len(body) - _END_BYTES))
     if head and tail and not (head["before"] and tail["after"]):
