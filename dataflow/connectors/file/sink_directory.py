@@ -167,7 +167,8 @@ class Directory(Target):
         return self._task
 
     def _part_for(self, schema: pa.Schema) -> Part:
-        if self._part and not self._part.fits(schema):
+        part = self._part
+        if part and not (self._is_as_asked(part) and part.fits(schema)):
             self._finish()
         if self._part is None:
             task = self._opened()
@@ -176,6 +177,10 @@ class Directory(Target):
             self._next += 1
             self._part = self.part(*made, self._member_bytes)
         return self._part
+
+    def _is_as_asked(self, part: Part) -> bool:
+        """Tell whether a part that an earlier run began suits the options of this one."""
+        return part.state.name.endswith(f".{self.layout.extension}") and not self._is_full(part)
 
     def _is_full(self, part: Part) -> bool:
         state = part.state

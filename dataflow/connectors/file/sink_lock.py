@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from dataflow.connect import Fenced, Model, Task
 from dataflow.connectors.file.write_file import MODE, failures_of
 
-RECORD_BYTES_MAX = 4096
-"""A page: written by one call, so that a killed writer leaves it whole."""
+RECORD_BYTES_MAX = 512
+"""A sector: written by one call, so that a killed writer leaves it whole."""
 
 
 class Holder(Model):

@@ -166,11 +166,18 @@ async def test_a_part_ends_with_the_batch_that_reaches_its_bytes(
     assert len(list(rig.target.glob("part-*"))) == 4
 
 
-@pytest.mark.parametrize(("interval", "parts"), [("2s", 3), ("0", 1)])
+@pytest.mark.parametrize(("interval", "parts"), [("2s", 2), ("0", 1)])
 async def test_a_part_ends_at_its_age(interval: str, parts: int, tmp_path: Path) -> None:
-    """The rig's clock moves a second a look, and the sink looks after every batch."""
-    batches = [batch_of(i, i + 1) for i in range(6)]
-    rig = await written(tmp_path / "a", *batches, format="csv", rotateInterval=interval)
+    """With the first row that comes after it, or at a checkpoint."""
+    rig = Rig(tmp_path / "a", {"format": "csv", "rotateInterval": interval})
+    sink = rig.sink()
+    await sink.open(rig.task(), None)
+    await sink.commit(await sink.prepare(0, final=False))
+    for i in range(4):
+        await sink.write(batch_of(i, i + 1))
+        rig.clock.seconds += 1
+    await sink.commit(await sink.prepare(1, final=True))
+    await sink.close()
     assert len(list(rig.target.glob("part-*"))) == parts
 
 
@@ -256,3 +263,33 @@ async def test_missing_folders_are_made(tmp_path: Path) -> None:
     """A path per day is usual."""
     rig = await written(tmp_path / "2026" / "01" / "a.csv", batch_of(0, 1))
     assert rig.visible() == [0]
+
+
+@pytest.mark.parametrize(
+    "now", [{"format": "csv", "rotateRows": 3}, {"format": "json"}, {"format": "parquet"}]
+)
+async def test_a_part_of_other_options_is_finished_before_rows_go_on(
+    now: dict[str, Any], tmp_path: Path
+) -> None:
+    """Options may change while a pipeline is stopped; what a part holds may not."""
+    rig = Rig(tmp_path / "a", {"format": "csv"})
+    await rig.live(final=False, checkpoints=1)
+    rig.options = now
+    await rig.live()
+    assert rig.visible() == [*range(40)]
+    assert rig.hidden() == []
+
+
+async def test_small_batches_are_gathered_to_batch_size(tmp_path: Path) -> None:
+    """A call to the formatter costs the same for one row as for a thousand."""
+    rig = Rig(tmp_path / "a.csv")
+    sink = rig.sink(batch_size=10)
+    await sink.open(rig.task(), None)
+    await sink.commit(await sink.prepare(0, final=False))
+    sizes = []
+    for start in range(0, 12, 4):
+        await sink.write(batch_of(start, start + 4))
+        sizes.append(len(rig.visible()))
+    await sink.prepare(1, final=False)
+    assert (sizes, len(rig.visible())) == ([0, 0, 12], 12)
+    await sink.close()

@@ -171,6 +171,27 @@ async def test_committing_again_shows_nothing_twice(mode: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("mode", STAGED)
+async def test_an_instance_that_never_saw_the_rows_shows_what_is_decided(
+    mode: str, tmp_path: Path
+) -> None:
+    """The writer died between the decision and its commit; the next run commits before it opens."""
+    counted = rig_of(mode, tmp_path / "count")
+    await counted.live()
+    rig = rig_of(mode, tmp_path / "out")
+    last_decision = len(counted.points) - 1 - counted.points[::-1].index("engine.decided")
+    rig.kill_at = last_decision
+    with pytest.raises(Killed):
+        await rig.live()
+    assert rig.visible() != ALL
+    assert rig.last
+    successor = rig.sink()
+    rig.kill_at = -1
+    await successor.commit(rig.last)
+    await successor.close()
+    assert rig.visible() == ALL
+
+
+@pytest.mark.parametrize("mode", STAGED)
 async def test_decided_rows_that_are_gone_stop_the_pipeline(mode: str, tmp_path: Path) -> None:
     """Going on would hide that they are lost."""
     rig = rig_of(mode, tmp_path)
