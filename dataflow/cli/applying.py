@@ -82,7 +82,7 @@ async def _apply_all(
         _print(done)
     for one in done:
         before = one.pop("before")
-        if choice.wait and one["status"] == Status.RUNNING:
+        if choice.wait and (one["started"] or one["status"] == Status.RUNNING):
             ended = await wait_for(df, settings, one["pipelineId"], before)
             one |= {"status": ended.pipeline["status"], "completed": ended.completed}
             refused |= not ended.completed
@@ -121,24 +121,22 @@ async def _apply(df: DataFlow, spec: Spec, choice: Choice) -> printing.Document:
     """Make one pipeline what its document says; returns what became of it."""
     name: str = spec["pipelineId"]
     there = await _there(df, name)
-    before = there.get("sequence", 0)
     if not there or there["status"] == Status.DELETED:
         result = "created"  # of a deleted one the server says that its id is never used again
         await df.create(spec)
     else:
         result = await _update(df, spec, there, choice)
     now = printing.document(await df.get(name))
-    restarted = result == "updated" and there.get("status") == Status.RUNNING
-    if not restarted:
-        before = now["sequence"]
+    before = now["sequence"]
+    restart = result == "updated" and there.get("status") == Status.RUNNING
     started = False
-    if choice.start and now["status"] != Status.RUNNING:
+    if now["status"] != Status.RUNNING and (choice.start or restart):
         started = (await df.start(name)).changed
         now = printing.document(await df.get(name))
     return {
         "pipelineId": name,
         "result": result,
-        "started": started or restarted,
+        "started": started,
         "status": now["status"],
         "version": now["version"],
         "before": before,
@@ -155,7 +153,7 @@ async def _there(df: DataFlow, name: str) -> printing.Document:
 
 
 async def _update(df: DataFlow, spec: Spec, there: printing.Document, choice: Choice) -> str:
-    """Update one pipeline; one that runs is looked at first, and stopped only if all will go."""
+    """Update one pipeline; one that runs is stopped, if all will go, and left for a start."""
     name: str = spec["pipelineId"]
     if there["status"] != Status.RUNNING:
         changed = (await df.update(name, spec, position=choice.position)).changed
@@ -180,7 +178,6 @@ async def _update(df: DataFlow, spec: Spec, there: printing.Document, choice: Ch
         raise Invalid([Problem(p.field, p.message) for p in checked.problems])
     await df.stop(name, reason="changed by apply --restart")
     await df.update(name, spec, position=choice.position)
-    await df.start(name)
     return "updated"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import click
 
-from dataflow.core.errors import DataFlowError, Rejected, Unavailable, Waiting
+from dataflow.core.errors import Code, DataFlowError, Rejected, Unavailable, Waiting
 
 REFUSED, UNREACHABLE = 1, 3
 """As scripts know them; 0 is done and 2 (click's own) a wrong usage."""
@@ -31,12 +31,16 @@ def report(error: DataFlowError, subject: str = "") -> None:
 
 
 def lines(error: DataFlowError, subject: str = "") -> list[str]:
-    """Return an error as it is printed; ``subject`` says of which pipeline or file it is."""
+    """Return an error as it is printed; ``subject`` says of which pipeline or file it is.
+
+    The code is for those who look it up; ``BUSY`` says nothing that the words do not.
+    """
     about = f"{subject}: " if subject else ""
+    code = "" if error.code is Code.BUSY else f" ({error.code})"
     problems = error.problems if isinstance(error, Rejected) else ()
     if len(problems) > 1:
-        found = [f"error: {about}{len(problems)} problems ({error.code})"]
+        found = [f"error: {about}{len(problems)} problems{code}"]
         found += [f"  {problem}" for problem in problems]
     else:
-        found = [f"error: {about}{error} ({error.code})"]
+        found = [f"error: {about}{error}{code}"]
     return found + [f"  {note}" for note in getattr(error, "__notes__", ())]

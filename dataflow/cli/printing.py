@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 import orjson
-import yaml
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -55,6 +54,8 @@ def show_next(output: str, value: Document) -> None:
 
 def as_yaml(value: Document) -> str:
     """Return a value as YAML, in its own order."""
+    import yaml  # noqa: PLC0415 - 20 ms, and not needed for --help, nor for most tables
+
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
     return text
 

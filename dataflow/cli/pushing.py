@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, nullcontext
@@ -116,6 +115,8 @@ async def _batches(
     file: BinaryIO, chosen: Format, batch_records: int, prefix: str
 ) -> AsyncIterator[Batch]:
     """Yield the batches of a file, read in a thread: a pipe that rests must not stall the rest."""
+    import asyncio  # noqa: PLC0415 - as in session
+
     from dataflow.client import Batch  # noqa: PLC0415 - gRPC is not needed for --help
     from dataflow.client.records import read_batches  # noqa: PLC0415 - as above
 

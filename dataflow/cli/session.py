@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +23,8 @@ went away is worth the whole timeout."""
 
 def run(settings: Settings, work: Callable[[DataFlow], Awaitable[T]]) -> T:
     """Connect, do the work, disconnect; Ctrl-C ends it and leaves the pipelines as they are."""
+    import asyncio  # noqa: PLC0415 - 60 ms, and not needed for --help
+
     from dataflow.client import DataFlow, Tls  # noqa: PLC0415 - gRPC is not needed for --help
 
     async def connected() -> T:

@@ -142,9 +142,10 @@ def _bare(error: AioRpcError, server: str) -> DataFlowError:
         case grpc.StatusCode.INTERNAL if said == WRITE_BROKE:
             return Unreachable(f"the stream to {server} broke")
         case grpc.StatusCode.UNAVAILABLE:
+            why = said.rpartition(": ")[2]  # the connector's last word; before it stand addresses
             return Unreachable(
-                f"cannot reach {server} ({said}); is the server running there,"
-                " and does one side use TLS and the other not?"
+                f"cannot reach {server} ({why}); is the server running there, and do both sides"
+                " use TLS or neither?"
             )
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return Unavailable(

@@ -8,19 +8,18 @@ that the next attempts get, each before or after the work was done.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import orjson
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from dataflow.v1 import event_pb2, pipeline_pb2, spec_pb2
+from dataflow.v1 import event_pb2, spec_pb2
 from dataflow.v1 import pipeline_pb2 as pb
 from dataflow.v1.pipeline_pb2_grpc import PipelineServiceServicer
 
@@ -35,6 +34,16 @@ CONFIGURED, RUNNING, PAUSED, STOPPED, FAILED, DELETED = (
     event_pb2.STATUS_FAILED,
     event_pb2.STATUS_DELETED,
 )
+
+
+Request: TypeAlias = Any
+"""A message of any type, or a stream of them."""
+
+Answer: TypeAlias = Any
+"""A message of any type."""
+
+Context: TypeAlias = Any
+"""What gRPC hands to a method."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Refused(Exception):
 def refuse(
     status: grpc.StatusCode, reason: str, message: str, *problems: tuple[str, str]
 ) -> NoReturn:
+    """Refuse with a status, a code and problems."""
     raise Refused(Fault(status, message, reason, problems))
 
 
@@ -100,7 +110,9 @@ class Service(PipelineServiceServicer):
 
     # --- how a call goes -------------------------------------------------------------------------
 
-    async def _serve(self, name: str, request: Any, context: Any, work: Callable[[], Any]) -> Any:
+    async def _serve(
+        self, name: str, request: Request, context: Context, work: Callable[[], Answer]
+    ) -> Answer:
         for key, value in context.invocation_metadata():
             if key == "authorization":
                 self.tokens.append(value)
@@ -118,7 +130,7 @@ class Service(PipelineServiceServicer):
             await _abort(context, fault)
         return answer
 
-    def _once(self, name: str, request: Any, work: Callable[[], Any]) -> Any:
+    def _once(self, name: str, request: Request, work: Callable[[], Answer]) -> Answer:
         command_id = getattr(request, "command_id", "")
         if command_id and command_id in self.answers:
             return self.answers[command_id]
@@ -134,7 +146,7 @@ class Service(PipelineServiceServicer):
             refuse(grpc.StatusCode.NOT_FOUND, "UNKNOWN_PIPELINE", f"there is no {pipeline_id!r}")
         return found
 
-    def note(self, pipeline_id: str, **body: Message) -> event_pb2.Event:
+    def note(self, pipeline_id: str, **body: Answer) -> event_pb2.Event:
         kept = self.pipelines[pipeline_id]
         event = event_pb2.Event(
             pipeline_id=pipeline_id, sequence=len(kept.events) + 1, actor="local", **body
@@ -145,7 +157,7 @@ class Service(PipelineServiceServicer):
         self.tell(pipeline_id, event=event)
         return event
 
-    def tell(self, pipeline_id: str, **what: Message) -> None:
+    def tell(self, pipeline_id: str, **what: Answer) -> None:
         kept = self.pipelines[pipeline_id]
         change = pb.WatchPipelinesResponse(
             pipeline_id=pipeline_id, status=kept.status, phase=kept.phase, **what
@@ -209,12 +221,12 @@ class Service(PipelineServiceServicer):
 
     def _move(
         self,
-        request: Any,
+        request: Request,
         answer: type[Message],
         to: event_pb2.Status,
-        allowed: Any,
-        **body: Message,
-    ) -> Any:
+        allowed: Sequence[event_pb2.Status],
+        **body: Answer,
+    ) -> Answer:
         kept = self.kept(request.pipeline_id)
         changed = kept.status != to
         if changed and kept.status not in allowed:
@@ -229,7 +241,7 @@ class Service(PipelineServiceServicer):
             self.note(request.pipeline_id, **body)
         if to == RUNNING:
             self.run(request.pipeline_id)
-        return answer(pipeline_id=request.pipeline_id, status=to, message="done", changed=changed)  # type: ignore[call-arg]  # every answer has these
+        return answer(pipeline_id=request.pipeline_id, status=to, message="done", changed=changed)
 
     def _start(self, request: pb.StartPipelineRequest) -> pb.StartPipelineResponse:
         return self._move(  # type: ignore[no-any-return]  # built by its class
@@ -240,16 +252,16 @@ class Service(PipelineServiceServicer):
             pipeline_started=event_pb2.PipelineStarted(),
         )
 
-    async def CreatePipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def CreatePipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         return await self._serve("CreatePipeline", request, context, lambda: self._create(request))
 
-    async def UpdatePipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def UpdatePipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         return await self._serve("UpdatePipeline", request, context, lambda: self._update(request))
 
-    async def StartPipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def StartPipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         return await self._serve("StartPipeline", request, context, lambda: self._start(request))
 
-    async def StopPipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def StopPipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         body = event_pb2.PipelineStopped(reason=request.reason)
         return await self._serve(
             "StopPipeline",
@@ -260,7 +272,7 @@ class Service(PipelineServiceServicer):
             ),
         )
 
-    async def PausePipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def PausePipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         body = event_pb2.PipelinePaused(reason=request.reason)
         return await self._serve(
             "PausePipeline",
@@ -271,7 +283,7 @@ class Service(PipelineServiceServicer):
             ),
         )
 
-    async def ResumePipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def ResumePipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         body = event_pb2.PipelineResumed()
         return await self._serve(
             "ResumePipeline",
@@ -282,7 +294,7 @@ class Service(PipelineServiceServicer):
             ),
         )
 
-    async def ResetPipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def ResetPipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         body = event_pb2.PipelineReset()
         return await self._serve(
             "ResetPipeline",
@@ -293,7 +305,7 @@ class Service(PipelineServiceServicer):
             ),
         )
 
-    async def DeletePipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def DeletePipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         body = event_pb2.PipelineDeleted()
         return await self._serve(
             "DeletePipeline",
@@ -308,7 +320,7 @@ class Service(PipelineServiceServicer):
             ),
         )
 
-    async def RollbackPipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def RollbackPipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.RollbackPipelineResponse:
             kept = self.kept(request.pipeline_id)
             if not 1 <= request.version <= kept.version:
@@ -332,7 +344,7 @@ class Service(PipelineServiceServicer):
 
         return await self._serve("RollbackPipeline", request, context, work)
 
-    async def ReplayPipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def ReplayPipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.ReplayPipelineResponse:
             kept = self.kept(request.pipeline_id)
             self.note(request.pipeline_id, position_reset=event_pb2.PositionReset())
@@ -346,7 +358,7 @@ class Service(PipelineServiceServicer):
 
     # --- questions -------------------------------------------------------------------------------
 
-    async def GetPipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def GetPipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.GetPipelineResponse:
             kept = self.kept(request.pipeline_id)
             answer = pb.GetPipelineResponse(
@@ -368,7 +380,7 @@ class Service(PipelineServiceServicer):
 
         return await self._serve("GetPipeline", request, context, work)
 
-    async def ListPipelines(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def ListPipelines(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.ListPipelinesResponse:
             chosen = [
                 name
@@ -407,7 +419,7 @@ class Service(PipelineServiceServicer):
             total_records_processed=kept.records, throughput_per_second=1234.5, lag_records=-1
         )
 
-    async def GetMetrics(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def GetMetrics(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.GetMetricsResponse:
             kept = self.kept(request.pipeline_id)
             ledger = event_pb2.Ledger(records_read=kept.records, records_written=kept.records)
@@ -422,7 +434,7 @@ class Service(PipelineServiceServicer):
 
         return await self._serve("GetMetrics", request, context, work)
 
-    async def GetHealth(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def GetHealth(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.GetHealthResponse:
             kept = self.kept(request.pipeline_id)
             return pb.GetHealthResponse(
@@ -431,7 +443,7 @@ class Service(PipelineServiceServicer):
 
         return await self._serve("GetHealth", request, context, work)
 
-    async def ListEvents(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def ListEvents(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.ListEventsResponse:
             events = self.kept(request.pipeline_id).events
             after = max(request.after, int(request.page_token or 0))
@@ -444,7 +456,7 @@ class Service(PipelineServiceServicer):
 
         return await self._serve("ListEvents", request, context, work)
 
-    async def ListVersions(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def ListVersions(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.ListVersionsResponse:
             kept = self.kept(request.pipeline_id)
             versions = [
@@ -455,7 +467,7 @@ class Service(PipelineServiceServicer):
 
         return await self._serve("ListVersions", request, context, work)
 
-    async def ListDeadLetters(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def ListDeadLetters(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.ListDeadLettersResponse:
             kept = self.kept(request.pipeline_id)
             first = int(request.page_token or 0)
@@ -473,7 +485,7 @@ class Service(PipelineServiceServicer):
 
         return await self._serve("ListDeadLetters", request, context, work)
 
-    async def ValidatePipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def ValidatePipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.ValidatePipelineResponse:
             if request.source.source_type != "bad":
                 return pb.ValidatePipelineResponse(valid=True, guarantee="exactly-once")
@@ -482,7 +494,7 @@ class Service(PipelineServiceServicer):
 
         return await self._serve("ValidatePipeline", request, context, work)
 
-    async def PreviewPipeline(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def PreviewPipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.PreviewPipelineResponse:
             if request.pipeline_id:
                 self.kept(request.pipeline_id)
@@ -521,10 +533,10 @@ class Service(PipelineServiceServicer):
             duplicate=duplicate,
         )
 
-    async def IngestBatch(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by proto/
+    async def IngestBatch(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         return await self._serve("IngestBatch", request, context, lambda: self._ingest(request))
 
-    async def IngestBatches(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - named by proto/
+    async def IngestBatches(self, requests: Request, context: Context) -> AsyncIterator[Any]:  # noqa: N802 - named by proto/
         answered = 0
         async for request in requests:
             self.seen["IngestBatches"].append(request.batch.batch_id)
@@ -542,7 +554,7 @@ class Service(PipelineServiceServicer):
             answered += 1
             yield answer
 
-    async def Execute(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - named by proto/
+    async def Execute(self, requests: Request, context: Context) -> AsyncIterator[Any]:  # noqa: N802 - named by proto/
         answered = 0
         async for request in requests:
             self.executed.append(len(request.commands))
@@ -559,7 +571,12 @@ class Service(PipelineServiceServicer):
         self.seen["Execute"].append(body.command_id)
         if self.faults["Execute"]:
             return pb.CommandAnswer(refusal=refusal(self.faults["Execute"].popleft()))
-        work = {"create": self._create, "update": self._update, "start": self._start}[kind]
+        works: dict[str, Callable[[Request], Answer]] = {
+            "create": self._create,
+            "update": self._update,
+            "start": self._start,
+        }
+        work = works[kind]
         try:
             done = self._once(kind, body, lambda: work(body))
         except Refused as refused:
@@ -568,7 +585,7 @@ class Service(PipelineServiceServicer):
             pipeline_id=done.pipeline_id, status=done.status, changed=done.changed
         )
 
-    async def WatchPipelines(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - named by proto/
+    async def WatchPipelines(self, request: Request, context: Context) -> AsyncIterator[Any]:  # noqa: N802 - named by proto/
         self.watched_after.append(request.after)
         if self.faults["WatchPipelines"]:
             await _abort(context, self.faults["WatchPipelines"].popleft())
@@ -595,7 +612,7 @@ class Service(PipelineServiceServicer):
             self.watchers.remove(changes)
 
 
-async def _abort(context: Any, fault: Fault) -> NoReturn:
+async def _abort(context: Context, fault: Fault) -> NoReturn:
     if not fault.reason:
         await context.abort(fault.status, fault.message)
     status = status_pb2.Status(code=fault.status.value[0], message=fault.message)
@@ -615,6 +632,7 @@ async def _abort(context: Any, fault: Fault) -> NoReturn:
 
 
 def refusal(fault: Fault) -> pb.Refusal:
+    """Return a fault as a member of a bulk shows it."""
     problems = [pb.FieldProblem(field=f, message=m) for f, m in fault.problems]
     retryable = fault.status is grpc.StatusCode.UNAVAILABLE
     return pb.Refusal(
@@ -623,6 +641,7 @@ def refusal(fault: Fault) -> pb.Refusal:
 
 
 def count(batch: pb.IngestBatchRequest) -> int:
+    """Return the number of records in a batch."""
     if batch.content_type == "application/x-ndjson":
         return batch.records.count(b"\n")
     if batch.content_type == "application/json":
@@ -632,14 +651,14 @@ def count(batch: pb.IngestBatchRequest) -> int:
     return pa.ipc.open_stream(batch.records).read_all().num_rows
 
 
-def _spec(request: Any) -> spec_pb2.PipelineSpec:
+def _spec(request: Request) -> spec_pb2.PipelineSpec:
     spec = spec_pb2.PipelineSpec()
     for name in SPEC_FIELDS:
         _copy(request, spec, name)
     return spec
 
 
-def _copy(source: Any, target: Any, name: str) -> None:
+def _copy(source: Answer, target: Answer, name: str) -> None:
     value = getattr(source, name)
     if hasattr(value, "MergeFrom") or isinstance(value, Message):
         if not isinstance(value, Message) or source.HasField(name):

@@ -89,7 +89,7 @@ async def test_every_problem_of_a_refusal_comes_back(df: DataFlow) -> None:
     ids=lambda value: value.reason if isinstance(value, Fault) else None,
 )
 async def test_an_error_keeps_its_kind_and_code(
-    served: Served, df: DataFlow, fault: Fault, kind: type[Exception], code: str
+    served: Served, df: DataFlow, *, fault: Fault, kind: type[Exception], code: str
 ) -> None:
     """Programs branch on kind and code, also of a server that is newer than they are."""
     served.service.faults["GetHealth"].append(fault)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from typing import TypeVar
 
 import grpc
 import pyarrow as pa
@@ -19,12 +20,21 @@ from dataflow.client import (
     from_refusal,
 )
 from dataflow.client.messages import Command, StartPipelineRequest
+from dataflow.client.records import Records
 from dataflow.core.errors import Code
 from dataflow.v1 import event_pb2
 from tests.integration.client.conftest import Served
 from tests.integration.client.service import RUNNING, Fault
 
+T = TypeVar("T")
+
 SPEC = {"source": {"sourceType": "push"}, "sink": {"sinkType": "console"}}
+
+
+async def gather(items: AsyncIterator[T], into: list[T]) -> None:
+    """Keep what comes before an error."""
+    async for item in items:
+        into.append(item)  # noqa: PERF401 - a comprehension would lose it
 
 
 def commands(number: int) -> list[Command]:
@@ -84,10 +94,11 @@ async def test_a_bulks_own_error_comes_after_the_answers_before_it(df: DataFlow)
         yield from commands(3)
         raise ValueError("mine")
 
-    seen = []
+    seen: list[str] = []
     with pytest.raises(ValueError, match="mine"):
-        async for answer in df.execute(broken(), commands_a_message=1):
-            seen.append(answer.pipeline_id)  # noqa: PERF401 - the error comes in between
+        await gather(
+            (a.pipeline_id async for a in df.execute(broken(), commands_a_message=1)), seen
+        )
     assert seen == ["p-0", "p-1", "p-2"]
 
 
@@ -104,7 +115,7 @@ async def test_a_bulk_waits_for_its_source_without_a_deadline(served: Served) ->
     assert len(answers) == 2
 
 
-async def test_a_bulk_without_a_server_ends(served: Served) -> None:
+async def test_a_bulk_without_a_server_ends() -> None:
     """Unreachable, and not an endless reconnection."""
     async with DataFlow("127.0.0.1:1", timeout=timedelta(milliseconds=200)) as df:
         with pytest.raises(Unavailable, match="cannot reach"):
@@ -118,7 +129,7 @@ async def test_a_bulk_may_be_left_early(df: DataFlow) -> None:
         break
 
 
-async def test_a_bulk_holds_a_window_only(served: Served, df: DataFlow) -> None:
+async def test_a_bulk_holds_a_window_only(df: DataFlow) -> None:
     """A source of millions must not be read into memory ahead of its answers."""
     given = 0
 
@@ -160,9 +171,9 @@ TABLE = pa.table({"n": [1, 2, 3]})
     ],
     ids=["dicts", "bytes", "json", "table", "record batch"],
 )
-async def test_records_are_taken_in_every_form(pushed: DataFlow, records: object) -> None:
+async def test_records_are_taken_in_every_form(pushed: DataFlow, records: Records) -> None:
     """Callers hold records in different forms, and none should convert them first."""
-    assert (await pushed.push("in", records)).records == 3  # type: ignore[arg-type]  # each is one
+    assert (await pushed.push("in", records)).records == 3
 
 
 async def test_a_push_whose_answer_is_lost_adds_nothing_twice(
@@ -231,12 +242,10 @@ async def test_a_broken_push_goes_on_with_the_same_batch_ids(
 
 async def test_a_refused_batch_is_raised_in_its_turn(pushed: DataFlow) -> None:
     """Those before it are known to be durable."""
-    seen = []
+    seen: list[int] = []
+    batches: list[Records] = [[{"n": 1}], Batch(b"refuse me", batch_id="bad")]
     with pytest.raises(Rejected, match="not a number") as refused:
-        async for answer in pushed.push_many(
-            "in", [[{"n": 1}], Batch(b"refuse me", batch_id="bad")]
-        ):
-            seen.append(answer.records)  # noqa: PERF401 - the error comes in between
+        await gather((a.records async for a in pushed.push_many("in", batches)), seen)
     assert (seen, refused.value.__notes__) == ([1], ["batch bad"])
 
 
