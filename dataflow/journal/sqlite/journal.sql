@@ -32,7 +32,9 @@ WHERE position > (SELECT indexed FROM meta)
 ORDER BY pipeline, sequence
 
 -- name: indexed
-UPDATE meta SET indexed = (SELECT coalesce(max(position), 0) FROM log)
+-- Only where it changes: a reader that finds nothing new must not cost a commit.
+UPDATE meta SET indexed = (SELECT max(position) FROM log)
+WHERE indexed < (SELECT max(position) FROM log)
 
 -- name: unindexed
 SELECT coalesce(max(position), 0) - (SELECT indexed FROM meta) FROM log

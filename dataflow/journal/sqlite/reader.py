@@ -37,7 +37,7 @@ class Reader:
     def __init__(self, file: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
         self._file = str(file)
         self._idle = [connect(file) for _ in range(READERS)]
-        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="journal-read")
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix=f"read-{file.stem}")
 
     async def run(
         self,
