@@ -2,72 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 
 from dataflow.core import events as e
 from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.errors import Corrupted
 from dataflow.core.events import Event
-from dataflow.core.ids import PipelineId, Sequence, Version
+from dataflow.core.ids import PipelineId, Version
+from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.lifecycle import State, evolve
 from dataflow.core.spec import PipelineSpec
 from dataflow.journal.contract import Journal
+from dataflow.server.backend import SpecVersion
+from dataflow.views.contract import Views
 from dataflow.wire.journalled import event_from
 
 PAGE = 200
 """Events read at a time: about 100 KiB."""
 
-SEQUENCE_MAX = Sequence(2**62)
+AUDITS = frozenset(
+    kind.__name__
+    for kind in (e.CheckpointUpdated, e.PipelineStopped, e.PipelinePaused, e.PipelineFailed)
+)
+"""The events that hold a copy of the latest decision."""
 
 
-class PastOf:
-    """The pasts of all pipelines; implements ``cluster.host.History``."""
+class Past:
+    """The pasts of all pipelines; the views say where to look, the journal says what was."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, views: Views) -> None:
         self._journal = journal
+        self._views = views
 
     async def events(
-        self, pipeline: PipelineId, after: Sequence = Sequence(0)
-    ) -> AsyncIterator[Event]:
-        """Yield a pipeline's events behind ``after``, in order."""
-        while records := await self._journal.history(pipeline, after, PAGE):
-            for record in records:
-                yield event_from(record.payload)
-            after = records[-1].sequence
+        self, pipeline: PipelineId, after: SequenceNumber, limit: int
+    ) -> Sequence[Event]:
+        """Return a page of a pipeline's events, in order."""
+        records = await self._journal.history(pipeline, after, limit)
+        return [event_from(record.payload) for record in records]
+
+    async def events_of(
+        self, pipeline: PipelineId, event_type: str, after: SequenceNumber, limit: int
+    ) -> Sequence[Event]:
+        """Return a page of a pipeline's events of one type, in order."""
+        await self._views.settled()
+        entries = await self._views.events(pipeline, {event_type}, after, limit)
+        return [await self._event(pipeline, entry.sequence) for entry in entries]
 
     async def state(self, pipeline: PipelineId, until: Callable[[Event], bool]) -> State:
         """Return the state after the last event before the first that ``until`` says no to."""
         state = State(pipeline_id=pipeline)
-        async for event in self.events(pipeline):
+        async for event in self._all(pipeline):
             if not until(event):
                 break
             state = evolve(state, event)
         return state
 
+    async def versions(
+        self, pipeline: PipelineId, before: Version, limit: int
+    ) -> Sequence[SpecVersion]:
+        """Return the versions of a spec below ``before`` (0: all), the latest first."""
+        await self._views.settled()
+        entries = await self._views.versions(pipeline, before, limit)
+        return [_version(await self._event(pipeline, entry.sequence)) for entry in entries]
+
     async def version(
         self, pipeline: PipelineId, version: Version
     ) -> tuple[PipelineSpec, Checkpoint | None] | None:
         """Return an old version's spec, and how far it had got when it was replaced."""
-        spec: PipelineSpec | None = None
-        async for event in self.events(pipeline):
-            match event.body:
-                case e.PipelineCreated() as created if version == 1:
-                    spec = created.spec
-                case e.ConfigUpdated() as updated if updated.version == version:
-                    spec = updated.spec
-                case e.ConfigUpdated() as updated if updated.version == version + 1 and spec:
-                    return spec, updated.replaced
-                case _:
-                    pass
-        return (spec, None) if spec else None
+        found = await self.versions(pipeline, Version(version + 2), 2)
+        by_number = {one.version: one for one in found}
+        if version not in by_number:
+            return None
+        successor = by_number.get(Version(version + 1))
+        if successor is None:
+            return by_number[version].spec, None
+        event = await self._event(pipeline, successor.sequence)
+        replaced = event.body.replaced if isinstance(event.body, e.ConfigUpdated) else None
+        return by_number[version].spec, replaced
 
     async def checkpoint(
-        self, pipeline: PipelineId, sequence: Sequence, time: datetime | None
+        self, pipeline: PipelineId, sequence: SequenceNumber, time: datetime | None
     ) -> Checkpoint | None:
         """Return the last checkpoint audited at or before an event or a moment."""
+        await self._views.settled()
+        entry = await self._views.latest(pipeline, AUDITS, sequence if time is None else time)
+        if entry is None:
+            return None
+        body = (await self._event(pipeline, entry.sequence)).body
+        match body:
+            case e.CheckpointUpdated() | e.PipelineStopped() | e.PipelinePaused():
+                return body.checkpoint
+            case e.PipelineFailed():
+                return body.checkpoint
+            case _:
+                return None
 
-        def is_before(event: Event) -> bool:
-            in_time = time is None or event.time <= time
-            return in_time and event.sequence <= (sequence or SEQUENCE_MAX)
+    async def _event(self, pipeline: PipelineId, sequence: SequenceNumber) -> Event:
+        found = await self.events(pipeline, SequenceNumber(sequence - 1), 1)
+        if not found or found[0].sequence != sequence:
+            raise Corrupted(f"event {sequence} of {pipeline!r} is in the index, not in the journal")
+        return found[0]
 
-        return (await self.state(pipeline, is_before)).checkpoint
+    async def _all(self, pipeline: PipelineId) -> AsyncGenerator[Event, None]:
+        after = SequenceNumber(0)
+        while page := await self.events(pipeline, after, PAGE):
+            for event in page:
+                yield event
+            after = page[-1].sequence
+
+
+def _version(event: Event) -> SpecVersion:
+    match event.body:
+        case e.PipelineCreated() as created:
+            version, back, spec = Version(1), Version(0), created.spec
+        case e.ConfigUpdated() as updated:
+            version, back, spec = updated.version, updated.rollback_to, updated.spec
+        case _:
+            raise Corrupted(f"event {event.sequence} of {event.pipeline_id!r} makes no version")
+    return SpecVersion(version, event.sequence, event.time, event.actor, back, spec)

@@ -61,7 +61,7 @@ class Surroundings:
     send: Callable[[m.ToWorker], None]
     clock: Clock
     jitter: Callable[[], float]
-    ingested: Callable[[PipelineId], int]
+    ingested: Callable[[PipelineId], Awaitable[int]]
     """The end of a pipeline's ingest log; 0 where it has none."""
     probe: Callable[[str], None]
 
@@ -308,16 +308,16 @@ class RunLoop:
 
     async def _audit(self) -> None:
         self._audit_at = self._around.clock.steady() + AUDIT_EVERY.total_seconds()
-        await self._around.report(self.pipeline, self._record())
+        await self._around.report(self.pipeline, await self._record())
 
-    def _record(self) -> RecordCheckpoint:
+    async def _record(self) -> RecordCheckpoint:
         checkpoint = self._known()
         read = sum(p.records for p in checkpoint.positions.values())
-        end = self._around.ingested(self.pipeline)
+        end = await self._around.ingested(self.pipeline)
         return RecordCheckpoint(self.run, checkpoint, (end, read if end else 0))
 
     async def _finish(self) -> None:
-        if self._resting or self._around.ingested(self.pipeline):
+        if self._resting or await self._around.ingested(self.pipeline):
             await self._audit()
         self._around.probe("run.finishing")
         if self._resting and not self._completed:

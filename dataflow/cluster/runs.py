@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,7 +41,7 @@ class Node:
     send: Callable[[m.ToWorker], None]
     clock: Clock
     jitter: Callable[[], float]
-    ingested: Callable[[PipelineId], int]
+    ingested: Callable[[PipelineId], Awaitable[int]]
     probe: Callable[[str], None]
 
 
@@ -104,6 +104,11 @@ class Runs:
     def loop(self, pipeline: PipelineId) -> RunLoop | None:
         """Return the run under way, if one is."""
         return self._loops.get(pipeline)
+
+    @property
+    def running(self) -> Sequence[PipelineId]:
+        """Return the pipelines that have a run under way."""
+        return tuple(self._loops)
 
     async def decision(self, pipeline: PipelineId) -> Checkpoint | None:
         """Return a pipeline's latest decision: of the run under way, or as it is stored."""

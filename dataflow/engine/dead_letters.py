@@ -8,13 +8,12 @@ decided again and drops what was not, so no letter is lost or listed twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from dataflow.core.ids import PipelineId, Run
 from dataflow.engine.objects import Objects
+from dataflow.engine.records import DeadLetter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,18 +23,6 @@ STEP = "dead-letters"
 
 DIGITS = 20
 """Of a number in a key, so that keys sort as numbers do."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """One record, why it was refused, and where it came from."""
-
-    step: str
-    split: str
-    ordinal: int
-    record: str
-    error: str
-    time: datetime
 
 
 class DeadLetters:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -15,29 +14,18 @@ from dataflow.core.clock import Clock
 from dataflow.core.events import ErrorType
 from dataflow.core.ids import PipelineId
 from dataflow.engine.channel import Channel
-from dataflow.engine.dead_letters import DeadLetter
 from dataflow.engine.failure import blaming
 from dataflow.engine.items import BarrierItem, Item, Rows
 from dataflow.engine.json_rows import json_rows
 from dataflow.engine.plan import Plan
 from dataflow.engine.reader import Reader
+from dataflow.engine.records import DeadLetter, PreviewStep
 from dataflow.engine.rejects import Rejects
 from dataflow.engine.steps import Input, make_input, make_steps
 from dataflow.engine.surroundings import Contexts
 
 PATIENCE_S = 10.0
 """How long a preview waits for records that may never come; then it shows what there is."""
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewStep:
-    """What came out of one step; ``columns`` are names and types, ``records`` JSON text."""
-
-    step: str
-    columns: Sequence[tuple[str, str]]
-    records: Sequence[str]
-    filtered: int
-    rejected: Sequence[DeadLetter]
 
 
 async def preview(

@@ -1,0 +1,24 @@
+"""The steps that come with the platform; the only list of them."""
+
+from __future__ import annotations
+
+from dataflow.connect import Registry
+from dataflow.connect.spec import AnySpec
+from dataflow.connectors import console, generator
+from dataflow.connectors.file import sink_spec as file_sink
+from dataflow.connectors.file import source_spec as file_source
+from dataflow.transforms import filter_spec, map_spec
+
+BUILTIN: tuple[AnySpec, ...] = (
+    file_source.SPEC,
+    generator.SPEC,
+    filter_spec.SPEC,
+    map_spec.SPEC,
+    console.SPEC,
+    file_sink.SPEC,
+)
+
+
+def registry() -> Registry:
+    """Return the built-in steps and those of installed packages."""
+    return Registry.discover(BUILTIN)

@@ -1,0 +1,187 @@
+"""The program ``dataflow``: one process with everything, and nothing installed beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+from prometheus_client import CollectorRegistry
+
+from dataflow.app.builtin import registry
+from dataflow.app.clock import SystemClock
+from dataflow.app.contexts import Contexts, Paths
+from dataflow.app.history import Past
+from dataflow.app.logs import configure
+from dataflow.app.node import PUSH, Node, Parts
+from dataflow.app.projection import Fanout
+from dataflow.app.settings import Settings, load
+from dataflow.app.watching import Watchers
+from dataflow.cluster.host import Host
+from dataflow.cluster.runs import Node as RunsNode
+from dataflow.cluster.runs import Runs
+from dataflow.core import messages as m
+from dataflow.core.errors import Corrupted, DataFlowError
+from dataflow.core.ids import SHARDS, PipelineId
+from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.objects import Objects
+from dataflow.engine.worker import Surroundings, Worker
+from dataflow.journal.sqlite import Sqlite
+from dataflow.server.serve import Settings as ServerSettings
+from dataflow.server.serve import serve
+from dataflow.views.sqlite import Sqlite as SqliteViews
+
+log = structlog.get_logger()
+
+NODE = "embedded"
+"""The name of the only node there is."""
+
+
+def new_id() -> str:
+    """Return an id that nobody has had: the one place that draws them."""
+    return secrets.token_hex(8)  # noqa: TID251 - the id factory that everything else is handed
+
+
+def no_probe(_: str) -> None:
+    """Do nothing: between two effects that must not swap, tests die instead."""
+
+
+@asynccontextmanager
+async def node(
+    settings: Settings, probe: Callable[[str], None] = no_probe
+) -> AsyncGenerator[Node, None]:
+    """Return a node over a data directory; on leaving, every run has closed a last checkpoint.
+
+    Raises:
+        Unavailable: another process uses the data directory, or its disk is full.
+        Corrupted: the journal is damaged; says where.
+    """
+    clock, watchers, steps = SystemClock(), Watchers(), registry()
+    random_ = random.Random()
+    objects = Objects.local(settings.data_dir / "objects")
+    async with AsyncExitStack() as stack:
+        journal = await Sqlite.open(settings.data_dir)
+        stack.push_async_callback(journal.close)
+        views = await SqliteViews.open(settings.data_dir)
+        stack.push_async_callback(views.close)
+        ingest = IngestLogs(settings.data_dir / "ingest")
+        stack.push_async_callback(ingest.close)
+        past = Past(journal, views)
+        fanout = Fanout(views, SHARDS)
+        host = await stack.enter_async_context(
+            Host.open(
+                journal,
+                projection=fanout,
+                history=past,
+                clock=clock,
+                new_nonce=new_id,
+                shards=SHARDS,
+            )
+        )
+        contexts = Contexts(clock, Paths(settings.file_roots), ingest.log, probe)
+        link = _Link()
+        worker = await stack.enter_async_context(
+            Worker.open(Surroundings(steps, contexts, objects, clock, link.to_owner, probe))
+        )
+
+        async def ingested(pipeline: PipelineId) -> int:
+            sources = host.state(pipeline).spec.sources.values()
+            is_pushed = any(source.source_type == PUSH for source in sources)
+            return await ingest.log(pipeline).end() if is_pushed else 0
+
+        around = RunsNode(host, worker.receive, clock, random_.random, ingested, probe)
+        runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
+        link.runs = runs
+        fanout.listen(runs.committed)
+        fanout.listen(watchers.committed)
+        yield Node(
+            Parts(NODE, host, runs, views, past, watchers, steps, contexts, objects, ingest, clock)
+        )
+
+
+class _Link:
+    """Hands a worker's messages to the runs, which are made after it."""
+
+    def __init__(self) -> None:
+        self.runs: Runs | None = None
+
+    def to_owner(self, message: m.ToOwner) -> None:
+        """Take a message from the worker."""
+        if self.runs is not None:
+            self.runs.receive(message)
+
+
+async def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGINT or SIGTERM; statuses stay as they are."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with node(settings) as backend:
+        serving = serve(
+            backend,
+            ServerSettings(
+                http_address=settings.http_address,
+                grpc_address=settings.grpc_address,
+                insecure_bind=settings.insecure_bind,
+                grace=min(settings.stop_grace, timedelta(seconds=5)),
+                options_schemas=_schemas,
+            ),
+            clock=SystemClock(),
+            new_id=new_id,
+            registry=CollectorRegistry(),
+        )
+        async with serving as served:
+            log.info("ready", http=served.http, grpc=served.grpc, data=str(settings.data_dir))
+            ready()
+            await stop.wait()
+            log.info("stopping")
+
+
+def _schemas() -> dict[str, Any]:
+    """Return the JSON schema of every step's options, by names such as ``file source``."""
+    return {
+        f"{spec.name} {type(spec).__name__.removesuffix('Spec').lower()}": (
+            spec.options.model_json_schema(by_alias=True)
+        )
+        for spec in registry().specs
+    }
+
+
+@click.command(name="dataflow")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A TOML file of settings; DATAFLOW_… variables win over it.",
+)
+def main(config: Path | None) -> None:
+    """Run the whole platform in this process."""
+    import uvloop
+
+    try:
+        settings = load(config)
+        configure(settings.log_format)
+        uvloop.run(run(settings))
+    except BaseExceptionGroup as group:
+        expected = group.subgroup(DataFlowError)
+        if expected is None or group.split(DataFlowError)[1] is not None:
+            raise
+        _fail(expected)
+    except DataFlowError as error:
+        _fail(error)
+
+
+def _fail(error: BaseException) -> None:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    click.echo(f"dataflow: {error}", err=True)
+    sys.exit(70 if isinstance(error, Corrupted) else 1)
