@@ -63,6 +63,7 @@ class FileSink(StagingSink[Written]):
         self._gather_rows = batch_size or GATHER_ROWS
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="file-sink")
         self._held: list[pa.RecordBatch] = []
+        self._held_rows = self._held_bytes = 0
         self._failure: BaseException | None = None
 
     async def open(self, task: Task, last: Written | None) -> None:
@@ -88,8 +89,9 @@ class FileSink(StagingSink[Written]):
         if self._held and self._held[0].schema != batch.schema:
             await self._write_held()
         self._held.append(batch)
-        rows = sum(held.num_rows for held in self._held)
-        if rows >= self._gather_rows or sum(held.nbytes for held in self._held) >= GATHER_BYTES:
+        self._held_rows += batch.num_rows
+        self._held_bytes += batch.nbytes
+        if self._held_rows >= self._gather_rows or self._held_bytes >= GATHER_BYTES:
             await self._write_held()
 
     async def prepare(self, number: int, *, final: bool) -> Written:  # noqa: ARG002 - the run and the names say enough
@@ -116,6 +118,7 @@ class FileSink(StagingSink[Written]):
 
     async def _write_held(self) -> None:
         held, self._held = self._held, []
+        self._held_rows = self._held_bytes = 0
         if held:
             await self._effect(lambda: self._target.write(_one(held)))
 

