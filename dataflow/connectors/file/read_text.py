@@ -74,7 +74,7 @@ class Pass:
 
     def _parsed(self, block: Block) -> Parsed:
         if not block.too_long:
-            return parse(self.parser, block.data)
+            return parse(self.parser, block.data, last=block.last)
         error = (
             f"longer than {RECORD_BYTES_MAX >> 20} MiB: bytes {block.start} to {block.end} of"
             f" {self.path}; the record shows its beginning"

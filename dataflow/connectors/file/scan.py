@@ -32,6 +32,10 @@ class Lines:
         end = data.find(b"\n", start) + 1
         return end or len(data)
 
+    def closed(self, data: bytes) -> bool:
+        """Tell whether a line feed behind ``data`` would end a record."""
+        return self.last_end(data + b"\n") > len(data)
+
 
 class QuotedLines(Lines):
     """Records end at line feeds outside of quoted cells.
@@ -72,13 +76,17 @@ class QuotedLines(Lines):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole records, or one that is too long, of which ``data`` is only the beginning."""
+    """Whole records, or one that is too long, of which ``data`` is only the beginning.
+
+    ``last`` is what was left at the end of the file, without a line feed.
+    """
 
     data: bytes
     start: int
     end: int
     consumed: int
     too_long: bool = False
+    last: bool = False
 
 
 @dataclass
@@ -111,7 +119,7 @@ class Blocks:
             end = self.lines.last_end(data) if more or not self.partial_last else len(data)
             if end:
                 self._rest = data[end:]
-                yield Block(data[:end], start, start + end, self.stream.stored())
+                yield Block(data[:end], start, start + end, self.stream.stored(), last=not more)
             elif len(data) > self.record_bytes_max:
                 yield self._too_long(data, start)
             elif more:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from threading import Lock
 
 import pyarrow as pa
 
@@ -59,6 +60,7 @@ class FileSource(Source[FilePosition, FilePinned]):
         self._pinned: FilePinned | None = None
         self._files: Mapping[SplitId, File] = {}
         self._consumed: dict[SplitId, int] = {}
+        self._one_listing = Lock()
         self._turn = asyncio.Semaphore(READING_MAX)
 
     async def open(self, pinned: FilePinned | None) -> FilePinned | None:
@@ -83,16 +85,19 @@ class FileSource(Source[FilePosition, FilePinned]):
         """See ``Source``; while watching, until the file is deleted."""
         position = start or FilePosition()
         self._consumed[split.id] = position.consumed
+        file = self._files.get(split.id)
+        if file is None and self.bounded:
+            raise self._missing(split.id)
         seen: tuple[int, int] | None = None
-        while (file := await asyncio.to_thread(self._found, split, position)) is not None:
+        while (file := await asyncio.to_thread(self._found, split, file, position)) is not None:
             if seen != (file.size, file.modified):
                 async with self._turn, aclosing(self._pass(file, position)) as chunks:
                     async for chunk in chunks:
                         position = chunk.resume_at
                         self._consumed[split.id] = position.consumed
                         yield chunk
-                self._consumed[split.id] = file.size if self.bounded else position.consumed
             if self.bounded:
+                self._consumed[split.id] = file.size
                 return
             seen = file.size, file.modified
             await asyncio.sleep(self._poll)
@@ -142,22 +147,23 @@ class FileSource(Source[FilePosition, FilePinned]):
         return kind
 
     def _list(self, kind: Format) -> None:
-        self._files = {file.split: file for file in self._listing.files(kind)}
+        with self._one_listing:
+            self._files = {file.split: file for file in self._listing.files(kind)}
 
-    def _found(self, split: Split, position: FilePosition) -> File | None:
+    def _found(self, split: Split, known: File | None, position: FilePosition) -> File | None:
         """Return where a split's file is now; None where a watched one has been deleted."""
-        known = self._files.get(split.id)
-        if self.bounded:
-            if known is None:
-                raise self._missing(split.id)
-            return known
-        file = self._listing.again(known, self._known.format) if known else None
-        if file is not None:
-            return file
-        self._list(self._known.format)
-        file = self._files.get(split.id)
-        if file is None and known is not None:
-            self._require_read(known, position)
+        with self._one_listing:
+            if known is None or self.bounded:
+                file = known
+            else:
+                file = self._listing.again(known, self._known.format)
+        if file is None and not self.bounded:
+            self._list(self._known.format)
+            file = self._files.get(split.id)
+            if known is not None and file is None:
+                if known.inode in self._listing.unnamed:  # cut short, or its writer is not done
+                    return known
+                self._require_read(known, position)
         return file
 
     def _require_read(self, gone: File, position: FilePosition) -> None:

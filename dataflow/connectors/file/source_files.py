@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -36,7 +36,7 @@ class File:
 
 
 class Listing:
-    """Lists the files that a connection string means."""
+    """Lists the files that a connection string means. Its calls must not overlap."""
 
     def __init__(
         self, connection: str, options: FileSourceOptions, allowed: Callable[[str], Path]
@@ -45,6 +45,8 @@ class Listing:
         self._options = options
         self._allowed = allowed
         self._identities: dict[tuple[int, int, int], str | None] = {}
+        self.unnamed: Set[int] = frozenset()
+        """Inodes of watched files whose first record is not complete, or not at the moment."""
 
     def files(self, kind: Format | None) -> Sequence[File]:
         """Return the files there are now, in the order of their paths.
@@ -58,6 +60,7 @@ class Listing:
         """
         root, paths = self._paths()
         found = []
+        unnamed: set[int] = set()
         for path in paths:
             with reading(path, 0):
                 try:
@@ -69,13 +72,16 @@ class Listing:
                 name = _name(root, path)
                 if self._options.watch and kind is not None:
                     name = self._identity(key, path, kind) or ""
-                if name:
+                if not name:
+                    unnamed.add(key[0])
+                else:
                     found.append(File(SplitId(name), path, key[1], key[0], key[2]))
             if len(found) > FILES_MAX:
                 raise Rejected(
                     f"{self._connection}: more than {FILES_MAX} files; use several pipelines",
                     field="connectionString",
                 )
+        self.unnamed = unnamed
         return found
 
     def again(self, file: File, kind: Format) -> File | None:

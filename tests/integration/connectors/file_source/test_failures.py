@@ -1,0 +1,201 @@
+"""What goes wrong with files, and what is said then."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dataflow.connect import Rejected, Unavailable, Waiting
+from dataflow.connectors.file import source_files
+from dataflow.connectors.file.source_stream import reading
+from tests.integration.connectors.file_source.conftest import Folder
+
+CSV = "a,b\n" + "".join(f"{n},x\n" for n in range(2000))
+
+
+async def test_a_missing_file_is_waited_for_or_refused(folder: Folder) -> None:
+    """A file that comes later is no failure, unless its author says that it is."""
+    for name in ("no.csv", "*.csv"):
+        with pytest.raises(Waiting, match="no"):
+            await folder.read(name)
+        with pytest.raises(Rejected, match="no") as refused:
+            await folder.read(name, {"mustExist": True})
+        assert refused.value.field == "connectionString"
+
+
+async def test_a_file_that_goes_before_its_turn_is_waited_for(folder: Folder) -> None:
+    """It was listed when the run began."""
+    path = folder.write("a.csv", "a\n1\n")
+    source = folder.source("")
+    await source.open(None)
+    (split,) = await source.splits()
+    path.unlink()
+    with pytest.raises(Waiting, match=r"a\.csv"):
+        await anext(source.read(split, None))
+
+
+async def test_a_file_shorter_than_what_was_read_is_refused(folder: Folder) -> None:
+    """Reading on at the end would lose what is written in between."""
+    path = folder.write("a.csv", CSV)
+    pinned = await folder.source("a.csv").open(None)
+    whole = await folder.read("a.csv", chunk=3000)
+    split, position, _, _ = whole.positions[1]
+    for size in (position.offset - 1, 100, 0):
+        os.truncate(path, size)
+        complaint = f"a.csv: it has been truncated.* offset {position.offset};"
+        with pytest.raises(Rejected, match=complaint) as refused:
+            await folder.read("a.csv", pinned=pinned, start={split.id: position})
+        assert refused.value.code == "SOURCE_CHANGED"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
+async def test_a_file_with_other_content_is_refused(folder: Folder, name: str) -> None:
+    """The same name is not the same file, and an offset in one means nothing in the other."""
+
+    def write(first: int) -> None:
+        rows = [{"a": n} for n in range(first, first + 2000)]
+        if name.endswith("parquet"):
+            pq.write_table(pa.Table.from_pylist(rows), folder.path / name, row_group_size=500)
+        else:
+            text = "a\n" + "".join(f"{row['a']}\n" for row in rows)
+            folder.write(name, gzip.compress(text.encode()) if name.endswith("gz") else text)
+
+    write(10_000)
+    split, position, before, _ = (await folder.read(name, chunk=3000)).positions[1]
+    write(10_000)
+    again = await folder.read(name, start={split.id: position})
+    assert again.rows[0] == {"a": 10_000 + before}
+    write(20_000)
+    with pytest.raises(Rejected, match=f"{name}: its content has been replaced") as refused:
+        await folder.read(name, start={split.id: position})
+    assert refused.value.code == "SOURCE_CHANGED"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "complaint"),
+    [
+        ("a.csv.gz", gzip.compress(CSV.encode())[:-20], "a.csv.gz: ends in the middle"),
+        ("a.csv.gz", CSV.encode(), "a.csv.gz: is damaged: after 0 bytes"),
+        ("a.json.zst", pa.compress(b'{"a":1}\n' * 99, "zstd", asbytes=True)[:-3], "ends in the"),
+        ("a.json.zst", b"(\xb5/\xfd" + b"\xff" * 99, "a.json.zst: is damaged"),
+        ("a.parquet", b"PAR1" + b"x" * 99 + b"PAR1", "a.parquet: .*parquet|damaged"),
+        ("a.parquet", b"", "a.parquet: damaged, or no parquet file"),
+        ("a.csv", b"a,b,a\n1,2,3\n", "header names a column twice: 'a'"),
+        ("a.csv", b"a,\xff\n1,2\n", "header cannot be read"),
+        ("a.data", b"x", "options.format: the name 'a.data' does not tell"),
+    ],
+)
+async def test_a_damaged_file_is_refused_by_name(
+    folder: Folder, name: str, data: bytes, complaint: str
+) -> None:
+    """Trying again would find the same; a person has to mend it."""
+    folder.write(name, data)
+    with pytest.raises(Rejected, match=complaint):
+        await folder.read("" if name == "a.data" else name)
+
+
+async def test_damage_behind_good_rows_loses_none_of_them(folder: Folder) -> None:
+    """What was read before is decided before; the error says where the damage begins."""
+    parts = [gzip.compress(f"{n}\n".encode() * 1000) for n in range(3)]
+    broken = bytearray(b"".join(parts))
+    broken[len(parts[0]) + len(parts[1]) + 12] ^= 0xFF
+    folder.write("a.txt.gz", bytes(broken))
+    source = folder.source("a.txt.gz", chunk=500)
+    await source.open(None)
+    (split,) = await source.splits()
+    rows = 0
+    with pytest.raises(Rejected, match=r"after \d+ bytes of its content"):
+        async for chunk in source.read(split, None):
+            rows += chunk.batch.num_rows
+    assert rows >= 1500
+
+
+async def test_a_folder_in_place_of_a_file_and_no_file_at_all_are_told(folder: Folder) -> None:
+    """A named pipe would block for ever, and a folder within a folder is not looked into."""
+    os.mkfifo(folder.path / "pipe.csv")
+    with pytest.raises(Rejected, match="neither a file nor a directory"):
+        await folder.read("pipe.csv")
+    (folder.path / "sub.csv").mkdir()
+    with pytest.raises(Waiting, match="no files"):
+        await folder.read("sub.csv", {"format": "csv"})
+
+
+def test_errors_of_the_system_say_who_must_act(tmp_path: Path) -> None:
+    """Permission is the caller's to give; a failing disk may answer the next time."""
+    with pytest.raises(Rejected, match="Permission denied") as refused, reading(tmp_path, 7):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert refused.value.code == "PERMISSION"
+    with pytest.raises(Unavailable, match="offset 7: Input/output") as later, reading(tmp_path, 7):
+        raise OSError(errno.EIO, "Input/output error")
+    assert later.value.code == "STORAGE"
+    with pytest.raises(Rejected, match="is a directory"), reading(tmp_path, 0):
+        tmp_path.open("rb")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+async def test_a_file_that_may_not_be_read_is_refused(folder: Folder) -> None:
+    """As the operating system tells it."""
+    folder.write("a.csv", CSV).chmod(0)
+    with pytest.raises(Rejected, match="Permission denied"):
+        await folder.read("a.csv")
+
+
+async def test_files_outside_of_the_roots_are_refused(folder: Folder, tmp_path: Path) -> None:
+    """Also behind a link; the options of a pipeline are not to be trusted with a whole disk."""
+    folder.roots = folder.path
+    outside = tmp_path / "secret.csv"
+    outside.write_text("a\n1\n")
+    with pytest.raises(Rejected, match="outside of the allowed roots"):
+        await folder.read(str(outside))
+    (folder.path / "link.csv").symlink_to(outside)
+    with pytest.raises(Rejected, match="outside of the allowed roots"):
+        await folder.read("*.csv")
+
+
+async def test_too_many_files_are_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a position in every checkpoint."""
+    monkeypatch.setattr(source_files, "FILES_MAX", 3)
+    for n in range(4):
+        folder.write(f"{n}.csv", "a\n1\n")
+    with pytest.raises(Rejected, match="more than 3 files"):
+        await folder.read()
+
+
+async def test_a_schema_that_the_file_does_not_have_is_refused(folder: Folder) -> None:
+    """At the start, by name, with the columns that there are."""
+    folder.write("a.csv", "a,b\n1,2\n")
+    with pytest.raises(Rejected, match=r"'z': .*a.csv has no such column; it has 'a', 'b'"):
+        await folder.read("a.csv", {"schema": {"z": "int"}})
+    with pytest.raises(Rejected, match="has other columns: 'b'"):
+        await folder.read("a.csv", {"schema": {"a": "int"}, "otherColumns": "reject"})
+    with pytest.raises(Rejected, match="2 cells, yet schema names 1"):
+        await folder.read("a.csv", {"schema": {"a": "int"}, "header": False})
+
+
+async def test_a_record_beyond_the_limit_is_refused_and_passed_over(folder: Folder) -> None:
+    """It would not fit into memory; the records around it do."""
+    folder.write("a.csv", b"a,b\n1,x\n2," + b"y" * (33 << 20) + b"\n3,z\n4,w")
+    read = await folder.read("a.csv")
+    assert [row["a"] for row in read.rows] == [1, 3, 4]
+    ((number, record, error),) = read.rejected
+    assert (number, len(record)) == (1, 1024)
+    assert error.startswith("longer than 16 MiB: bytes 8 to 34603019 of")
+    for split, position, before, _ in read.positions:
+        rest = await folder.read("a.csv", start={split.id: position})
+        assert rest.rows == read.rows[before:]
+
+
+async def test_a_quote_left_open_costs_no_more_than_the_limit(folder: Folder) -> None:
+    """One wrong quote must not swallow a file of any size."""
+    line = b"3," + b"z" * 1021 + b"\n"
+    folder.write("a.csv", b'a,b\n1,x\n2,"y\n' + line * (20 << 10))
+    read = await folder.read("a.csv")
+    assert read.rejected[0][:2] == (1, ('2,"y\n' + line.decode())[:1024].rstrip("\n"))
+    assert read.rejected[0][2].startswith("longer than 16 MiB")
+    assert len(read.rows) == 1 + (4 << 10)
