@@ -25,6 +25,10 @@ WAITING_MAX = 100_000
 """Events that may wait while the file cannot be written: 100 MB, ten seconds of the fullest load.
 Past it the views stop, and are brought up to date from the journal at the next start."""
 
+GATHER_S = 0.1
+"""How long events gather while nobody asks: each dirties a page of the index, and a fuller
+transaction shares pages (measured at 12,000 events/s: 17 us of processor an event, 25 without)."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -39,6 +43,7 @@ class Writer:
         self._file = file
         self._loop = asyncio.get_running_loop()
         self._handed: queue.SimpleQueue[Sequence[Projected] | Waiter | None] = queue.SimpleQueue()
+        self._wanted = threading.Event()
         self._waiting: list[Projected] = []
         self._broken: DataFlowError | None = None
         # A daemon: a process that dies without closing the views must not wait for them.
@@ -53,11 +58,13 @@ class Writer:
         """Wait until everything handed over before is written."""
         waiter: Waiter = self._loop.create_future()
         self._handed.put(waiter)
+        self._wanted.set()
         await waiter
 
     async def close(self) -> None:
         """Write what waits, then close the connection."""
         self._handed.put(None)
+        self._wanted.set()
         await asyncio.to_thread(self._thread.join)
 
     # --- the thread ------------------------------------------------------------------------------
@@ -67,6 +74,8 @@ class Writer:
         while going_on:
             waiters: list[Waiter] = []
             going_on = self._take(self._handed.get(), waiters)
+            self._wanted.wait(GATHER_S)
+            self._wanted.clear()
             while going_on and not self._handed.empty():
                 going_on = self._take(self._handed.get(), waiters)
             failure = self._write()
