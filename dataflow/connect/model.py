@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from dataflow.core.spec import OnError
@@ -26,6 +26,7 @@ def _duration(value: object) -> timedelta:
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
+    PlainSerializer(lambda length: f"{length.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"),
     WithJsonSchema({"type": "string", "pattern": f"^({_DURATION.pattern})$", "examples": ["5m"]}),
 ]
 """A length of time in a step's options, written as everywhere in a pipeline: ``500ms``, ``5m``."""

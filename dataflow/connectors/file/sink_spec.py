@@ -53,7 +53,7 @@ class FileSinkOptions(Options):
     format: Format | None = Field(
         default=None, description="What a file holds; by default what its extension says."
     )
-    compression: Literal["auto"] | Compression = Field(
+    compression: Literal["auto", "none", "gzip", "zstd", "snappy"] = Field(
         default="auto",
         description="gzip and zstd wrap csv, json and text (auto: as the extension says);"
         " parquet compresses inside with snappy (auto), zstd or none.",

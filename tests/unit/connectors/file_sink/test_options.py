@@ -70,6 +70,7 @@ def test_what_agrees_is_accepted(target: str, options: dict[str, Any]) -> None:
         ("/out/a.parquet", {"ifExists": "append"}, "options.ifExists: a parquet file cannot"),
         ("/out/a.csv", {"delimiter": '"'}, "options.delimiter: Value error, use one ASCII"),
         ("/out/a.csv", {"delimiter": ";;"}, "options.delimiter: Value error, use one ASCII"),
+        ("/out/a.csv", {"compression": "lz4"}, "options.compression: unknown 'lz4', one of 'auto'"),
         ("/out/a", {"format": "csv", "rotateInterval": 5}, "options.rotateInterval: Value error, "),
         ("/out/a.csv", {"delimeter": ";"}, "options.delimeter: unknown option; one of "),
         ("/out/a.csv", {"format": "cvs"}, "options.format: unknown 'cvs', one of 'csv', 'json'"),
