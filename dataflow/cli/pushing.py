@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import click
 
@@ -19,6 +20,11 @@ from dataflow.core.errors import DataFlowError
 if TYPE_CHECKING:
     from dataflow.client import Batch, DataFlow
     from dataflow.client.records import Format
+
+T = TypeVar("T")
+
+AHEAD = 2
+"""Batches that are read before they are wanted, so that reading and sending overlap."""
 
 FORMATS = ("ndjson", "json", "arrow")
 BY_EXTENSION = {".json": "json", ".arrow": "arrow", ".arrows": "arrow", ".ipc": "arrow"}
@@ -114,23 +120,52 @@ def _document(pushed: Pushed) -> printing.Document:
 async def _batches(
     file: BinaryIO, chosen: Format, batch_records: int, prefix: str
 ) -> AsyncIterator[Batch]:
-    """Yield the batches of a file, read in a thread: a pipe that rests must not stall the rest."""
-    import asyncio  # noqa: PLC0415 - as in session
-
+    """Yield the batches of a file, with the ids that their order gives them."""
     from dataflow.client import Batch  # noqa: PLC0415 - gRPC is not needed for --help
     from dataflow.client.records import read_batches  # noqa: PLC0415 - as above
 
-    parts = read_batches(file, chosen, records_max=batch_records)
     number = 0
-    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+    async for part in _aside(read_batches(file, chosen, records_max=batch_records)):
         records, content_type, _ = part
         yield Batch(records, content_type, f"{prefix}-{number:08}")
         number += 1
 
 
+async def _aside(parts: Iterator[T]) -> AsyncIterator[T]:
+    """Yield what a blocking iterator yields, a few parts ahead.
+
+    It is read by a daemon thread and not by the loop's own executor: a pipe that rests must
+    neither stall the answers, nor keep a command alive that was refused or interrupted.
+    """
+    import asyncio  # noqa: PLC0415 - as in session
+
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Queue[tuple[T] | Exception | None] = asyncio.Queue()
+    room = threading.Semaphore(AHEAD)
+
+    def read() -> None:
+        end: Exception | None = None
+        try:
+            for part in parts:
+                room.acquire()
+                loop.call_soon_threadsafe(ready.put_nowait, (part,))
+        except Exception as error:  # noqa: BLE001 - raised again by the reader below
+            end = error
+        with suppress(RuntimeError):  # the loop is closed: nobody reads any more
+            loop.call_soon_threadsafe(ready.put_nowait, end)
+
+    threading.Thread(target=read, name="records", daemon=True).start()
+    while (found := await ready.get()) is not None:
+        if isinstance(found, Exception):
+            raise found
+        room.release()
+        yield found[0]
+
+
 def _opened(path: str) -> AbstractContextManager[BinaryIO]:
     if path == "-":
-        return nullcontext(sys.stdin.buffer)
+        # A reader of its own: Python aborts at exit if a thread still waits in sys.stdin's.
+        return nullcontext(open(sys.stdin.fileno(), "rb", closefd=False))
     try:
         return Path(path).open("rb")
     except OSError as error:

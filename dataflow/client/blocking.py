@@ -44,7 +44,8 @@ def _yielding(
                 except StopAsyncIteration:
                     return
         finally:
-            self._run(_close(items))
+            if self._thread is not None:  # else the loop has closed it on its own way out
+                self._run(_close(items))
 
     return call
 

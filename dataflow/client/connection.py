@@ -31,6 +31,8 @@ TIMEOUT = timedelta(seconds=30)
 MESSAGE_BYTES_MAX = 16 << 20
 """Four times gRPC's own default: room for a batch of 100,000 records of 100 B."""
 
+NOT_OPEN = "the client is not open: use `async with DataFlow(…) as df:`"
+
 _RECONNECT_MS = (50, 2000)
 """First and longest wait of gRPC between connection attempts; its own two minutes would outlast
 every request's deadline."""
@@ -86,26 +88,29 @@ class Connection:
         self.metadata = aio.Metadata()
         if settings.token:
             self.metadata.add("authorization", f"Bearer {settings.token}")
-        self._tasks = asyncio.TaskGroup()
+        self._tasks: asyncio.TaskGroup | None = None
         self._working: set[asyncio.Task[None]] = set()
         self._channel: aio.Channel | None = None
         self._stub: PipelineServiceAsyncStub | None = None
 
     async def open(self) -> None:
         """Make the channel; the server is first contacted by the first request."""
-        await self._tasks.__aenter__()
+        self._tasks = await asyncio.TaskGroup().__aenter__()
         self._channel = _channel(self.settings)
         self._stub = PipelineServiceStub(self._channel)
 
     async def close(self) -> None:
         """End every stream, task and connection."""
+        if self._tasks is None:
+            return
         for task in self._working:
             task.cancel()
         if self._channel is not None:
             await self._channel.close()
         self._channel = self._stub = None
         # Without the caller's exception: a group would wrap it in an ExceptionGroup.
-        await self._tasks.__aexit__(None, None, None)
+        tasks, self._tasks = self._tasks, None
+        await tasks.__aexit__(None, None, None)
 
     @property
     def stub(self) -> PipelineServiceAsyncStub:
@@ -115,11 +120,14 @@ class Connection:
             RuntimeError: the client is not open.
         """
         if self._stub is None:
-            raise RuntimeError("the client is not open: use `async with DataFlow(…) as df:`")
+            raise RuntimeError(NOT_OPEN)
         return self._stub
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work``, which must not raise, until it ends or the client closes."""
+        if self._tasks is None:
+            work.close()
+            raise RuntimeError(NOT_OPEN)
         task = self._tasks.create_task(work)
         self._working.add(task)
         task.add_done_callback(self._working.discard)

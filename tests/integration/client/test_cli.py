@@ -492,6 +492,25 @@ def test_a_file_of_another_format_is_refused(
     assert (said.code, complaint in said.err) == (1, True), said.err
 
 
+def test_a_pipe_that_rests_keeps_no_refused_push_alive(flights: Shell) -> None:
+    """The producer may say nothing for hours; the refusal is told now."""
+    process = subprocess.Popen(
+        [*PROGRAM, "--server", flights.address, "push", "flights", "--batch-records", "1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"refuse me\n{}\n")
+    process.stdin.flush()
+    assert process.wait(timeout=10) == 1
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.communicate()
+    assert b"not a number (RECORD_REJECTED)" in said
+    assert b"Fatal" not in said
+
+
 # --- the program ---------------------------------------------------------------------------------
 
 
