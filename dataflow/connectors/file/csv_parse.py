@@ -7,7 +7,8 @@ rows/s, with timestamps 4.5; polars 5.5 to 6.3, with timestamps 1.9.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
 from pyarrow import csv
@@ -23,6 +24,8 @@ from dataflow.connectors.file.source_parse import (
     type_name,
 )
 from dataflow.connectors.file.source_spec import FileSourceOptions
+
+Handler: TypeAlias = Callable[[csv.InvalidRow], Literal["skip", "error"]]
 
 _CELL_ERROR = re.compile(
     r"In CSV column #(?P<column>\d+): (?:Row #\d+: )?(?P<reason>.*)", re.DOTALL
@@ -56,17 +59,12 @@ class CsvParser:
         require_utf8(data)
         ragged: list[tuple[int, csv.InvalidRow]] = []
 
-        def set_aside(row: csv.InvalidRow) -> str:
+        def set_aside(row: csv.InvalidRow) -> Literal["skip"]:
             ragged.append((row.number or 0, row))
             return "skip"
 
         try:
-            table = csv.read_csv(
-                pa.BufferReader(data),
-                read_options=reading(self._names, data),
-                parse_options=parsing(self._options, set_aside),
-                convert_options=self._converting,
-            )
+            table = read(data, self._names, parsing(self._options, set_aside), self._converting)
         except pa.ArrowInvalid as error:
             if str(error).startswith("Empty CSV file"):
                 return Parsed(empty(self.schema))
@@ -93,20 +91,30 @@ def lines_of(options: FileSourceOptions) -> Lines:
     return QuotedLines(options.delimiter, options.quote) if options.quote else Lines()
 
 
-def reading(names: Sequence[str] | None, data: bytes) -> csv.ReadOptions:
-    """Return options by which one thread reads all of ``data`` as one block.
+def read(
+    data: bytes,
+    names: Sequence[str] | None,
+    parsing: csv.ParseOptions,
+    converting: csv.ConvertOptions | None = None,
+) -> pa.Table:
+    """Parse all of ``data`` as one block, in this thread; without names columns are numbered.
 
     Each block has its own thread, and Arrow numbers rows only when it has one.
     """
-    return csv.ReadOptions(
-        use_threads=False,
-        column_names=list(names) if names is not None else None,
-        autogenerate_column_names=names is None,
-        block_size=len(data) + 1,
+    return csv.read_csv(
+        pa.BufferReader(data),  # type: ignore[arg-type]  # the stubs forget Arrow's own files
+        read_options=csv.ReadOptions(
+            use_threads=False,
+            column_names=list(names) if names is not None else None,
+            autogenerate_column_names=names is None,
+            block_size=len(data) + 1,
+        ),
+        parse_options=parsing,
+        convert_options=converting,
     )
 
 
-def parsing(options: FileSourceOptions, handler: object = None) -> csv.ParseOptions:
+def parsing(options: FileSourceOptions, handler: Handler | None = None) -> csv.ParseOptions:
     """Return the dialect."""
     return csv.ParseOptions(
         delimiter=options.delimiter,

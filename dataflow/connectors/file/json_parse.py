@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -123,9 +123,11 @@ def count(tidied: bytes) -> int:
 
 def read(data: bytes, schema: pa.Schema | None, *, closed: bool) -> pa.Table:
     """Parse tidied data by Arrow."""
-    other = "infer" if schema is None else "error" if closed else "ignore"
+    other: Literal["infer", "error", "ignore"] = "error" if closed else "ignore"
+    if schema is None:
+        other = "infer"
     return arrow_json.read_json(
-        pa.BufferReader(data),
+        pa.BufferReader(data),  # type: ignore[arg-type]  # the stubs forget Arrow's own files
         read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1),
         parse_options=arrow_json.ParseOptions(
             explicit_schema=schema, unexpected_field_behavior=other

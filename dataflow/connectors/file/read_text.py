@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from dataflow.connect import Chunk
+from dataflow.connect.source import REJECTED_COLUMNS
 from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Block, Blocks
 from dataflow.connectors.file.source_ahead import ahead
 from dataflow.connectors.file.source_head import Head, changed, digest
 from dataflow.connectors.file.source_parse import Bad, Parsed, Parser, empty, parse, shown
 from dataflow.connectors.file.source_spec import FilePosition, FileSourceOptions, compression_of
 from dataflow.connectors.file.source_stream import Stream, open_stream
-
-REJECTED = pa.schema(
-    [("index", pa.int64()), ("record", pa.large_string()), ("error", pa.large_string())]
-)
-"""The schema of ``connect.Chunk.rejected``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +115,9 @@ class Pass:
         return self._position(last, 0)
 
 
-def rejected(bad: list[Bad] | tuple[Bad, ...], begin: int) -> pa.RecordBatch:
+def rejected(bad: Sequence[Bad], begin: int) -> pa.RecordBatch:
     """Return bad records in the shape of the contract, counted from the first of their chunk."""
-    columns = [[b.index - begin for b in bad], [b.record for b in bad], [b.error for b in bad]]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, REJECTED, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=REJECTED)
+    index = pa.array([one.index - begin for one in bad], pa.int64())
+    records = pa.array([one.record for one in bad], pa.large_string())
+    errors = pa.array([one.error for one in bad], pa.large_string())
+    return pa.RecordBatch.from_arrays([index, records, errors], names=list(REJECTED_COLUMNS))

@@ -66,10 +66,10 @@ class _Queue(Generic[ItemT, ResultT]):
 
     def abandon(self) -> None:
         """Let the threads end; nobody waits for what they still do."""
-        reading = [self._reading] if self._reading is not None else []
-        for future in [*reading, *(result for _, result in self._working)]:
-            if not future.cancel():
-                future.exception()  # else asyncio logs that it was never looked at
+        if self._reading is not None:
+            _forget(self._reading)
+        for _, result in self._working:
+            _forget(result)
         self._pool.submit(self._finish)
         self._pool.shutdown(wait=False)
 
@@ -83,3 +83,8 @@ class _Queue(Generic[ItemT, ResultT]):
     def _finish(self) -> None:
         with self._turn:
             self._close()
+
+
+def _forget(future: asyncio.Future[ResultT]) -> None:
+    if not future.cancel():
+        future.exception()  # else asyncio logs that nobody looked at it

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -45,7 +46,7 @@ class Listing:
         self._options = options
         self._allowed = allowed
         self._identities: dict[tuple[int, int, int], str | None] = {}
-        self.unnamed: Set[int] = frozenset()
+        self.unnamed: AbstractSet[int] = frozenset()
         """Inodes of watched files whose first record is not complete, or not at the moment."""
 
     def files(self, kind: Format | None) -> Sequence[File]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from dataflow.connect import Rejected
-from dataflow.connectors.file.csv_parse import lines_of, parsing, reading
+from dataflow.connectors.file.csv_parse import lines_of, parsing, read
 from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Lines
 from dataflow.connectors.file.source_spec import (
     FilePosition,
@@ -139,11 +139,11 @@ def _record(stream: Stream, data: bytes, start: int, lines: Lines) -> tuple[byte
 def _names(path: Path, record: bytes, options: FileSourceOptions) -> tuple[str, ...]:
     try:
         record.decode()
-        table = csv.read_csv(
-            pa.BufferReader(record),
-            read_options=reading(None, record),
-            parse_options=parsing(options),
-            convert_options=csv.ConvertOptions(
+        table = read(
+            record,
+            None,
+            parsing(options),
+            csv.ConvertOptions(
                 column_types={
                     f"f{n}": pa.string()
                     for n in range(record.count(options.delimiter.encode()) + 1)

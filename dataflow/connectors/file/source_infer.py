@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from dataflow.connectors.file.csv_parse import lines_of, parsing, reading
+from dataflow.connectors.file.csv_parse import lines_of, parsing
+from dataflow.connectors.file.csv_parse import read as read_csv
 from dataflow.connectors.file.json_parse import JsonParser, read, tidy
 from dataflow.connectors.file.scan import Blocks, Lines
 from dataflow.connectors.file.source_parse import Refused, parse
@@ -47,11 +48,11 @@ def csv_types(
     data = data.decode("utf-8", "replace").encode()
     if not wanted or not data.strip():
         return {name: pa.string() for name in wanted}
-    table = csv.read_csv(
-        pa.BufferReader(data),
-        read_options=reading(names, data),
-        parse_options=parsing(options, lambda _: "skip"),
-        convert_options=csv.ConvertOptions(
+    table = read_csv(
+        data,
+        names,
+        parsing(options, lambda _: "skip"),
+        csv.ConvertOptions(
             include_columns=list(wanted),
             null_values=list(options.null_values),
             strings_can_be_null=True,
@@ -138,8 +139,4 @@ def csv_width(data: bytes, options: FileSourceOptions) -> int:
     if not data:
         return 0
     record = data[: lines_of(options).first_end(data)].decode("utf-8", "replace").encode()
-    return csv.read_csv(
-        pa.BufferReader(record),
-        read_options=reading(None, record),
-        parse_options=parsing(options),
-    ).num_columns
+    return read_csv(record, None, parsing(options)).num_columns

@@ -79,7 +79,7 @@ def _encoding(name: str) -> str:
         info = codecs.lookup(name)
     except LookupError:
         raise ValueError("no such encoding; utf-8, latin-1 and utf-16 are some") from None
-    if info.incrementaldecoder is None or not info._is_text_encoding:  # noqa: SLF001 - no other way
+    if not info._is_text_encoding:  # noqa: SLF001 - no other way
         raise ValueError("it is no encoding of text")
     return info.name
 
@@ -99,45 +99,49 @@ class FileSourceOptions(Options):
     """How files are read."""
 
     format: Format | None = Field(
-        None, description="What a file holds; by default what its extension says."
+        default=None, description="What a file holds; by default what its extension says."
     )
     header: bool | None = Field(
-        None, description="csv: the first record holds the names; default unless columns are given."
+        default=None,
+        description="csv: the first record holds the names; default unless columns are given.",
     )
     columns: tuple[str, ...] | None = Field(
-        None,
+        default=None,
         min_length=1,
         max_length=COLUMNS_MAX,
         description="csv: the names where there is no header; text: the name of the only column.",
     )
     delimiter: Annotated[str, AfterValidator(_delimiter)] = Field(
-        ",", min_length=1, max_length=1, description="csv: between two cells."
+        default=",", min_length=1, max_length=1, description="csv: between two cells."
     )
     quote: Annotated[str, AfterValidator(_quote)] = Field(
-        '"', max_length=1, description="csv: around a cell; empty where quotes mean nothing."
+        default='"',
+        max_length=1,
+        description="csv: around a cell; empty where quotes mean nothing.",
     )
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
-        "utf-8", description="csv, json, text: any of Python's encodings, as latin-1 or utf-16."
+        default="utf-8",
+        description="csv, json, text: any of Python's encodings, as latin-1 or utf-16.",
     )
     null_values: tuple[str, ...] = Field(
-        ("",),
+        default=("",),
         max_length=100,
         description="csv: what stands for null, unless quoted. Without the empty text among them"
         " an empty cell is an empty string, and no number.",
     )
     types: Annotated[dict[str, str], BeforeValidator(_columns)] = Field(
-        {},
+        default={},
         alias="schema",
         max_length=COLUMNS_MAX,
         description="csv, json: types by column, or a list of {name, type}.",
     )
     other_columns: OtherColumns = Field(
-        "infer",
+        default="infer",
         description="csv, json: what to do with columns that schema does not name: infer their"
         " types, drop them, or reject (csv: the file, json: the record).",
     )
     compression: Literal["auto"] | Compression = Field(
-        "auto", description="csv, json, text: auto goes by the extension."
+        default="auto", description="csv, json, text: auto goes by the extension."
     )
     watch: bool = Field(
         default=False, description="Never end: pick up new files and what is added to old ones."
@@ -146,7 +150,7 @@ class FileSourceOptions(Options):
         default=False, description="Fail, rather than wait, while there is no file."
     )
     infer_rows: int = Field(
-        INFER_ROWS,
+        default=INFER_ROWS,
         ge=1,
         le=INFER_ROWS_MAX,
         description="csv, json: how many of the first file's records types are inferred from.",

@@ -15,31 +15,33 @@ from tests.integration.connectors.file_source.conftest import Folder, Read
 
 CELLS = st.text('ab",\n\r é', max_size=6)
 TABLES = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12)
+ENDS = ("\n", "\r\n")
 OPTIONS = {"columns": ["x", "y"], "schema": {"x": "string", "y": "string"}, "nullValues": []}
 
 
-def read(path: Path, start: Read | None, at: int, chunk: int, batch: int) -> Read:
+def read(path: Path, chunk: int, batch: int, resumed: tuple[Read, int] | None = None) -> Read:
     """Read a csv file, from one of the positions of an earlier reading."""
     folder = Folder(path)
     where = None
-    if start is not None:
-        split, position, _, _ = start.positions[at]
+    if resumed is not None:
+        earlier, at = resumed
+        split, position, _, _ = earlier.positions[at]
         where = {split.id: position}
     return asyncio.run(folder.read("a.csv", OPTIONS, chunk=chunk, batch=batch, start=where))
 
 
 @given(
     table=TABLES,
-    end=st.sampled_from(["\n", "\r\n"]),
     chunk=st.integers(1, 40),
     batch=st.integers(0, 5),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    style=st.sampled_from([(q, end) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL) for end in ENDS]),
 )
 @settings(max_examples=60, deadline=None)
 def test_what_a_writer_wrote_is_read_in_any_chunks_and_from_any_position(
-    table: list[tuple[str, str]], end: str, chunk: int, batch: int, quoting: int
+    table: list[tuple[str, str]], chunk: int, batch: int, style: tuple[int, str]
 ) -> None:
     """Quotes, doubled quotes and line breaks in cells fall on every edge there is."""
+    quoting, end = style
     if quoting == csv.QUOTE_MINIMAL:  # this writer leaves a bare CR unquoted, which ends a record
         table = [(x.replace("\r", " "), y.replace("\r", " ")) for x, y in table]
     text = io.StringIO()
@@ -47,11 +49,11 @@ def test_what_a_writer_wrote_is_read_in_any_chunks_and_from_any_position(
     with TemporaryDirectory() as name:
         path = Path(name)
         (path / "a.csv").write_bytes(text.getvalue().encode())
-        whole = read(path, None, 0, chunk, batch)
+        whole = read(path, chunk, batch)
         assert [tuple(row.values()) for row in whole.rows] == table
         assert whole.rejected == []
         for at in range(len(whole.positions)):
-            rest = read(path, whole, at, 1 + chunk // 2, batch)
+            rest = read(path, 1 + chunk // 2, batch, (whole, at))
             assert whole.rows[: whole.positions[at][2]] + rest.rows == whole.rows
 
 
@@ -62,8 +64,8 @@ def test_any_bytes_are_read_the_same_in_any_chunks(text: str, chunk: int) -> Non
     with TemporaryDirectory() as name:
         path = Path(name)
         (path / "a.csv").write_text(text, newline="")
-        whole = read(path, None, 0, 1 << 20, 0)
-        parts = read(path, None, 0, chunk, 0)
+        whole = read(path, 1 << 20, 0)
+        parts = read(path, chunk, 0)
         assert parts.rows == whole.rows
         assert [(n, record.rstrip("\r\n")) for n, record, _ in parts.rejected] == [
             (n, record.rstrip("\r\n")) for n, record, _ in whole.rejected

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,10 +70,8 @@ async def watching(
         yield watcher
     finally:
         running.cancel()
-        try:
+        with suppress(asyncio.CancelledError):
             await running
-        except asyncio.CancelledError:
-            pass
 
 
 async def test_what_is_added_is_picked_up_when_it_is_complete(folder: Folder) -> None:
