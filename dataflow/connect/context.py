@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -25,12 +25,25 @@ class LogBatch:
 class Log(Protocol):
     """A pipeline's ingest log, as its source sees it: durable records, in order, by offset."""
 
-    def read(self, start: int) -> AsyncIterator[LogBatch]:
-        """Yield the records from ``start`` on, for ever: an idle log just waits."""
+    def read(self, start: int) -> AsyncGenerator[LogBatch, None]:
+        """Yield the records from ``start`` on, for ever: an idle log just waits.
+
+        Raises:
+            Rejected: records from ``start`` on have been forgotten.
+            Corrupted: the log ends before ``start``, or its files are damaged.
+        """
+        ...
+
+    async def begin(self) -> int:
+        """Return the offset of the first record that is still there."""
         ...
 
     async def end(self) -> int:
         """Return the offset of the record that will be acknowledged next."""
+        ...
+
+    async def behind(self, start: int) -> tuple[int, int]:
+        """Return how many records, and bytes of storage, there are from ``start`` on."""
         ...
 
     async def schema(self) -> pa.Schema | None:
