@@ -7,6 +7,7 @@ suite in ``dataflow.connect.testkit``.
 """
 
 from dataflow.connect.context import Context, Log, LogBatch
+from dataflow.connect.decision import decision_from, decision_text
 from dataflow.connect.model import Committable, Duration, Model, Options, Pinned, Position
 from dataflow.connect.sink import (
     AtLeastOnceSink,
@@ -26,8 +27,9 @@ from dataflow.connect.spec import (
     load,
 )
 from dataflow.connect.transform import Output, Transform
+from dataflow.core.checkpoint import Checkpoint, Stamp
 from dataflow.core.errors import Corrupted, Fenced, Problem, Rejected, Unavailable, Waiting
-from dataflow.core.ids import SplitId
+from dataflow.core.ids import Lineage, PipelineId, Run, SplitId
 from dataflow.core.spec import OnError
 from dataflow.core.spec import Sink as SinkStep
 from dataflow.core.spec import Source as SourceStep
@@ -35,6 +37,7 @@ from dataflow.core.spec import Transform as TransformStep
 
 __all__ = [
     "AtLeastOnceSink",
+    "Checkpoint",
     "Chunk",
     "Committable",
     "Context",
@@ -43,6 +46,7 @@ __all__ = [
     "Fenced",
     "Guarantee",
     "IdempotentSink",
+    "Lineage",
     "Load",
     "Log",
     "LogBatch",
@@ -51,10 +55,12 @@ __all__ = [
     "Options",
     "Output",
     "Pinned",
+    "PipelineId",
     "Position",
     "Problem",
     "Registry",
     "Rejected",
+    "Run",
     "SinkSpec",
     "SinkStep",
     "Source",
@@ -63,6 +69,7 @@ __all__ = [
     "Split",
     "SplitId",
     "StagingSink",
+    "Stamp",
     "Task",
     "TransactionalSink",
     "Transform",
@@ -70,5 +77,7 @@ __all__ = [
     "TransformStep",
     "Unavailable",
     "Waiting",
+    "decision_from",
+    "decision_text",
     "load",
 ]
