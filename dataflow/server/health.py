@@ -18,19 +18,15 @@ WATCH_INTERVAL_S = 0.2
 class Health(health_pb2_grpc.HealthServicer):
     """Tells what the platform says at the moment of the question."""
 
-    def __init__(self, backend: Backend, names: Collection[str]) -> None:
+    def __init__(self, backend: Backend, names: Collection[str], draining: asyncio.Event) -> None:
         self._backend = backend
         self._names = names
-        self._draining = False
+        self._draining = draining
 
     @property
     def serving(self) -> bool:
         """Whether requests are welcome."""
-        return self._backend.ready and not self._draining
-
-    def drain(self) -> None:
-        """Tell from now on that requests are not welcome."""
-        self._draining = True
+        return self._backend.ready and not self._draining.is_set()
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -43,9 +39,11 @@ class Health(health_pb2_grpc.HealthServicer):
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, _: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """Tell whether a service serves, and again whenever that changes."""
+        """Tell whether a service serves, and again whenever that changes, until the server ends."""
         told = None
-        while True:
+        drained = False
+        while not drained:
+            drained = self._draining.is_set()
             now = self._status(request.service)
             if now != told:
                 told = now

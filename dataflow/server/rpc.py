@@ -51,7 +51,7 @@ def make_server(services: Services) -> tuple[grpc.aio.Server, Health]:
     name = services.service.full_name
     methods = {rpc.name: _method(rpc, services) for rpc in services.rpcs}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
-    health = Health(services.backend, names=("", name))
+    health = Health(services.backend, ("", name), services.draining)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     served = (name, "grpc.health.v1.Health", reflection.SERVICE_NAME)
     reflection.enable_server_reflection(served, server)

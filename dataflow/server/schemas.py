@@ -34,11 +34,10 @@ class Schemas:
             kind: [f"{kind}Options.{name}" for name in sorted(_of_kind(options, kind))]
             for kind in STEPS.values()
         }
-        self.components: Schema = {
-            f"{kind}Options.{name}": schema
-            for kind in STEPS.values()
-            for name, schema in _of_kind(options, kind).items()
-        }
+        self.components: Schema = {}
+        for kind in STEPS.values():
+            for name, schema in _of_kind(options, kind).items():
+                self.components |= _hoisted(f"{kind}Options.{name}", schema)
 
     def reference(self, message: Descriptor) -> Schema:
         """Return a reference to a message's schema, which is made if it is not there yet."""
@@ -94,6 +93,27 @@ class Schemas:
     def _described(self, full_name: str, schema: Schema) -> Schema:
         comment = self._comments.get(full_name)
         return {**schema, "description": comment} if comment else schema
+
+
+def _hoisted(name: str, schema: Schema) -> Schema:
+    """Return a schema and its own definitions as components, which refer to each other."""
+    definitions = schema.get("$defs", {})
+    rest = {key: value for key, value in schema.items() if key != "$defs"}
+    found = {name: rest, **{f"{name}.{key}": value for key, value in definitions.items()}}
+    return {key: _referring(value, name) for key, value in found.items()}
+
+
+def _referring(value: Any, name: str) -> Any:  # noqa: ANN401 - any part of a schema
+    if isinstance(value, dict):
+        return {
+            key: f"#/components/schemas/{name}.{child.removeprefix('#/$defs/')}"
+            if key == "$ref" and isinstance(child, str)
+            else _referring(child, name)
+            for key, child in value.items()
+        }
+    if isinstance(value, list):
+        return [_referring(child, name) for child in value]
+    return value
 
 
 def _of_kind(options: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

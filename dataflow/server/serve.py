@@ -99,14 +99,14 @@ async def serve(
     with listen(http) as bound:
         at_grpc = _bind_grpc(rpc_server, grpc)
         await rpc_server.start()
-        try:
-            async with _http(app, bound, settings.grace):
+        async with _http(app, bound, settings.grace) as http_server:
+            try:
                 host, port = bound.getsockname()[:2]
                 yield Served(http=str(Address(host, port, "")), grpc=str(at_grpc))
-                health.drain()
-        finally:
-            health.drain()
-            await rpc_server.stop(settings.grace.total_seconds())
+            finally:
+                services.draining.set()
+                http_server.should_exit = True
+                await rpc_server.stop(settings.grace.total_seconds())
 
 
 def _bind_grpc(server: Any, wanted: Address) -> Address:  # noqa: ANN401 - grpc.aio.Server
@@ -138,7 +138,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _http(app: ASGIApp, bound: socket.socket, grace: timedelta) -> AsyncIterator[None]:
+async def _http(app: ASGIApp, bound: socket.socket, grace: timedelta) -> AsyncIterator[_Uvicorn]:
     config = uvicorn.Config(
         app,
         http=HttpConnection,
@@ -162,6 +162,6 @@ async def _http(app: ASGIApp, bound: socket.socket, grace: timedelta) -> AsyncIt
         group.create_task(server.serve(sockets=[bound]))
         await server.up.wait()
         try:
-            yield
+            yield server
         finally:
             server.should_exit = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -43,7 +44,9 @@ class Services:
         self.new_id = new_id
         self.requests = requests
         commands = Commands(backend.validate, new_id)
-        self.streams = StreamHandlers(backend, commands, new_id)
+        self.draining = asyncio.Event()
+        """Set when serving ends: streams finish what they have begun."""
+        self.streams = StreamHandlers(backend, commands, new_id, self.draining)
         parts = (
             CommandHandlers(backend, commands, new_id),
             ReadHandlers(backend),

@@ -3,7 +3,8 @@
     requests --> read, turn into commands --> [up to 4 being carried out] --> answers, in order
 
 A message is turned into commands and handed over BEFORE the next one is read, so that the order
-of a stream is the order of its commands; answers wait for those before them.
+of a stream is the order of its commands; answers wait for those before them. A stream is open as
+long as its caller likes; when the server drains, what was begun is answered and the stream ends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 from dataflow.core import ids
 from dataflow.core.answers import Answer
 from dataflow.core.commands import Command
-from dataflow.core.errors import Code, DataFlowError, Rejected
+from dataflow.core.errors import Code, DataFlowError, Rejected, Waiting
 from dataflow.server import answers
 from dataflow.server.backend import Backend
 from dataflow.server.call import Call
@@ -36,14 +37,19 @@ gather while one is under way, few enough to bound what a stream holds in memory
 COMMANDS_MAX = 10_000
 """Commands of one message: about half a second of work."""
 
+STOPPING = "the server is stopping; ask again"
+
 
 class StreamHandlers:
     """Every streaming rpc."""
 
-    def __init__(self, backend: Backend, commands: Commands, new_id: NewId) -> None:
+    def __init__(
+        self, backend: Backend, commands: Commands, new_id: NewId, draining: asyncio.Event
+    ) -> None:
         self._backend = backend
         self._commands = commands
         self._new_id = new_id
+        self._draining = draining
 
     async def Execute(
         self,
@@ -59,7 +65,7 @@ class StreamHandlers:
         ) -> Coroutine[Any, Any, pipeline_pb2.ExecuteResponse]:
             return self._carry_out(self._commands_of(request, call))
 
-        await _pipelined(requests, begin, send)
+        await _pipelined(requests, begin, send, self._draining)
 
     async def IngestBatches(
         self,
@@ -68,7 +74,7 @@ class StreamHandlers:
         send: Send[pipeline_pb2.IngestBatchesResponse],
     ) -> None:
         """Push batch after batch, each answered when it is durable."""
-        await _pipelined(requests, self._push, send)
+        await _pipelined(requests, self._push, send, self._draining)
 
     async def WatchPipelines(
         self,
@@ -78,9 +84,19 @@ class StreamHandlers:
     ) -> None:
         """Tell what happens, until the caller has heard enough."""
         await self.check_watch(request)
-        async with aclosing(self.watch(request)) as watched:
-            async for told in watched:
-                await send(told)
+
+        async def tell() -> None:
+            async with aclosing(self.watch(request)) as watched:
+                async for told in watched:
+                    await send(told)
+
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(tell())
+            drained = group.create_task(_cancel_when(self._draining, telling))
+            await asyncio.wait((telling,))
+            drained.cancel()
+        if telling.cancelled():
+            raise Waiting(STOPPING)
 
     async def check_watch(self, request: pipeline_pb2.WatchPipelinesRequest) -> None:
         """Check what shall be watched.
@@ -155,20 +171,34 @@ A = TypeVar("A")
 
 
 async def _pipelined(
-    requests: AsyncIterator[Q], begin: Callable[[Q], Coroutine[Any, Any, A]], send: Send[A]
+    requests: AsyncIterator[Q],
+    begin: Callable[[Q], Coroutine[Any, Any, A]],
+    send: Send[A],
+    draining: asyncio.Event,
 ) -> None:
-    """Begin each request in its order, up to ``IN_FLIGHT_MAX`` at once; answer in that order.
+    """Begin each request in its order, up to ``IN_FLIGHT_MAX`` at once; answer in that order."""
+    in_flight: asyncio.Queue[asyncio.Task[A] | None] = asyncio.Queue()
+    room = asyncio.Semaphore(IN_FLIGHT_MAX)
 
-    Those begun are one whose answer is awaited, one that waits for room, and the queue.
-    """
-    in_flight: asyncio.Queue[asyncio.Task[A] | None] = asyncio.Queue(IN_FLIGHT_MAX - 2)
-
-    async def read(group: asyncio.TaskGroup) -> None:
-        async for request in requests:
-            await in_flight.put(group.create_task(begin(request)))
-        await in_flight.put(None)
+    async def read() -> None:
+        try:
+            async for request in requests:
+                await room.acquire()
+                in_flight.put_nowait(group.create_task(begin(request)))
+        finally:
+            in_flight.put_nowait(None)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(read(group))
+        reading = group.create_task(read())
+        drained = group.create_task(_cancel_when(draining, reading))
         while (task := await in_flight.get()) is not None:
             await send(await task)
+            room.release()
+        drained.cancel()
+    if reading.cancelled():
+        raise Waiting(STOPPING)
+
+
+async def _cancel_when(event: asyncio.Event, task: asyncio.Task[Any]) -> None:
+    await event.wait()
+    task.cancel()

@@ -26,7 +26,11 @@ SETTINGS = Settings(
     grpc_address="127.0.0.1:0",
     grace=timedelta(seconds=1),
     options_schemas=lambda: {
-        "file source": {"type": "object", "properties": {"format": {"type": "string"}}},
+        "file source": {
+            "type": "object",
+            "properties": {"format": {"$ref": "#/$defs/Format"}},
+            "$defs": {"Format": {"type": "string", "enum": ["csv", "json"]}},
+        },
         "filter transform": {"type": "object", "properties": {"expression": {"type": "string"}}},
     },
 )

@@ -116,7 +116,8 @@ async def test_options_of_connectors_are_described(document: dict[str, Any]) -> 
     schemas = document["components"]["schemas"]
     choices = schemas["Source"]["properties"]["options"]["anyOf"]
     assert choices == [{"$ref": "#/components/schemas/sourceOptions.file"}]
-    assert "format" in schemas["sourceOptions.file"]["properties"]
+    reference = schemas["sourceOptions.file"]["properties"]["format"]["$ref"]
+    assert schemas[reference.rpartition("/")[2]]["enum"] == ["csv", "json"]
     assert schemas["Sink"]["properties"]["options"]["type"] == "object"
 
 
