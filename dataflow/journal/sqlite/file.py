@@ -11,7 +11,7 @@ from pathlib import Path
 from dataflow.core.errors import Corrupted, Rejected
 from dataflow.core.ids import Offset, ShardId
 from dataflow.journal.contract import check_chain
-from dataflow.journal.sqlite import reader
+from dataflow.journal.sqlite import reader, wal
 from dataflow.journal.sqlite.errors import FAILURES, translate
 from dataflow.journal.sqlite.lock import FolderLock
 from dataflow.journal.sqlite.transaction import SQL, index
@@ -51,6 +51,7 @@ def open_journal(folder: Path) -> Opened:
     lock = FolderLock(folder)
     file = folder / JOURNAL_FILE
     try:
+        wal.check(_wal(file))
         _check_length(file)
         connection = _connect(file)
         try:
@@ -119,10 +120,14 @@ def _migrated(connection: sqlite3.Connection, file: Path, migrations: Sequence[s
         connection.executescript(step)
 
 
+def _wal(file: Path) -> Path:
+    return file.with_name(f"{file.name}-wal")
+
+
 def _check_length(file: Path) -> None:
     """Tell a file that was cut apart from one that is damaged: SQLite says the same of both."""
-    wal = file.with_name(f"{file.name}-wal")
-    if not file.exists() or (wal.exists() and wal.stat().st_size):
+    ahead = _wal(file)
+    if not file.exists() or (ahead.exists() and ahead.stat().st_size):
         return  # What the file lacks may be in the write-ahead log.
     with file.open("rb") as opened:
         header = opened.read(100)
