@@ -49,7 +49,7 @@ def check(wal: Path) -> None:
 
 def _good_frames(header: memoryview, frames: list[memoryview]) -> int:
     """Return how many frames SQLite would read."""
-    order = ">" if header[3] == 0x83 else "<"
+    order = ">" if header[3] & 1 else "<"
     sums = _checksum(header[:24], (0, 0), order)
     if sums != struct.unpack(">2I", header[24:32]):
         return 0
