@@ -30,6 +30,9 @@ PAUSE_PATIENCE = timedelta(seconds=30)
 STOP_MARGIN = timedelta(seconds=5)
 """Beyond a stop's deadline: for the owner to give the run up and journal it."""
 
+ANSWER_MARGIN = timedelta(milliseconds=500)
+"""Before a call's deadline: to tell what is still under way, rather than nothing."""
+
 
 class CommandHandlers:
     """Every unary rpc with a command or a batch."""
@@ -117,5 +120,6 @@ class CommandHandlers:
     async def _settle(self, answered: S, call: Call, patience: timedelta) -> S:
         """Wait until a stop or pause is through, and answer with what came of it."""
         pipeline = ids.PipelineId(answered.pipeline_id)
-        state = await self._backend.settled(pipeline, min(patience, call.time_left))
+        patience = min(patience, call.time_left - ANSWER_MARGIN)
+        state = await self._backend.settled(pipeline, max(patience, timedelta()))
         return answers.settled(answered, state)

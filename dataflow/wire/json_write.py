@@ -7,7 +7,7 @@ that is not specified are left out. JSON text inside a message is shown as the v
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -19,7 +19,8 @@ from dataflow.wire.json_fields import holds_json, is_map, map_value
 from dataflow.wire.json_times import show_duration, show_moment
 
 Show: TypeAlias = Callable[[Any], Any]
-Put: TypeAlias = Callable[[Any, dict[str, Any]], None]
+Part: TypeAlias = tuple[str, str, Show | None, bool]
+"""A field: its key, its name, how it is shown (None: as it is), and whether it may be unset."""
 
 
 @cache
@@ -29,63 +30,42 @@ def writer(descriptor: Descriptor) -> Show:
         return lambda moment: show_moment(moment.seconds, moment.nanos)
     if descriptor.full_name == DURATION:
         return lambda duration: show_duration(duration.seconds, duration.nanos)
-    plain, others = [], []
-    for entry in descriptor.fields:
-        put = _put(entry)
-        if put is None:
-            plain.append((entry.json_name, entry.name))
-        else:
-            others.append(put)
+    return _object_writer([_part(entry) for entry in descriptor.fields])
 
+
+def _object_writer(parts: Sequence[Part]) -> Show:
     def show(message: Any) -> dict[str, Any]:  # noqa: ANN401 - any generated message
-        out = {key: getattr(message, name) for key, name in plain}
-        for put in others:
-            put(message, out)
+        out = {}
+        for key, name, one, may_be_unset in parts:
+            if one is None:
+                out[key] = getattr(message, name)
+            elif not may_be_unset:
+                value = one(getattr(message, name))
+                if value is not None:
+                    out[key] = value
+            elif message.HasField(name):
+                out[key] = one(getattr(message, name))
         return out
 
     return show
 
 
-def _put(entry: FieldDescriptor) -> Put | None:
-    """Return how a field gets into its object; None where its value is shown as it is."""
-    key, name = entry.json_name, entry.name
+def _part(entry: FieldDescriptor) -> Part:
     if is_map(entry):
         one = _one(map_value(entry), json=holds_json(entry)) or _same
-
-        def put_map(message: Any, out: dict[str, Any]) -> None:  # noqa: ANN401 - any message
-            out[key] = {k: one(v) for k, v in getattr(message, name).items()}
-
-        return put_map
-    one_or_none = _one(entry, json=holds_json(entry))
+        return (
+            entry.json_name,
+            entry.name,
+            lambda values: {key: one(value) for key, value in values.items()},
+            False,
+        )
+    single = _one(entry, json=holds_json(entry))
     if entry.is_repeated:
-        one = one_or_none or _same
-
-        def put_list(message: Any, out: dict[str, Any]) -> None:  # noqa: ANN401 - any message
-            out[key] = [one(item) for item in getattr(message, name)]
-
-        return put_list
+        each = single or _same
+        return entry.json_name, entry.name, lambda values: [each(v) for v in values], False
     if entry.has_presence:
-        return _put_present(key, name, one_or_none or _same)
-    if one_or_none is None:
-        return None
-    return _put_value(key, name, one_or_none)
-
-
-def _put_present(key: str, name: str, one: Show) -> Put:
-    def put(message: Any, out: dict[str, Any]) -> None:  # noqa: ANN401 - any message
-        if message.HasField(name):
-            out[key] = one(getattr(message, name))
-
-    return put
-
-
-def _put_value(key: str, name: str, one: Show) -> Put:
-    def put(message: Any, out: dict[str, Any]) -> None:  # noqa: ANN401 - any message
-        value = one(getattr(message, name))
-        if value is not None:
-            out[key] = value
-
-    return put
+        return entry.json_name, entry.name, single or _same, True
+    return entry.json_name, entry.name, single, False
 
 
 def _one(entry: FieldDescriptor, *, json: bool) -> Show | None:

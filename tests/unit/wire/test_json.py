@@ -234,6 +234,16 @@ def test_connectors_texts_in_a_checkpoint_are_shown_as_objects() -> None:
     assert shown["pinned"] == {"source": {"a": "int64"}}
 
 
+def test_fields_are_shown_in_the_order_of_proto() -> None:
+    """The order in which they were thought of is the one in which they are best read."""
+    spec = spec_pb2.PipelineSpec(name="n")
+    spec.source.SetInParent()
+    spec.sink.SetInParent()
+    shown = list(orjson.loads(json.dump(spec)))
+    fields = spec_pb2.PipelineSpec.DESCRIPTOR.fields
+    assert shown == [entry.json_name for entry in fields if entry.name != "options"]
+
+
 def test_only_the_field_that_is_set_of_a_oneof_is_shown() -> None:
     """An event has one body."""
     event = event_pb2.Event(sequence=1 << 60, command_digest=b"\x00\xff")
