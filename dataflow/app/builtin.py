@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataflow.connect import Registry
 from dataflow.connect.spec import AnySpec
-from dataflow.connectors import console, generator
+from dataflow.connectors import console, generator, push
 from dataflow.connectors.file import sink_spec as file_sink
 from dataflow.connectors.file import source_spec as file_source
 from dataflow.transforms import filter_spec, map_spec
@@ -12,6 +12,7 @@ from dataflow.transforms import filter_spec, map_spec
 BUILTIN: tuple[AnySpec, ...] = (
     file_source.SPEC,
     generator.SPEC,
+    push.SPEC,
     filter_spec.SPEC,
     map_spec.SPEC,
     console.SPEC,

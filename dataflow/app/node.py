@@ -160,7 +160,9 @@ class Node:
                 code=Code.FORBIDDEN_TRANSITION,
             )
         options = parse(self._parts.registry.source(PUSH).options, source.options)
-        taken = await self._parts.ingest.append(pipeline, batch_id, content_type, records, options)
+        taken = await self._parts.ingest.append(
+            pipeline, batch_id, content_type, records, source_options=options
+        )
         return b.Ingested(taken.records, taken.first_offset, taken.duplicate)
 
     def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:

@@ -1,0 +1,155 @@
+"""One life of a node, in a forked process that may be killed at a named point or moment.
+
+Run as a program it is a cradle: it imports everything once, starts no thread, and forks a node
+for every line of JSON on standard input. A fork takes milliseconds where a new interpreter takes
+most of a second, and a SIGKILL is as final for it as for any process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dataflow.engine.preview
+import dataflow.engine.task  # noqa: F401 - imported before the first fork
+from dataflow.app.node import Node
+from dataflow.app.settings import Settings
+from dataflow.app.standalone import node
+from dataflow.core import commands as c
+from dataflow.core.errors import DataFlowError, Unavailable
+from dataflow.core.ids import CommandId, PipelineId
+from dataflow.core.lifecycle import Status
+from dataflow.core.spec import canonical
+from dataflow.server.specs import spec_of
+from dataflow.v1 import pipeline_pb2 as pb
+from dataflow.wire.json import from_value
+from tests.fault.killing.scenarios import SCENARIOS, Scenario, pushed_records
+
+PIPELINE = PipelineId("p")
+PUSH_ROWS = 260
+LIFE_MAX = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Life:
+    """What to do in one life, and how it ends."""
+
+    folder: Path
+    scenario: Scenario
+    point: str = ""
+    hit: int = 0
+    after_s: float = 0.0
+
+
+class Reaper:
+    """A probe that kills the process at the n-th hit of one point, and counts all of them."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self.hits: Counter[str] = Counter()
+
+    def __call__(self, point: str) -> None:
+        self.hits[point] += 1
+        if point == self._life.point and self.hits[point] == self._life.hit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def live(life: Life, reaper: Reaper) -> None:
+    """Open the node, see that the pipeline exists and runs, and wait until it has ended."""
+    async with asyncio.timeout(LIFE_MAX.total_seconds()):
+        async with node(Settings(data_dir=life.folder / "data"), reaper) as served:
+            await _ensure(served, life)
+            if life.scenario.pushed:
+                await _push(served, life)
+            while (state := (await served.pipeline(PIPELINE)).state).status is Status.RUNNING:
+                await asyncio.sleep(0.005)
+    if state.status is not Status.STOPPED:
+        raise RuntimeError(f"{state.status}: {state.error}")
+
+
+async def _ensure(served: Node, life: Life) -> None:
+    request = from_value(life.scenario.spec(life.folder), pb.CreatePipelineRequest)
+    spec = canonical(spec_of(request))
+    create, start = c.CreatePipeline(spec), c.StartPipeline()
+    commands = [
+        c.Command(PIPELINE, CommandId(name), "test", body, name.encode())
+        for name, body in (("create", create), ("start", start))
+    ]
+    for answer in await served.execute(commands):
+        if isinstance(answer, DataFlowError):
+            raise answer
+
+
+async def _push(served: Node, life: Life) -> None:
+    """Push what was not acknowledged, the last acknowledged batch once more, and stop at the end."""
+    records = pushed_records(life.folder)
+    batches = [records[n : n + PUSH_ROWS] for n in range(0, len(records), PUSH_ROWS)]
+    acks = life.folder / "acks"
+    acked = int(acks.read_text() or 0) if acks.exists() else 0
+    for number in range(max(0, acked - 1), len(batches)):
+        body = b"\n".join(json.dumps(record).encode() for record in batches[number])
+        await served.ingest(PIPELINE, f"b{number}", "application/x-ndjson", body)
+        acks.write_text(str(number + 1))
+    while True:
+        shown = await served.pipeline(PIPELINE)
+        ledgers = shown.decision.ledgers if shown.decision else {}
+        if "sink" in ledgers and ledgers["sink"].records_read >= len(records):
+            break
+        if shown.state.status is not Status.RUNNING:
+            return
+        await asyncio.sleep(0.005)
+    stop = c.Command(PIPELINE, CommandId("stop"), "test", c.StopPipeline("done"), b"stop")
+    for answer in await served.execute([stop]):
+        if isinstance(answer, DataFlowError) and not isinstance(answer, Unavailable):
+            raise answer
+
+
+def _child(life: Life) -> None:
+    reaper = Reaper(life)
+    if life.after_s:
+        timer = threading.Timer(life.after_s, os.kill, (os.getpid(), signal.SIGKILL))
+        timer.daemon = True
+        timer.start()
+    try:
+        asyncio.run(live(life, reaper))
+    except BaseException:  # noqa: BLE001 - the parent reads it
+        (life.folder / "error").write_text(traceback.format_exc())
+        os._exit(1)
+    (life.folder / "hits").write_text(json.dumps(reaper.hits))
+    os._exit(0)
+
+
+def _life(line: str) -> Life:
+    given: dict[str, Any] = json.loads(line)
+    by_name = {scenario.name: scenario for scenario in SCENARIOS}
+    return Life(
+        folder=Path(given["folder"]),
+        scenario=by_name[given["scenario"]],
+        point=given.get("point", ""),
+        hit=given.get("hit", 0),
+        after_s=given.get("after_s", 0.0),
+    )
+
+
+def main() -> None:
+    """Fork a life for every line; answer with how it ended: 0, 1, or minus the signal."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            _child(_life(line))
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Killed at any moment, the pipeline loses nothing and writes nothing twice.
+
+Every case is a history of lives: one or two end by SIGKILL, at the n-th hit of a named point or
+at a moment; the last runs to the end. The seed alone decides which; the first life of a scenario
+that nobody kills counts the points there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from dataflow.core.ids import PipelineId
+from dataflow.engine.dead_letters import DeadLetters
+from dataflow.engine.objects import Objects
+from tests.fault.killing.scenarios import SCENARIOS, Scenario, expected, make_input, written
+
+SEEDS = 26
+"""Of each scenario: 208 histories, about 280 kills."""
+
+ROOT = Path(__file__).parents[3]
+
+
+class Cradle:
+    """A process from which lives are forked."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fault.killing.lives"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def live(self, folder: Path, scenario: Scenario, **death: object) -> int:
+        """Return how a life ended: 0, 1, or minus the signal."""
+        order = {"folder": str(folder), "scenario": scenario.name, **death}
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the cradle has no pipes")
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End the cradle."""
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def cradle() -> Iterator[Cradle]:
+    cradle = Cradle()
+    yield cradle
+    cradle.close()
+
+
+_counted: dict[str, dict[str, int]] = {}
+
+
+def points(cradle: Cradle, scenario: Scenario) -> dict[str, int]:
+    """Return how often each point is passed in a life that nobody kills."""
+    if scenario.name not in _counted:
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            make_input(folder, 0)
+            assert cradle.live(folder, scenario) == 0, error_of(folder)
+            check(scenario, folder)
+            _counted[scenario.name] = json.loads((folder / "hits").read_text())
+    return _counted[scenario.name]
+
+
+def error_of(folder: Path) -> str:
+    """Return what a life died of, if not of a signal."""
+    error = folder / "error"
+    return error.read_text() if error.exists() else ""
+
+
+def check(scenario: Scenario, folder: Path) -> None:
+    """Compare what can be seen with what must be there: each row once, in order."""
+    rows, dead = expected(folder)
+    found = written(scenario, folder)
+    assert len(found) == len(rows)
+    assert found == rows
+    if not scenario.pushed:
+        assert letters(folder) == dead
+    litter = [p for p in folder.rglob("*") if ".stage" in p.parts and p.is_file()]
+    assert [p.name for p in litter if not p.name.endswith("lock")] == []
+
+
+def letters(folder: Path) -> list[int]:
+    """Return the ordinals of the dead letters that are kept."""
+
+    async def page() -> list[int]:
+        kept = DeadLetters(Objects.local(folder / "data" / "objects"), PipelineId("p"))
+        found, _ = await kept.page("", 10_000)
+        return [letter.ordinal for letter in found]
+
+    return asyncio.run(page())
+
+
+def death(rng: random.Random, known: dict[str, int], *, early: bool) -> dict[str, Any]:
+    """Draw how a life ends; an early one dies during recovery."""
+    if rng.random() < 0.3:
+        return {"after_s": rng.uniform(0.02, 0.1 if early else 0.6)}
+    point = rng.choice(sorted(known))
+    return {"point": point, "hit": 1 if early else rng.randint(1, known[point])}
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_nothing_is_lost_and_nothing_comes_twice(
+    cradle: Cradle, scenario: Scenario, seed: int, tmp_path: Path
+) -> None:
+    """The one promise that everything else here exists for."""
+    rng = random.Random(f"{scenario.name}-{seed}")
+    known = points(cradle, scenario)
+    make_input(tmp_path, seed)
+    deaths = [death(rng, known, early=False)]
+    if rng.random() < 0.4:
+        deaths.append(death(rng, known, early=True))
+    for one in deaths:
+        assert cradle.live(tmp_path, scenario, **one) in {0, -9}, (one, error_of(tmp_path))
+    assert cradle.live(tmp_path, scenario) == 0, (deaths, error_of(tmp_path))
+    check(scenario, tmp_path)
