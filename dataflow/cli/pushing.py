@@ -94,10 +94,11 @@ def push(
                     if progress is not None:
                         progress.update(f"pushed {pushed}")
             except DataFlowError as error:
-                error.add_note(
-                    f"{pushed} are durable; push the same again with --batch-id"
-                    f" {pushed.batch_id}: what is there is not added twice"
-                )
+                if pushed.batches:
+                    error.add_note(
+                        f"{pushed} are durable; push the same again with --batch-id"
+                        f" {pushed.batch_id}: what is there is not added twice"
+                    )
                 raise
         return pushed
 

@@ -272,6 +272,7 @@ def test_describe_shows_the_spec_and_the_past(flights: Shell) -> None:
     """The table is for reading; its moment reaches the server."""
     said = flights("describe", "flights", "--at", "1")
     assert "expression: delay > 30" in said.out
+    assert "batchSize" not in said.out
     assert "reason:       at 1" in said.out
 
 
