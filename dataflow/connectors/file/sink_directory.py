@@ -43,7 +43,7 @@ class Directory(Target):
         self._part: Part | None = None
         self._finished: list[FinishedPart] = []
         self._replaces = False
-        self._next = 1
+        self._former = self._next = 1
         rows, size, age = options.rotate_rows, options.rotate_bytes, options.rotate_interval
         self._rows_max = ROTATE_ROWS if rows is None else rows
         self._bytes_max = ROTATE_BYTES if size is None else size
@@ -61,6 +61,7 @@ class Directory(Target):
         self._task = task
         self.probe("file-sink.open.claimed")
         self._next = max([last.next if last else 1, *(n + 1 for n in self._numbers(names))])
+        self._former = last.next if last else self._next
         if last and last.replaces:
             self._replaces = True
             self._remove_parts()
@@ -116,13 +117,16 @@ class Directory(Target):
                 self._part.close()
         finally:
             self._part = None
-            held = self.lock.held
-            folder = self._stages.folder
-            empty = held and [path.name for path in folder.iterdir()] == [LOCK]
+            empty = self.lock.held and self._staged() == [LOCK]
             self.lock.release(remove=empty)
             if empty:
                 with suppress(OSError):  # the next writer has come
-                    folder.rmdir()
+                    self._stages.folder.rmdir()
+
+    def _staged(self) -> list[str]:
+        with suppress(FileNotFoundError):
+            return [path.name for path in self._stages.folder.iterdir()]
+        return []
 
     def _may_replace(self, names: list[str]) -> bool:
         """Tell whether there are parts to be replaced, or refuse."""
@@ -138,12 +142,16 @@ class Directory(Target):
         return bool(names) and self.options.if_exists == "replace"
 
     def _remove_parts(self) -> None:
-        """Remove what was there, AFTER the seed is decided and BEFORE the first row."""
+        """Remove what was there, AFTER the seed is decided and BEFORE the first row.
+
+        By number: ours begin behind theirs, so that a run that wakes up late removes none of ours.
+        """
         if not self._replaces:
             return
         with failures_of(self.path):
             for path in sorted(self.path.iterdir()):
-                if PART.fullmatch(path.name):
+                found = PART.fullmatch(path.name)
+                if found and int(found[1]) < self._former:
                     path.unlink()
                     self.probe("file-sink.replace.removed")
             sync_folder(self.path)
@@ -153,7 +161,7 @@ class Directory(Target):
         """Return the numbers of parts that are there or that others stage: not to be used again."""
         task = self._opened()
         with failures_of(self._stages.folder):
-            staged = [path.name for path in self._stages.folder.iterdir()]
+            staged = self._staged()
         others = [n for n in staged if not n.startswith(f"{task.pipeline}.{task.index}.")]
         return [int(found[1]) for name in (*names, *others) if (found := PART.search(name))]
 

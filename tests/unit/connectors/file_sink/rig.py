@@ -26,7 +26,7 @@ from dataflow.connectors.file.sink import FileSink, open_sink
 from dataflow.connectors.file.sink_spec import FileSinkOptions, Written
 from dataflow.core.ids import Lineage, PipelineId, Run
 
-ROWS, BATCH, EVERY = 40, 5, 2
+ROWS, BATCH, EVERY = 30, 5, 2
 """Rows in all, rows of a batch, and batches of a checkpoint."""
 
 

@@ -17,7 +17,7 @@ from dataflow.connect import Rejected, SinkStep
 from dataflow.connect.spec import parse
 from dataflow.connectors.file.sink_spec import SPEC, FileSinkOptions
 from dataflow.core.errors import Invalid
-from tests.unit.connectors.file_sink.rig import Rig, batch_of
+from tests.unit.connectors.file_sink.rig import ROWS, Rig, batch_of
 
 
 def problems(target: str, **options: Any) -> list[str]:  # noqa: ANN401 - any JSON
@@ -277,7 +277,7 @@ async def test_a_part_of_other_options_is_finished_before_rows_go_on(
     await rig.live(final=False, checkpoints=1)
     rig.options = now
     await rig.live()
-    assert rig.visible() == [*range(40)]
+    assert rig.visible() == [*range(ROWS)]
     assert rig.hidden() == []
 
 

@@ -145,6 +145,22 @@ async def test_a_run_that_sleeps_through_its_successors_life_stops_before_it_cut
     assert rig.visible() == ALL
 
 
+async def test_replacing_again_from_an_old_seed_removes_none_of_our_parts(tmp_path: Path) -> None:
+    """A run that slept from its start to its successor's end still has the seed in its hands."""
+    first = rig_of("csv parts", tmp_path)
+    await first.live()
+    options = {**first.options, "ifExists": "replace"}
+    rig = replace(first, options=options, lineage=2, decided="", decided_rows=0)
+    await rig.live(final=False, checkpoints=0)
+    seed = rig.last
+    await rig.live()
+    sleeper = rig.sink()
+    await sleeper.open(rig.task(rig.run - 1), seed)
+    await sleeper.close()
+    assert seed
+    assert (seed.replaces, rig.visible()) == (True, ALL)
+
+
 async def test_a_file_that_another_pipeline_wrote_to_since_is_not_cut(tmp_path: Path) -> None:
     """Its rows lie behind our decided length, where a recovery cuts."""
     rig = rig_of("csv", tmp_path)
