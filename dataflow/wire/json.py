@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from dataflow.core.errors import Invalid, Problem
 from dataflow.wire.json_fields import INTEGERS
-from dataflow.wire.json_read import Problems, reader, unknown_field
+from dataflow.wire.json_read import PROBLEMS_MAX, Problems, reader, unknown_field
 from dataflow.wire.json_write import writer
 
 M = TypeVar("M", bound=Message)
@@ -125,7 +125,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
-        raise Invalid([Problem(name, "given twice in one object") for name in twice])
+        raise Invalid([Problem(n, "given twice in one object") for n in twice[:PROBLEMS_MAX]])
     return value
 
 

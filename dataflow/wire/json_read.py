@@ -6,7 +6,7 @@ Everything wrong is gathered, each with its path, so that a caller mends it in o
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeAlias
@@ -26,6 +26,12 @@ Check: TypeAlias = Callable[[Any], Any]
 
 SHOWN_MAX = 40
 """Characters of a wrong value that an error repeats; enough to find it."""
+
+PROBLEMS_MAX = 100
+"""Nobody mends more at once, and a document of nothing but mistakes must not cost seconds."""
+
+ENTRIES_MAX = 100_000
+"""Of a list or map; their messages are made one by one."""
 
 KINDS = {
     dict: "an object",
@@ -47,8 +53,10 @@ def reader(descriptor: Descriptor) -> Fill:
         return _time_reader(read_moment, "an RFC 3339 time such as 2026-05-01T12:00:00Z")
     if descriptor.full_name == DURATION:
         return _time_reader(read_duration, "a duration such as 1s, 500ms, 5m, 1h or 1d")
-    parts = {entry.json_name: _part(entry) for entry in descriptor.fields}
+    return _object_reader({entry.json_name: _part(entry) for entry in descriptor.fields})
 
+
+def _object_reader(parts: Mapping[str, Fill]) -> Fill:
     def fill(message: Any, value: Any, path: str, problems: Problems) -> None:  # noqa: ANN401 - any
         if type(value) is not dict:
             problems.append(Problem(path, f"expected an object, not {kind(value)}"))
@@ -56,6 +64,8 @@ def reader(descriptor: Descriptor) -> Fill:
         for key, child in value.items():
             part = parts.get(key)
             below = f"{path}.{key}" if path else key
+            if len(problems) >= PROBLEMS_MAX:
+                return
             if part is None:
                 problems.append(Problem(below, unknown_field(key, parts)))
             elif child is not None:
@@ -110,11 +120,12 @@ def _list_part(entry: FieldDescriptor) -> Fill:
     check = _check(entry, json=holds_json(entry)) if read is None else None
 
     def fill(message: Any, value: Any, path: str, problems: Problems) -> None:  # noqa: ANN401 - any
-        if type(value) is not list:
-            problems.append(Problem(path, f"expected a list, not {kind(value)}"))
+        if not _fits(value, list, path, problems):
             return
         target = getattr(message, name)
         for index, item in enumerate(value):
+            if len(problems) >= PROBLEMS_MAX:
+                return
             if read is not None:
                 read(target.add(), item, f"{path}[{index}]", problems)
             elif check is not None:
@@ -132,11 +143,12 @@ def _map_part(entry: FieldDescriptor) -> Fill:
     check = _check(value_entry, json=holds_json(entry)) if read is None else None
 
     def fill(message: Any, value: Any, path: str, problems: Problems) -> None:  # noqa: ANN401 - any
-        if type(value) is not dict:
-            problems.append(Problem(path, f"expected an object, not {kind(value)}"))
+        if not _fits(value, dict, path, problems):
             return
         target = getattr(message, name)
         for key, item in value.items():
+            if len(problems) >= PROBLEMS_MAX:
+                return
             if read is not None:
                 target[key].SetInParent()
                 read(target[key], item, f"{path}.{key}", problems)
@@ -147,6 +159,16 @@ def _map_part(entry: FieldDescriptor) -> Fill:
                     problems.append(Problem(f"{path}.{key}", str(wrong)))
 
     return fill
+
+
+def _fits(value: Any, wanted: type, path: str, problems: Problems) -> bool:  # noqa: ANN401 - any
+    if not isinstance(value, list | dict) or type(value) is not wanted:
+        problems.append(Problem(path, f"expected {KINDS[wanted]}, not {kind(value)}"))
+        return False
+    if len(value) > ENTRIES_MAX:
+        problems.append(Problem(path, f"use at most {ENTRIES_MAX} entries"))
+        return False
+    return True
 
 
 def _time_reader(read: Callable[[str], tuple[int, int] | None], expected: str) -> Fill:

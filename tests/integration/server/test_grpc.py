@@ -166,6 +166,14 @@ async def test_a_message_of_more_than_16_mebibytes_is_refused(
     assert len(server.backend.batches) == 1
 
 
+async def test_metadata_has_a_limit(stub: PipelineServiceAsyncStub) -> None:
+    """16 KiB, as the headers of HTTP have."""
+    fits = stub.ListPipelines(p.ListPipelinesRequest(), metadata=(("x", "a" * 15_000),))
+    assert (await fits).total == 0
+    with pytest.raises(grpc.aio.AioRpcError):
+        await stub.ListPipelines(p.ListPipelinesRequest(), metadata=(("x", "a" * 17_000),))
+
+
 async def _messages(count: int, size: int) -> AsyncIterator[p.ExecuteRequest]:
     for message in range(count):
         creates = [p.Command(create=_create(f"p{message}-{n}")) for n in range(size)]

@@ -173,6 +173,28 @@ def test_every_problem_is_reported_at_once() -> None:
     assert [field for field, _ in found] == ["nam", "source.batchSize", "sink"]
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {f"unknown{n}": 1 for n in range(10_000)},
+        {"transforms": [1] * 10_000},
+        {"labels": {str(n): 1 for n in range(10_000)}},
+    ],
+)
+def test_a_document_of_nothing_but_mistakes_is_not_read_to_its_end(document: object) -> None:
+    """A suggestion for each of a million keys would take minutes, in which nobody is served."""
+    assert len(_problems(orjson.dumps(document))) == 100
+
+
+def test_lists_and_maps_have_a_limit() -> None:
+    """Each entry becomes a message, at a microsecond each."""
+    assert len(_create(orjson.dumps({"transforms": [{}] * 100_000})).transforms) == 100_000
+    [(field, said)] = _problems(orjson.dumps({"transforms": [{}] * 100_001}))
+    assert (field, said) == ("transforms", "use at most 100000 entries")
+    [(field, _)] = _problems(orjson.dumps({"labels": {str(n): "" for n in range(100_001)}}))
+    assert field == "labels"
+
+
 def test_the_largest_batch_size_is_read() -> None:
     """Limits hold at the last number, not before it."""
     assert _create(b'{"source": {"batchSize": 2147483647}}').source.batch_size == 2147483647
