@@ -273,6 +273,8 @@ async def test_a_migration_that_fails_changes_nothing(
         patched.setattr(file, "MIGRATIONS", [*file.MIGRATIONS, broken])
         with pytest.raises(Unavailable, match="nowhere"):
             await Sqlite.open(written[0].parent)
+    mended = [*file.MIGRATIONS, "ALTER TABLE shards ADD COLUMN note TEXT"]
+    monkeypatch.setattr(file, "MIGRATIONS", mended)
     journal = await Sqlite.open(written[0].parent)
     assert await read_all(journal) == written[1]
     await journal.close()
