@@ -105,6 +105,8 @@ class Service(PipelineServiceServicer):
         self.run: Callable[[str], None] = lambda _: None
         """What a started pipeline does at once."""
         self.executed: list[int] = []
+        self.silent = False
+        """Take bulks and never answer them."""
         self.break_after = 0
         """End the next stream with UNAVAILABLE after so many answers; 0 never does."""
 
@@ -558,6 +560,8 @@ class Service(PipelineServiceServicer):
         answered = 0
         async for request in requests:
             self.executed.append(len(request.commands))
+            if self.silent:
+                await asyncio.Event().wait()
             answers = [self._command(command) for command in request.commands]
             if self.break_after and answered == self.break_after:
                 self.break_after = 0

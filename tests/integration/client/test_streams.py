@@ -122,6 +122,24 @@ async def test_a_bulk_without_a_server_ends() -> None:
             _ = [a async for a in df.execute(commands(1))]
 
 
+async def test_a_bulk_that_is_never_answered_ends(served: Served) -> None:
+    """A server that is alive and silent must not be waited for without end."""
+    served.service.silent = True
+    async with DataFlow(served.address, timeout=timedelta(milliseconds=300)) as df:
+        with pytest.raises(Unavailable, match="left 1 requests of a stream") as silent:
+            _ = [a async for a in df.execute(commands(1))]
+    assert silent.value.code == Code.OUTCOME_UNKNOWN
+
+
+async def test_a_client_can_be_opened_again(served: Served) -> None:
+    """A context manager that is kept and entered twice is no mistake."""
+    client = DataFlow(served.address)
+    for n in range(2):
+        async with client as df:
+            (answer,) = [a async for a in df.execute(commands(2)[n : n + 1])]
+            assert answer.changed
+
+
 async def test_a_bulk_may_be_left_early(df: DataFlow) -> None:
     """A caller that has seen enough leaves nothing running behind."""
     async for answer in df.execute(commands(100), commands_a_message=1):

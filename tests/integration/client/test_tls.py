@@ -1,11 +1,14 @@
 """How the two sides know each other.
 
 ``tls/`` holds a certificate authority made for these tests, whose key was thrown away, and a
-server's and a client's certificate by it, for the name ``dataflow.test``; valid for 100 years.
+server's and a client's certificate by it, for ``dataflow.test``, the server's also for 127.0.0.1.
+All are valid for 100 years.
 """
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -65,6 +68,26 @@ async def test_who_is_not_known_gets_no_answer(mutual: Served, tls: Tls | None) 
         with pytest.raises(Unreachable):
             await df.create(SPEC, pipeline_id="a")
     assert mutual.service.pipelines == {}
+
+
+async def test_the_command_line_takes_the_same_files(mutual: Served) -> None:
+    """Its flags reach the connection, each of them."""
+    flags = {"--ca": "ca", "--cert": "client", "--key": "client-key"}
+    for left_out in (None, "--ca", "pair"):
+        given = [
+            word
+            for flag, name in flags.items()
+            if flag != left_out and not (left_out == "pair" and flag != "--ca")
+            for word in (flag, str(FOLDER / f"{name}.pem"))
+        ]
+        script = "from dataflow.cli.main import main; main()"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", script, "--server", mutual.address, "--timeout", "2s"),
+            *(*given, "get"),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert await process.wait() == (0 if left_out is None else 3)
 
 
 @pytest.mark.parametrize("server", ["example.org:50051", "10.0.0.1:50051", "dns:///example.org:1"])
