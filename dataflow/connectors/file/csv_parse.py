@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from dataflow.connectors.file.scan import Lines, QuotedLines
+from dataflow.connectors.file.source_options import FileSourceOptions
 from dataflow.connectors.file.source_parse import (
     Bad,
     Parsed,
@@ -23,7 +24,6 @@ from dataflow.connectors.file.source_parse import (
     require_utf8,
     type_name,
 )
-from dataflow.connectors.file.source_spec import FileSourceOptions
 
 Handler: TypeAlias = Callable[[csv.InvalidRow], Literal["skip", "error"]]
 

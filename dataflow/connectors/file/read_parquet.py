@@ -14,8 +14,8 @@ from dataflow.connect import Chunk, Rejected
 from dataflow.connect.types import from_arrow, to_arrow
 from dataflow.connectors.file.source_ahead import ahead
 from dataflow.connectors.file.source_head import Head, digest
+from dataflow.connectors.file.source_options import FilePosition
 from dataflow.connectors.file.source_parse import one_batch
-from dataflow.connectors.file.source_spec import FilePosition
 from dataflow.connectors.file.source_stream import reading
 
 BATCH_ROWS = 65_536

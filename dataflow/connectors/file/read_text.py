@@ -15,8 +15,8 @@ from dataflow.connect.source import REJECTED_COLUMNS
 from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Block, Blocks
 from dataflow.connectors.file.source_ahead import ahead
 from dataflow.connectors.file.source_head import Head, changed, digest
+from dataflow.connectors.file.source_options import FilePosition, FileSourceOptions, compression_of
 from dataflow.connectors.file.source_parse import Bad, Parsed, Parser, empty, parse, shown
-from dataflow.connectors.file.source_spec import FilePosition, FileSourceOptions, compression_of
 from dataflow.connectors.file.source_stream import Stream, open_stream
 
 

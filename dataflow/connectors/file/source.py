@@ -19,9 +19,7 @@ from dataflow.connectors.file.read_text import Pass
 from dataflow.connectors.file.scan import CHUNK_BYTES
 from dataflow.connectors.file.source_files import File, Listing
 from dataflow.connectors.file.source_head import Head, changed, read_head
-from dataflow.connectors.file.source_parse import Parser, type_name
-from dataflow.connectors.file.source_pin import pin
-from dataflow.connectors.file.source_spec import (
+from dataflow.connectors.file.source_options import (
     FORMATS,
     FilePinned,
     FilePosition,
@@ -31,6 +29,8 @@ from dataflow.connectors.file.source_spec import (
     format_of,
     local_path,
 )
+from dataflow.connectors.file.source_parse import Parser, type_name
+from dataflow.connectors.file.source_pin import pin
 from dataflow.connectors.file.text_parse import TextParser
 
 POLL_SECONDS = 1.0

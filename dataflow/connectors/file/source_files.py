@@ -11,7 +11,7 @@ from stat import S_ISREG
 
 from dataflow.connect import Rejected, SplitId
 from dataflow.connectors.file.source_head import read_head
-from dataflow.connectors.file.source_spec import FileSourceOptions, Format
+from dataflow.connectors.file.source_options import FileSourceOptions, Format
 from dataflow.connectors.file.source_stream import reading
 
 FILES_MAX = 10_000

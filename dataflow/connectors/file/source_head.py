@@ -12,7 +12,7 @@ from pyarrow import csv
 from dataflow.connect import Rejected
 from dataflow.connectors.file.csv_parse import lines_of, parsing, read
 from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Lines
-from dataflow.connectors.file.source_spec import (
+from dataflow.connectors.file.source_options import (
     FilePosition,
     FileSourceOptions,
     Format,

@@ -17,8 +17,8 @@ from dataflow.connectors.file.csv_parse import lines_of, parsing
 from dataflow.connectors.file.csv_parse import read as read_csv
 from dataflow.connectors.file.json_parse import JsonParser, read, tidy
 from dataflow.connectors.file.scan import Blocks, Lines
+from dataflow.connectors.file.source_options import FileSourceOptions
 from dataflow.connectors.file.source_parse import Refused, parse
-from dataflow.connectors.file.source_spec import FileSourceOptions
 
 _BYTES_MAX = 16 << 20
 """Of records that inference looks at; one record may be as long."""

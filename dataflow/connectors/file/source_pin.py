@@ -14,14 +14,14 @@ from dataflow.connectors.file.read_parquet import parquet_schema
 from dataflow.connectors.file.scan import Blocks, Lines
 from dataflow.connectors.file.source_head import Head, read_head
 from dataflow.connectors.file.source_infer import csv_types, csv_width, json_types, sample
-from dataflow.connectors.file.source_parse import type_name
-from dataflow.connectors.file.source_spec import (
+from dataflow.connectors.file.source_options import (
     FilePinned,
     FileSourceOptions,
     Format,
     PinnedColumn,
     compression_of,
 )
+from dataflow.connectors.file.source_parse import type_name
 from dataflow.connectors.file.source_stream import open_stream
 
 _SAMPLE_BYTES = 1 << 20

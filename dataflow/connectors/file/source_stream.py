@@ -17,7 +17,7 @@ from typing import IO, Protocol
 import pyarrow as pa
 
 from dataflow.connect import Rejected, Unavailable, Waiting
-from dataflow.connectors.file.source_spec import Compression
+from dataflow.connectors.file.source_options import Compression
 
 UNDECODABLE = b"\x80"
 """A continuation byte without a beginning."""

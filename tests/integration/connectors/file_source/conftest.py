@@ -16,7 +16,8 @@ import pytest
 from dataflow.connect import Chunk, Context, Rejected, SourceStep, Split, SplitId
 from dataflow.connect.spec import parse
 from dataflow.connectors.file.source import FileSource
-from dataflow.connectors.file.source_spec import SPEC, FilePinned, FilePosition, FileSourceOptions
+from dataflow.connectors.file.source_options import FilePinned, FilePosition, FileSourceOptions
+from dataflow.connectors.file.source_spec import SPEC
 from dataflow.core.ids import PipelineId
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from dataflow.connect import Rejected, Split, SplitId, Waiting
 from dataflow.connectors.file.source import FileSource
-from dataflow.connectors.file.source_spec import FilePosition
+from dataflow.connectors.file.source_options import FilePosition
 from tests.integration.connectors.file_source.conftest import Folder
 
 WATCH = {"watch": True, "format": "csv"}

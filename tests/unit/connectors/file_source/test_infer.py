@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from dataflow.connectors.file.source_infer import csv_types, csv_width, json_types
-from dataflow.connectors.file.source_spec import FileSourceOptions
+from dataflow.connectors.file.source_options import FileSourceOptions
 
 OPTIONS = FileSourceOptions(null_values=("NA", ""))
 TYPES = [

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from dataflow.connectors.file.csv_parse import CsvParser
 from dataflow.connectors.file.scan import Lines, QuotedLines
+from dataflow.connectors.file.source_options import FileSourceOptions
 from dataflow.connectors.file.source_parse import parse
-from dataflow.connectors.file.source_spec import FileSourceOptions
 
 QUOTED = QuotedLines(",", '"')
 

@@ -10,13 +10,13 @@ import pytest
 
 from dataflow.connect import Rejected, SourceStep
 from dataflow.connect.spec import parse
-from dataflow.connectors.file.source_spec import (
-    SPEC,
+from dataflow.connectors.file.source_options import (
     FileSourceOptions,
     compression_of,
     format_of,
     local_path,
 )
+from dataflow.connectors.file.source_spec import SPEC
 
 
 def options(**given: object) -> FileSourceOptions:
