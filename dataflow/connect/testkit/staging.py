@@ -22,6 +22,8 @@ def _nothing(_: str) -> None:
 class InPlaceSinkSuite(ABC, Generic[CommittableT]):
     """For a staging sink whose readers may see rows that are not decided yet.
 
+    Rows are looked for after a final checkpoint: a sink may keep a file back for more rows.
+
     Attributes:
         committable: the model of what it prepares.
         second_deaths: every how-manieth point of a recovery to die at; 1 is all of them.
@@ -55,7 +57,7 @@ class InPlaceSinkSuite(ABC, Generic[CommittableT]):
         place = self.place()
         sink, _ = await self.seeded(place)
         await sink.write(place.rows(0, 5))
-        staged = await sink.prepare(2, final=False)
+        staged = await sink.prepare(2, final=True)
         assert self.journalled(staged) == staged
         await sink.commit(self.journalled(staged))
         await sink.close()
@@ -81,7 +83,7 @@ class InPlaceSinkSuite(ABC, Generic[CommittableT]):
         place = self.place()
         sink, _ = await self.seeded(place)
         await sink.write(place.rows(0, 5))
-        staged = self.journalled(await sink.prepare(2, final=False))
+        staged = self.journalled(await sink.prepare(2, final=True))
         await sink.commit(staged)
         await sink.commit(staged)
         await place.kill(sink)
@@ -165,7 +167,7 @@ class InPlaceSinkSuite(ABC, Generic[CommittableT]):
             await newer.open(task(2), seed)
         await newer.discard(task(2), seed)
         await newer.write(place.rows(0, 5))
-        staged = self.journalled(await newer.prepare(2, final=False))
+        staged = self.journalled(await newer.prepare(2, final=True))
         if alive:
             with suppress(Unavailable, Rejected, Corrupted):  # it may be told that it is one
                 await self._disturb(place, zombie)

@@ -1,0 +1,47 @@
+"""The built-in transforms pass the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from dataflow.connect import Transform
+from dataflow.connect.testkit import TransformSuite
+from dataflow.connect.transform import ORDINAL
+from dataflow.transforms.filter_spec import SPEC as FILTER
+from dataflow.transforms.map_spec import SPEC as MAP
+from tests.unit.transforms.rig import opened
+
+BATCHES = [
+    pa.record_batch({"a": ["1", "x", None, "-4"], "b": [1, 2, 3, None], ORDINAL: [0, 1, 2, 3]}),
+    pa.record_batch({"a": ["y", "5"], "b": [4, 5], ORDINAL: [4, 5]}),
+    pa.record_batch({"a": ["7"], "b": [6], ORDINAL: [6]}),
+]
+
+
+class TestFilter(TransformSuite):
+    """Rows pass, are filtered, are NULL, and have no value."""
+
+    def transform(self) -> Transform:
+        return opened(FILTER, {"expression": "CAST(a AS int) > 0"})
+
+    def batches(self) -> Sequence[pa.RecordBatch]:
+        return BATCHES
+
+
+class TestMap(TransformSuite):
+    """Columns of every origin, and rows that cannot be cast."""
+
+    def transform(self) -> Transform:
+        options = {
+            "compute": {"c": "b * 2"},
+            "rename": {"a": "n"},
+            "cast": {"n": "int"},
+            "constants": {"k": "x"},
+            "keep": ["k", "c", "n"],
+        }
+        return opened(MAP, options)
+
+    def batches(self) -> Sequence[pa.RecordBatch]:
+        return BATCHES
