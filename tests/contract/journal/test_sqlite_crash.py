@@ -202,16 +202,16 @@ async def test_a_writer_ends_with_its_event_loop(tmp_path: Path, author: Author)
 
 
 async def test_what_was_asked_for_before_closing_is_done(tmp_path: Path, author: Author) -> None:
-    """Closing finishes the queue; nobody is left without an answer."""
+    """Also in the same turn of the event loop; nobody is left without an answer."""
     opened = await Sqlite.open(tmp_path)
     claims = [await opened.acquire(ShardId(n), Nonce(f"{n}")) for n in range(16)]
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(opened.append(claim, author(claim), AppendId("1")))
             for claim in claims
         ]
-        await asyncio.sleep(0)
-        group.create_task(opened.close())
+        group.create_task(opened._writer.close())
+    await opened.close()
     assert [task.result().offset for task in tasks] == [1] * 16
 
 
@@ -231,17 +231,36 @@ async def test_a_caller_that_gave_up_leaves_the_others_their_answers(
     await opened.close()
 
 
+class Counting(sqlite3.Connection):
+    """Counts what it commits."""
+
+    commits = 0
+
+    def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
+        self.commits += sql == "COMMIT"
+        return super().execute(sql, *args)  # type: ignore[arg-type]  # passed on as they came
+
+
 async def test_a_group_is_bounded(tmp_path: Path, author: Author) -> None:
     """Sixteen appends of a megabyte do not fit one transaction and are written all the same."""
-    opened = await Sqlite.open(tmp_path)
-    claims = [await opened.acquire(ShardId(n), Nonce(f"{n}")) for n in range(16)]
+    opened = file.open_journal(tmp_path)
+    opened.connection.close()
+    connection = sqlite3.connect(
+        opened.file, factory=Counting, isolation_level=None, check_same_thread=False
+    )
+    counted = journal.Sqlite(file.Opened(opened.file, connection, opened.lock))
+    claims = [await counted.acquire(ShardId(n), Nonce(f"{n}")) for n in range(16)]
+    before = connection.commits
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(opened.append(c, author(c, 1, payload=bytes(1 << 20)), AppendId("1")))
+            group.create_task(
+                counted.append(c, author(c, 1, payload=bytes(1 << 20)), AppendId("1"))
+            )
             for c in claims
         ]
-    await opened.close()
-    assert [task.result().offset for task in tasks] == [1] * 16
+    commits = connection.commits - before
+    await counted.close()
+    assert ([task.result().offset for task in tasks], commits) == ([1] * 16, 2)
 
 
 async def test_the_indexes_follow_without_being_asked(tmp_path: Path, author: Author) -> None:
