@@ -19,8 +19,9 @@ from dataflow.core.errors import Code, Rejected
 from dataflow.core.lifecycle import Status
 from dataflow.core.spec import Position
 from dataflow.server.call import Call
+from dataflow.server.checker import Checker
 from dataflow.server.errors import Failure, NewId
-from dataflow.server.specs import Validate, checked, spec_of
+from dataflow.server.specs import Validate
 from dataflow.v1 import event_pb2, pipeline_pb2
 from dataflow.wire.core import EPOCH, number, to_core, word
 
@@ -43,7 +44,7 @@ class Commands:
     """Turns requests into commands."""
 
     def __init__(self, validate: Validate, new_id: NewId) -> None:
-        self._validate = validate
+        self._checked = Checker(validate)
         self._new_id = new_id
         self._bodies: Mapping[type[Message], Callable[[Any], c.UserCommand]] = {
             pipeline_pb2.CreatePipelineRequest: self._create,
@@ -77,13 +78,13 @@ class Commands:
         return c.Command(pipeline, command, call.actor, body, digest(request))
 
     def _create(self, request: pipeline_pb2.CreatePipelineRequest) -> c.UserCommand:
-        return c.CreatePipeline(checked(spec_of(request), self._validate))
+        return c.CreatePipeline(self._checked(request))
 
     def _update(self, request: pipeline_pb2.UpdatePipelineRequest) -> c.UserCommand:
         position = POSITION.get(request.position)
         if position is None:
             raise Rejected(f"there is no position {request.position}", field="position")
-        return c.UpdatePipeline(checked(spec_of(request), self._validate), position)
+        return c.UpdatePipeline(self._checked(request), position)
 
 
 def digest(request: Message) -> bytes:

@@ -1,0 +1,74 @@
+"""Checks the spec of a command, and remembers which steps were found good.
+
+Checking steps (connectors' options, expressions) costs most of what a command costs: 1 ms of 1.5
+under a profiler. Updates and pipelines made from one pattern have the same steps again and again,
+so good ones are kept in their stored form; only what is about texts is looked at anew.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TypeAlias
+
+from dataflow.core.spec import LABELS_MAX, NAME_LENGTH_MAX, PipelineSpec
+from dataflow.server.specs import Validate, checked, spec_of
+from dataflow.v1 import pipeline_pb2
+
+KEPT_MAX = 4_096
+KEPT_BYTES_MAX = 4_096
+"""Of one request; with KEPT_MAX it bounds what is kept to some 60 MiB, 10 as specs usually are."""
+
+SpecRequest: TypeAlias = pipeline_pb2.CreatePipelineRequest | pipeline_pb2.UpdatePipelineRequest
+Key: TypeAlias = tuple[object, ...]
+
+
+class Checker:
+    """From a request to the spec that is stored."""
+
+    def __init__(self, validate: Validate) -> None:
+        self._validate = validate
+        self._kept: OrderedDict[Key, PipelineSpec] = OrderedDict()
+
+    def __call__(self, request: SpecRequest) -> PipelineSpec:
+        """Return the stored form of a request's spec.
+
+        Raises:
+            Rejected: with every problem.
+        """
+        if request.ByteSize() > KEPT_BYTES_MAX:
+            return checked(spec_of(request), self._validate)
+        key = _steps(request)
+        steps = self._kept.get(key)
+        if steps is None or not _texts_fit(request):
+            stored = checked(spec_of(request), self._validate)
+            self._keep(key, replace(stored, name="", description="", labels={}))
+            return stored
+        self._kept.move_to_end(key)
+        return replace(
+            steps,
+            name=request.name,
+            description=request.description,
+            labels=dict(request.labels),
+        )
+
+    def _keep(self, key: Key, steps: PipelineSpec) -> None:
+        self._kept[key] = steps
+        if len(self._kept) > KEPT_MAX:
+            self._kept.popitem(last=False)
+
+
+def _texts_fit(request: SpecRequest) -> bool:
+    return len(request.name) <= NAME_LENGTH_MAX and len(request.labels) <= LABELS_MAX
+
+
+def _steps(request: SpecRequest) -> Key:
+    """Return everything about a spec but its texts, as a key; the messages in it hold no maps."""
+    return (
+        request.source.SerializeToString() if request.HasField("source") else None,
+        request.sink.SerializeToString() if request.HasField("sink") else None,
+        request.options.SerializeToString(),
+        tuple([step.SerializeToString() for step in request.transforms]),
+        tuple(sorted((name, end.SerializeToString()) for name, end in request.sources.items())),
+        tuple(sorted((name, end.SerializeToString()) for name, end in request.sinks.items())),
+    )
