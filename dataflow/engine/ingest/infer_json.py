@@ -30,6 +30,8 @@ def infer(body: Body) -> pa.Schema:
         Misfit: a record is no object, or a field is of two types.
     """
     lines = records(body)
+    if not lines:
+        raise Misfit("the batch holds no records")
     require_objects(lines, 0)
     schema = pa.schema([(field.name, _plain(field.type)) for field in _inferred(lines, 0)])
     if depth(schema) > DEPTH_MAX:

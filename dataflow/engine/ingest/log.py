@@ -129,7 +129,7 @@ class OpenLog:
 
     async def cut(self, below: int) -> None:
         """See ``connect.Log``."""
-        self.decided = max(self.decided, min(below, self.store.end))
+        self.decided = min(below, self.store.end)  # Less than before, after a replay.
         segments = self.store.segments
         if len(segments) > 1 and segments[1].first <= self.decided:
             await run(self.threads.storing, self.store.cut, self.decided)

@@ -169,7 +169,7 @@ def _next(file: BinaryIO, salt: int, offset: int) -> Frame:
 
 def _synchronised_beyond(data: bytes, at: int, salt: int) -> bool:
     """Tell whether a frame in ``data``, which begins at ``at``, was written after its beginning."""
-    place = data.find(frame.MAGIC, 1)
+    place = data.find(frame.MAGIC)
     while place >= 0:
         with suppress(Damaged):
             if frame.decode(memoryview(data)[place:], salt).group > at:

@@ -1,0 +1,103 @@
+"""A log to push to and to read, as tests need it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+
+from dataflow.connect import Log
+from dataflow.core.ids import PipelineId
+from dataflow.engine.ingest import Ingested, IngestLogs
+
+PIPELINE = PipelineId("p")
+NDJSON = "application/x-ndjson"
+BUFFER_BYTES = 1 << 40
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a pipeline allows."""
+
+    types: Mapping[str, str] = field(default_factory=dict)
+    buffer_bytes: int = BUFFER_BYTES
+
+
+def lines(*numbers: int) -> bytes:
+    """Return records as NDJSON."""
+    return b"\n".join(orjson.dumps({"n": n, "text": f"record {n}"}) for n in numbers)
+
+
+def numbers_of(batch: pa.RecordBatch) -> list[int]:
+    """Return the field ``n`` of every record."""
+    return [row["n"] for row in batch.to_pylist()]
+
+
+class Pushing:
+    """Pushes to one pipeline of some logs, and reads it."""
+
+    def __init__(self, root: Path, **limits: int) -> None:
+        self.root = root
+        self.limits = limits
+        self.logs = IngestLogs(root, **limits)
+
+    @property
+    def log(self) -> Log:
+        """Return the log as its source sees it."""
+        return self.logs.log(PIPELINE)
+
+    @property
+    def folder(self) -> Path:
+        """Return where the segments are."""
+        return self.root / PIPELINE
+
+    @property
+    def segments(self) -> list[Path]:
+        """Return the segment files in their order."""
+        return sorted(self.folder.glob("*.log"))
+
+    async def push(
+        self, batch_id: str, *numbers: int, buffer_bytes: int = BUFFER_BYTES
+    ) -> Ingested:
+        """Push records."""
+        return await self.send(batch_id, lines(*numbers), NDJSON, buffer_bytes=buffer_bytes)
+
+    async def send(
+        self,
+        batch_id: str,
+        payload: bytes,
+        content_type: str = NDJSON,
+        *,
+        buffer_bytes: int = BUFFER_BYTES,
+    ) -> Ingested:
+        """Push a payload."""
+        allowed = Options(buffer_bytes=buffer_bytes)
+        return await self.logs.append(
+            PIPELINE, batch_id, content_type, payload, source_options=allowed
+        )
+
+    async def numbers(self, start: int = 0) -> list[int]:
+        """Return the field ``n`` of the records from an offset to the end."""
+        return [n async for batch in self.batches(start) for n in numbers_of(batch)]
+
+    async def batches(self, start: int = 0) -> AsyncIterator[pa.RecordBatch]:
+        """Yield what is there from an offset on, and stop at the end."""
+        end = await self.log.end()
+        if start == end:
+            return
+        async with aclosing(self.log.read(start)) as batches:
+            async for found in batches:
+                assert found.next_offset == start + found.batch.num_rows
+                start = found.next_offset
+                yield found.batch
+                if start == end:
+                    return
+
+    async def reopen(self) -> None:
+        """Close everything, and open it again."""
+        await self.logs.close()
+        self.logs = IngestLogs(self.root, **self.limits)
