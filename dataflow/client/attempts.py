@@ -8,7 +8,7 @@ from datetime import timedelta
 from random import Random
 
 from dataflow.client.errors import Unreachable
-from dataflow.core.errors import DataFlowError, Unavailable, Waiting
+from dataflow.core.errors import DataFlowError, Unavailable
 from dataflow.core.retry import backoff
 from dataflow.core.spec import PipelineOptions
 
@@ -35,6 +35,7 @@ class Attempts:
         self._random = random
         self._began = asyncio.get_running_loop().time()
         self._count = 0
+        self._contact = patience.contact
 
     @property
     def remaining(self) -> float:
@@ -42,23 +43,22 @@ class Attempts:
         return max(0.0, self._patience.total - self._passed)
 
     def reset(self) -> None:
-        """Begin anew: there was progress."""
+        """Begin anew: there was progress, so the server has been reached."""
+        self._contact = self._patience.total
         self._began = asyncio.get_running_loop().time()
         self._count = 0
 
     def wait(self, error: DataFlowError) -> float | None:
-        """Return the seconds to wait before the next attempt; None if there shall be none.
-
-        ``Waiting`` is not retried: what is missing on the server's side may come in an hour.
-        """
-        if not isinstance(error, Unavailable) or isinstance(error, Waiting):
+        """Return the seconds to wait before the next attempt; None if there shall be none."""
+        if not isinstance(error, Unavailable):
             return None
         self._count += 1
         wait = backoff(WAITS, self._count, self._random.random()).total_seconds()
         if error.retry_after is not None:
             wait = max(wait, error.retry_after.total_seconds())
-        contact = isinstance(error, Unreachable)
-        limit = min(self._patience.total, self._patience.contact if contact else float("inf"))
+        if not isinstance(error, Unreachable):
+            self._contact = self._patience.total  # it has answered
+        limit = min(self._patience.total, self._contact)
         return wait if self._passed + wait < limit else None
 
     async def pause(self, error: DataFlowError, cause: BaseException | None = None) -> None:

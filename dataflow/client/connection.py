@@ -16,7 +16,7 @@ from grpc import aio
 
 from dataflow.client.attempts import Attempts, Patience
 from dataflow.client.errors import from_rpc
-from dataflow.core.errors import Rejected
+from dataflow.core.errors import Rejected, Waiting
 from dataflow.v1.pipeline_pb2_grpc import PipelineServiceStub
 
 if TYPE_CHECKING:  # the asynchronous view of the stub exists for type checkers alone
@@ -144,8 +144,17 @@ class Connection:
         """Return an id that nobody else has."""
         return str(UUID(int=self.settings.random.getrandbits(128), version=4))
 
-    async def call(self, method: Method[Q, T], request: Q, timeout: timedelta | None = None) -> T:
+    async def call(
+        self,
+        method: Method[Q, T],
+        request: Q,
+        timeout: timedelta | None = None,
+        *,
+        waits: bool = True,
+    ) -> T:
         """Ask until there is an answer, the deadline has passed, or asking again is no use.
+
+        ``waits`` tells whether to ask again where the server itself waits for something.
 
         Raises:
             DataFlowError: what the server said, or ``Unreachable``.
@@ -156,6 +165,8 @@ class Connection:
                 answer = await method(request, timeout=attempts.remaining, metadata=self.metadata)
             except aio.AioRpcError as error:
                 failure = from_rpc(error, self.settings.server)
+                if isinstance(failure, Waiting) and not waits:
+                    raise failure from error
                 await attempts.pause(failure, error)
             else:
                 self.reached = True

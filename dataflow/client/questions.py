@@ -169,6 +169,8 @@ class Questions:
 
         Raises:
             Rejected: neither spec nor pipeline was given, or both.
+            Waiting: its input is not there yet, for example a file: told at once, as it may come
+                in an hour.
         """
         if (spec is None) == (not pipeline_id):
             raise Rejected("give either a spec or the id of a pipeline", field="pipelineId")
@@ -177,7 +179,8 @@ class Questions:
             asked = request(spec, PreviewPipelineRequest)
             asked.pipeline_id = ""  # it names a pipeline there is; the spec says what to run
         asked.records = records
-        return await self._connection.call(self._connection.stub.PreviewPipeline, asked, timeout)
+        method = self._connection.stub.PreviewPipeline
+        return await self._connection.call(method, asked, timeout, waits=False)
 
     async def watch(
         self, pipeline_id: str = "", *, after: int | None = None

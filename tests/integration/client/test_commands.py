@@ -84,7 +84,6 @@ async def test_every_problem_of_a_refusal_comes_back(df: DataFlow) -> None:
             "FORBIDDEN_TRANSITION",
         ),
         (Fault(grpc.StatusCode.PERMISSION_DENIED, "no", ""), Rejected, "PERMISSION"),
-        (Fault(grpc.StatusCode.UNAVAILABLE, "no", "WAITING"), Unavailable, "WAITING"),
     ],
     ids=lambda value: value.reason if isinstance(value, Fault) else None,
 )

@@ -8,8 +8,10 @@ import pytest
 
 from dataflow.client import DataFlow, Rejected
 from dataflow.client.messages import Status
+from dataflow.core.errors import Waiting
 from dataflow.core.lifecycle import Status as Word
 from tests.integration.client.conftest import Served
+from tests.integration.client.service import Fault
 
 SPEC = {
     "name": "N",
@@ -76,6 +78,27 @@ async def test_validate_returns_problems_and_raises_for_what_is_no_spec(df: Data
     assert [p.field for p in wrong.problems] == ["source.options.format"]
     with pytest.raises(Rejected, match="sorce"):
         await df.validate({"sorce": {}})
+
+
+async def test_a_preview_whose_input_is_not_there_says_so_at_once(
+    served: Served, df: DataFlow
+) -> None:
+    """The file may come in an hour; whoever looks wants to know now."""
+    served.service.faults["PreviewPipeline"].append(Fault(message="no files", reason="WAITING"))
+    with pytest.raises(Waiting, match="no files"):
+        await df.preview(SPEC)
+    assert len(served.service.seen["PreviewPipeline"]) == 1
+
+
+async def test_a_server_that_is_stopping_is_asked_again(served: Served, df: DataFlow) -> None:
+    """It says that it waits, and its successor answers."""
+    await df.create(SPEC, pipeline_id="a")
+    served.service.faults["StartPipeline"].append(Fault(message="stopping", reason="WAITING"))
+    served.service.faults["WatchPipelines"].append(Fault(message="stopping", reason="WAITING"))
+    assert (await df.start("a")).changed
+    async for change in df.watch("a", after=1):
+        assert change.event.sequence == 2
+        break
 
 
 async def test_preview_is_of_a_spec_or_of_a_pipeline(five: DataFlow) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dataflow.client.attempts import Attempts, Patience
 from dataflow.client.errors import Unreachable
-from dataflow.core.errors import Code, DataFlowError, Rejected, Unavailable, Waiting
+from dataflow.core.errors import Code, Corrupted, DataFlowError, Rejected, Unavailable
 
 
 def attempts(total: float = 30, contact: float = 30) -> Attempts:
@@ -26,7 +26,7 @@ async def test_waits_grow_and_have_an_upper_bound() -> None:
     assert max(waits) <= 2
 
 
-@pytest.mark.parametrize("error", [Rejected("no"), Waiting("a file"), DataFlowError("what")])
+@pytest.mark.parametrize("error", [Rejected("no"), Corrupted("torn"), DataFlowError("what")])
 async def test_what_would_be_answered_the_same_is_not_tried_again(error: DataFlowError) -> None:
     """Only a server that may have changed its mind is asked again."""
     assert attempts().wait(error) is None
@@ -49,6 +49,7 @@ async def test_a_server_that_was_never_reached_is_given_up_sooner() -> None:
     tried = attempts(total=30, contact=0.01)
     assert tried.wait(Unreachable("nobody")) is None
     assert tried.wait(Unavailable("busy")) is not None
+    assert tried.wait(Unreachable("gone")) is not None
 
 
 async def test_progress_begins_the_time_anew() -> None:
