@@ -163,8 +163,15 @@ def _decimals(source: Source, call: Call, args: tuple[Bound, ...]) -> Bound:
     return Apply(DecimalType(digits, scale), _OPS[call.name], operands, call.at)
 
 
+def _with_types(args: tuple[Bound, ...]) -> tuple[Bound, ...]:
+    """Return a bare NULL next to a moment as a length of time, and the other way round."""
+    lengths = any(node.type.kind in _LENGTHS for node in args)
+    target = TIMESTAMP if lengths else DURATION
+    return tuple(cast(node, target) if node.type.kind is Kind.NULL else node for node in args)
+
+
 def _moments(source: Source, call: Call, args: tuple[Bound, ...]) -> Bound | None:
-    left, right = args
+    left, right = _with_types(args)
     kinds = left.type.kind, right.type.kind
     sign = -1 if call.name == "-" else 1
     if kinds[0] in _MOMENTS and kinds[1] in _LENGTHS:

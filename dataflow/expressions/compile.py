@@ -84,14 +84,15 @@ class Compiled:
         """
         try:
             return Outcome(self._finished(Frame.of(batch), batch.num_rows), None)
-        except pa.ArrowInvalid:
-            pass
+        except pa.ArrowException:
+            pass  # which rows are at fault, if it is rows, is found below
         noted: list[Noted] = []
         try:
             values = self._finished(Frame.of(batch, noted), batch.num_rows)
         except pa.ArrowException as error:
             problem = f"this batch can't be computed: {error}"
-            raise self._source.error(problem, 0, code=Code.TOO_LARGE) from error
+            remedy = "if it is too large, read smaller ones: batchSize"
+            raise self._source.error(problem, 0, remedy=remedy, code=Code.TOO_LARGE) from error
         if not noted:
             return Outcome(values, None)
         faults = gathered(noted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from dataflow.expressions.bound import Apply, Bound
+from dataflow.expressions.bound import Apply, Bound, Constant
 from dataflow.expressions.errors import Source
 from dataflow.expressions.number_functions import NUMBER_FUNCTIONS
 from dataflow.expressions.operators import choice, comparable
@@ -13,7 +13,7 @@ from dataflow.expressions.signatures import Function
 from dataflow.expressions.temporal_functions import TEMPORAL_FUNCTIONS
 from dataflow.expressions.text_functions import TEXT_FUNCTIONS
 from dataflow.expressions.tree import Call
-from dataflow.expressions.types import Kind
+from dataflow.expressions.types import NULL, Kind
 from dataflow.expressions.widen import unify
 
 
@@ -23,6 +23,8 @@ def _if(source: Source, call: Call, args: tuple[Bound, ...]) -> Bound:
 
 def _coalesce(source: Source, call: Call, args: tuple[Bound, ...]) -> Bound:
     target, same = unify(source, args, call.at, "choose between")
+    if target.kind is Kind.NULL:
+        return Constant(NULL, None, call.at)
     return Apply(target, "coalesce", same, call.at)
 
 

@@ -10,7 +10,7 @@ from dataflow.expressions.bound import Apply, Bound, Constant
 from dataflow.expressions.errors import Source
 from dataflow.expressions.signatures import TEXT, TEXT_LITERAL, Rule
 from dataflow.expressions.tree import Call
-from dataflow.expressions.types import BOOL, INT64, INTEGERS, NESTED, Kind, ListType, Type
+from dataflow.expressions.types import BOOL, INT64, INTEGERS, NESTED, NULL, Kind, ListType, Type
 from dataflow.expressions.widen import cast, unify
 
 _COMPARISONS: Final = {
@@ -44,6 +44,8 @@ def comparable(
         ExpressionError: the types don't go together, or have no order.
     """
     target, same = unify(source, args, at, action)
+    if target.kind is Kind.NULL:  # any type that has an order will do
+        return tuple(cast(node, BOOL) for node in same)
     if target.kind in NESTED | {Kind.OPAQUE, Kind.INTERVAL}:
         remedy = "" if target.kind is not Kind.STRUCT else "take one field of it: a.b"
         raise source.error(f"can't {action} values of type {target}", at, remedy=remedy)
@@ -60,6 +62,8 @@ def choice(
     """
     target, same = unify(source, values, at, "choose between")
     checked = tuple(boolean(source, node, "a condition") for node in conditions)
+    if target.kind is Kind.NULL:
+        return Constant(NULL, None, at)
     return Apply(target, "case", interleaved(checked, same), at)
 
 
@@ -107,6 +111,8 @@ def _case(source: Source, call: Call, args: tuple[Bound, ...]) -> Bound:
 def _case_of(source: Source, call: Call, args: tuple[Bound, ...]) -> Bound:
     operand, *tests = comparable(source, (args[0], *args[1:-1:2]), call.at)
     target, values = unify(source, (*args[2:-1:2], args[-1]), call.at, "choose between")
+    if target.kind is Kind.NULL:
+        return Constant(NULL, None, call.at)
     return Apply(target, "case_of", (operand, *interleaved(tuple(tests), values)), call.at)
 
 

@@ -71,7 +71,8 @@ class Parameter:
         Raises:
             ExpressionError: it is of another kind, or not a literal where one is needed.
         """
-        wanted = f"{function}() needs {self.what}"
+        called = function if function.isupper() or not function[0].isalpha() else f"{function}()"
+        wanted = f"{called} needs {self.what}"
         if self.literal and not (isinstance(node, Constant) and node.value is not None):
             remedy = "one value for all rows, written out"
             raise source.error(f"{wanted} as a literal here", node.at, remedy=remedy)
@@ -81,7 +82,7 @@ class Parameter:
         if isinstance(node, Constant) and self.literal:
             complaint = self.complaint(node.value)
             if complaint:
-                raise source.error(f"{function}() {complaint}", node.at)
+                raise source.error(f"{called} {complaint}", node.at)
         convert = self.convert or node.type.kind is Kind.NULL
         return cast(node, self.type) if convert else node
 

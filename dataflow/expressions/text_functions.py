@@ -21,7 +21,7 @@ from dataflow.expressions.tree import Call
 from dataflow.expressions.types import BOOL, INT64, STRING, Kind
 from dataflow.expressions.widen import cast
 
-PAD_MAX = 10_000  # characters: wider than any report's column, too little to blow up a batch
+PAD_MAX = 1_000  # characters: wider than any column of a report; 100 MB for 100,000 rows
 
 _SPOKEN: Final = frozenset(Kind) - {
     Kind.BYTES,

@@ -85,6 +85,7 @@ _cast: Callable[..., Any] = pc.cast
 _make_struct: Callable[..., Any] = pc.make_struct
 _repeat: Callable[..., Any] = pa.repeat
 _nulls: Callable[..., Any] = pa.nulls
+_sum: Callable[..., Any] = pc.sum
 _arange: Callable[..., Any] = pa.arange  # type: ignore[attr-defined]  # newer than the stubs
 
 
@@ -140,9 +141,19 @@ def replaced(old: str, new: str) -> Kernel:
     return kernel("replace_substring", pc.ReplaceSubstringOptions(old, new))
 
 
+def rounded(digits: int) -> Kernel:
+    """Return what rounds to digits after the point, halves away from zero."""
+    return kernel("round", pc.RoundOptions(digits, "half_towards_infinity"))
+
+
 def field_of(name: str) -> Kernel:
     """Return what takes a field out of a struct."""
     return kernel("struct_field", pc.StructFieldOptions([name]))
+
+
+def sum_of(numbers: Array) -> int:
+    """Return the sum of int64s, 0 if there are none."""
+    return int(_sum(numbers).as_py() or 0)
 
 
 def count_true(mask: Array) -> int:

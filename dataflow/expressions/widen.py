@@ -13,7 +13,6 @@ from dataflow.expressions.bound import Apply, Bound, Constant
 from dataflow.expressions.errors import ExpressionError, Source, shown
 from dataflow.expressions.moments import parse_date, parse_time, parse_timestamp
 from dataflow.expressions.types import (
-    BOOL,
     DATE,
     FLOAT32,
     FLOAT64,
@@ -54,7 +53,7 @@ def common(left: Type, right: Type) -> Type | None:
 def unify(
     source: Source, nodes: Sequence[Bound], at: int, action: str
 ) -> tuple[Type, tuple[Bound, ...]]:
-    """Return one type and the nodes, all of that type.
+    """Return one type and the nodes, all of that type; of nothing but NULLs it is NULL.
 
     Args:
         source: the text, to blame.
@@ -69,8 +68,6 @@ def unify(
     target = _join(source, firm, at, action)
     fitted = [fit(source, node, target) for node in nodes]
     target = _join(source, [node.type for node in fitted], at, action)
-    if target.kind is Kind.NULL:
-        target = BOOL  # nothing but NULLs: any type will do, and every kernel has this one
     return target, tuple(cast(node, target) for node in fitted)
 
 

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 
 from dataflow.expressions import vector
 from dataflow.expressions.arrow import DECIMAL128_PRECISION_MAX, to_arrow
+from dataflow.expressions.errors import shown
 from dataflow.expressions.kernels.calendar import floor_divide
 from dataflow.expressions.kernels.step import Builder, Evaluate, Part, Step, partial
 from dataflow.expressions.types import (
     FLOATS,
     INTEGER_BOUNDS,
     INTEGERS,
+    NUMBERS,
     PRECISION_MAX,
     TICKS,
     DecimalType,
@@ -31,6 +33,7 @@ from dataflow.expressions.types import (
     Type,
 )
 from dataflow.expressions.vector import Array, Datum
+from dataflow.expressions.widen import exact
 
 Convert: TypeAlias = "Callable[[Datum], Array]"
 
@@ -64,29 +67,48 @@ def _try_cast(step: Step) -> Evaluate:
 
 
 def _converted(step: Step, complaint: Sequence[Part] | None) -> Evaluate:
+    if isinstance(step.node.type, TimestampType):
+        _require_zone(step, step.node.type)
     convert, bad = _conversion(step.operands[0].type, step.node.type)
     suspect = None if bad is None else lambda values: bad(values[0])
     return partial(lambda values: convert(values[0]), step, complaint, suspect)
 
 
+def _require_zone(step: Step, of: TimestampType) -> None:
+    """Refuse a zone that the time zone database lacks; Arrow would with the first row."""
+    try:
+        vector.local_clock(vector.cast(vector.ZERO, to_arrow(of)))
+    except pa.ArrowInvalid as error:
+        remedy = "as in 'Europe/Berlin', 'UTC' or '+02:00'"
+        problem = f"no time zone {shown(of.zone)}"
+        raise step.source.error(problem, step.node.at, remedy=remedy) from error
+
+
 def _conversion(source: Type, target: Type) -> tuple[Convert, Convert | None]:
     """Return what converts a column, and what finds the rows it can't convert, where that pays."""
+    if source.kind is Kind.STRING and target.kind in _SHAPES:
+        return _from_text(target), _misshapen(target.kind)
+    if source.kind in NUMBERS and target.kind in NUMBERS:
+        return _numbers(source, target)
+    return _moments(source, target, bind(vector.cast, target=to_arrow(target))), None
+
+
+def _numbers(source: Type, target: Type) -> tuple[Convert, Convert | None]:
     plain = bind(vector.cast, target=to_arrow(target))
-    match source, target:
-        case Type(kind=Kind.STRING), _ if target.kind in _SHAPES:
-            return _from_text(target), _misshapen(target.kind)
-        case _ if source.kind in FLOATS and target.kind in INTEGERS:
-            return lambda value: plain(vector.trunc(value)), _outside(source, target)
-        case DecimalType(), _ if target.kind in INTEGERS:
-            return lambda value: plain(vector.trunc(value)), None
-        case DecimalType(), DecimalType():
-            return _rescale(source, target), None
-        case _ if source.kind in INTEGERS and target.kind in INTEGERS:
-            return plain, _outside(source, target)
-        case _ if target.kind in FLOATS:
-            return bind(vector.cast, target=to_arrow(target), safe=False), None
-        case _:
-            return _moments(source, target, plain), None
+    if target.kind in FLOATS:
+        return bind(vector.cast, target=to_arrow(target), safe=False), None
+    if target.kind in INTEGERS:
+        suspect = None if source.kind is Kind.DECIMAL else _outside(source, target)
+        convert = plain if source.kind in INTEGERS else lambda value: plain(vector.trunc(value))
+        return convert, suspect
+    if isinstance(source, DecimalType) and isinstance(target, DecimalType):
+        return _rescale(source, target), None
+    if isinstance(target, DecimalType) and source.kind in FLOATS:
+        rounded = vector.rounded(target.scale)
+        return lambda value: plain(rounded(value)), None
+    # the kernel wants room for every value of the type, whichever values there are
+    whole = to_arrow(exact(source))
+    return lambda value: plain(vector.cast(value, whole)), None
 
 
 def _from_text(target: Type) -> Convert:
@@ -192,7 +214,7 @@ def _rescale(source: DecimalType, target: DecimalType) -> Convert:
     wide = (pa.decimal128 if digits <= DECIMAL128_PRECISION_MAX else pa.decimal256)(
         digits, source.scale
     )
-    rounded = vector.kernel("round", pc.RoundOptions(target.scale, "half_towards_infinity"))
+    rounded = vector.rounded(target.scale)
     return lambda value: vector.cast(rounded(vector.cast(value, wide)), arrow)
 
 

@@ -21,10 +21,10 @@ from dataflow.expressions.kernels.step import (
 )
 from dataflow.expressions.moments import DAY_S
 from dataflow.expressions.types import TICKS, DurationType, TimestampType, TimeType, Type
-from dataflow.expressions.vector import Array, Datum
+from dataflow.expressions.vector import Array, Datum, Kernel
 
 _DAY_OF_WEEK: Final = pc.DayOfWeekOptions(count_from_zero=False, week_start=1)
-_PARTS: Final[Mapping[str, Callable[..., Any]]] = {
+_PARTS: Final[Mapping[str, Kernel]] = {
     "week": vector.kernel("iso_week"),
     "dayofweek": vector.kernel("day_of_week", _DAY_OF_WEEK),
     "dayofyear": vector.kernel("day_of_year"),
@@ -51,16 +51,23 @@ def _trunc(step: Step) -> Evaluate:
 def _diff(step: Step) -> Evaluate:
     unit, moments = step.text(0), step.operands[1:]
     if unit == "month":
-        between: Callable[..., Any] = _months_between
+        between: Kernel = _months_between
     elif unit == "week":
         between = vector.kernel("weeks_between", pc.DayOfWeekOptions(week_start=1))
     else:
         between = vector.kernel(f"{unit}s_between")
     of = moments[0].type
-    if unit not in _BY_CLOCK or not isinstance(of, TimestampType) or not of.zone:
+    if not isinstance(of, TimestampType) or not of.zone:
         return total(between, moments)
-    local = vector.kernel("local_timestamp")
-    return total(lambda start, end: between(local(start), local(end)), moments)
+    # of zoned moments the kernels read the clocks, and an hour less or more when they change
+    plain = to_arrow(TimestampType(of.unit))
+
+    def boundaries(start: Datum, end: Datum) -> Array:
+        if unit in _BY_CLOCK:
+            return between(vector.local_clock(start), vector.local_clock(end))
+        return between(vector.cast(start, plain), vector.cast(end, plain))
+
+    return total(boundaries, moments)
 
 
 def _months_between(start: Datum, end: Datum) -> Array:

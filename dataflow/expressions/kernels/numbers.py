@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflow.expressions import vector
 from dataflow.expressions.arrow import to_arrow
@@ -154,11 +153,10 @@ def _signed(name: str) -> Builder:
 
 def _round(step: Step) -> Evaluate:
     digits = step.number(1)
-    options = pc.RoundOptions(ndigits=digits, round_mode="half_towards_infinity")
     value = step.operands[0]
     if value.type.kind in INTEGERS and digits >= 0:
         return value.evaluate
-    rounded = vector.kernel("round", options)
+    rounded = vector.rounded(digits)
     if value.type.kind in FLOATS:
         return lambda frame: rounded(value.evaluate(frame))
     complaint = (0, f" rounded does not fit in {value.type}")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataflow.core.errors import Code
 from dataflow.expressions import vector
 from dataflow.expressions.kernels.nested import items
 from dataflow.expressions.kernels.step import (
     Builder,
     Evaluate,
+    Operand,
     Step,
     partial,
     simple,
@@ -24,6 +26,8 @@ from dataflow.expressions.vector import Array, Datum, Kernel
 # A chain of replace() multiplies the length with each link: 20 links make 1 MiB of one byte. No
 # honest value is longer, and a batch of such values would be refused by its memory limit.
 GROWN_BYTES_MAX: Final = 1_048_576
+# What all texts of a batch may grow to: a worker's memory is a few times that, Arrow's limit 2 GiB.
+GROWN_BATCH_BYTES_MAX: Final = 268_435_456
 
 _ANY, _ONE = object(), object()
 _SPECIAL: Final = re.compile(r"([\\.+*?()|\[\]{}^$])")
@@ -81,17 +85,22 @@ def _growing(step: Step, run: Kernel, length: Kernel) -> Evaluate:
     """Return what calls a kernel on the texts whose result has a bearable length."""
     most = pa.scalar(GROWN_BYTES_MAX)
 
-    def too_long(value: Datum) -> Array:
-        return vector.coalesce(vector.greater(length(value), most), vector.FALSE)
+    def too_long(lengths: Datum) -> Array:
+        return vector.coalesce(vector.greater(lengths, most), vector.FALSE)
 
     def checked(values: Sequence[Datum]) -> Array:
-        if vector.count_true(too_long(values[0])):
+        lengths = length(values[0])
+        if vector.count_true(too_long(lengths)):
             raise pa.ArrowInvalid("too long")
+        if vector.sum_of(lengths) > GROWN_BATCH_BYTES_MAX:
+            problem = f"the texts of this batch grow past {GROWN_BATCH_BYTES_MAX:,} bytes"
+            remedy = "read smaller batches: batchSize"
+            raise step.source.error(problem, step.node.at, remedy=remedy, code=Code.TOO_LARGE)
         return run(values[0])
 
     complaint = (f"the text grows past {GROWN_BYTES_MAX:,} bytes",)
-    step = Step(step.node, step.operands[:1], step.source)
-    return partial(checked, step, complaint, lambda values: too_long(values[0]))
+    only = Step(step.node, step.operands[:1], step.source)
+    return partial(checked, only, complaint, lambda values: too_long(length(values[0])))
 
 
 def _contains(name: str) -> Builder:
@@ -144,14 +153,28 @@ def _pad(name: str) -> Builder:
     return build
 
 
-def _join(null_handling: Literal["emit_null", "skip"]) -> Builder:
-    def build(step: Step) -> Evaluate:
-        options = pc.JoinOptions(null_handling)
-        run = vector.kernel("binary_join_element_wise", options)
-        empty = pa.scalar("")
-        return total(lambda *values: run(*values, empty), step.operands)
+def _join(step: Step) -> Evaluate:
+    # of a scalar NULL the kernel makes a column without rows (pyarrow 26.0.1)
+    empty = pa.scalar("")
+    rest = [operand for operand in step.operands if not _is_null(operand)]
+    if len(rest) == len(step.operands):
+        return total(lambda *values: vector.joined(*values, empty), rest)
+    return total(
+        lambda *values: vector.if_else(vector.NO_BOOL, empty, vector.joined(*values, empty)), rest
+    )
 
-    return build
+
+def _concat(step: Step) -> Evaluate:
+    empty = pa.scalar("")
+
+    def run(*values: Datum) -> Array:
+        return vector.joined(*[vector.coalesce(value, empty) for value in values], empty)
+
+    return total(run, [operand for operand in step.operands if not _is_null(operand)])
+
+
+def _is_null(operand: Operand) -> bool:
+    return operand.constant is not None and not operand.constant.is_valid
 
 
 def _like(step: Step) -> Evaluate:
@@ -251,8 +274,8 @@ TEXTS: Final[Mapping[str, Builder]] = {
     "split_part": _split_part,
     "lpad": _pad("utf8_lpad"),
     "rpad": _pad("utf8_rpad"),
-    "join": _join("emit_null"),
-    "concat": _join("skip"),
+    "join": _join,
+    "concat": _concat,
     "like": _like,
     "ilike": _like,
     "regexp_matches": _regexp_matches,
