@@ -1,6 +1,6 @@
 """From a request to the command that the platform carries out, and from its answer back.
 
-The path of every command, so it is kept short: about 5 us beside the spec itself.
+The path of every command, so it is kept short: some 5 us beside the spec itself.
 """
 
 from __future__ import annotations

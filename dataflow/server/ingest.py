@@ -35,10 +35,10 @@ _ENVELOPE = re.compile(
 )
 _END = re.compile(rb'\]\s*(?:,\s*"batchId"\s*:\s*(?P<after>' + _TEXT + rb")\s*)?\}\s*$")
 _SMALL_BYTES = 16 << 10
-"""Reading so much takes 0.2 ms."""
+"""Reading so much was measured at 0.6 ms."""
 
 _SLOW_BYTES_MAX = 1 << 20
-"""Reading so much as a whole takes 20 ms, in which nobody else is served."""
+"""Reading so much as a whole was measured at 40 ms, in which nobody else is served."""
 
 _END_BYTES = 1024
 """Where the end of an envelope is looked for: a batch id and some white space."""
