@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
 from pyarrow import csv
 
+from dataflow.connectors.file.csv_apart import among_all, reasons, without
 from dataflow.connectors.file.scan import Lines, QuotedLines
 from dataflow.connectors.file.source_options import FileSourceOptions
 from dataflow.connectors.file.source_parse import (
@@ -22,6 +24,7 @@ from dataflow.connectors.file.source_parse import (
     empty,
     one_batch,
     require_utf8,
+    shown,
     type_name,
 )
 
@@ -46,10 +49,14 @@ class CsvParser:
         self.lines = lines_of(options)
         self._names = list(names)
         self._options = options
-        self._converting = csv.ConvertOptions(
-            column_types=schema,
-            include_columns=schema.names,
-            null_values=list(options.null_values),
+        self._converting = self._conversion(schema)
+        self._as_text = self._conversion({name: pa.string() for name in schema.names})
+
+    def _conversion(self, types: pa.Schema | dict[str, pa.DataType]) -> csv.ConvertOptions:
+        return csv.ConvertOptions(
+            column_types=types,
+            include_columns=self.schema.names,
+            null_values=list(self._options.null_values),
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         )
@@ -69,10 +76,55 @@ class CsvParser:
             if str(error).startswith("Empty CSV file"):
                 return Parsed(empty(self.schema))
             raise Refused(self._reason(error)) from error
+        self._require_precision(table)
         return Parsed(
             one_batch(table, self.schema),
             [Bad(number - 1, row.text, self._ragged(row)) for number, row in ragged],
         )
+
+    def apart(self, data: bytes) -> Parsed | None:
+        """See ``Parser``."""
+        if any(pa.types.is_time(field.type) for field in self.schema):  # has no cast in Arrow
+            return None
+        ragged: list[int] = []
+
+        def set_aside(row: csv.InvalidRow) -> Literal["skip"]:
+            ragged.append((row.number or 0) - 1)
+            return "skip"
+
+        spans = self.lines.records(data)
+        if not spans:
+            return Parsed(empty(self.schema))
+        texts = one_batch(
+            read(data, self._names, parsing(self._options, set_aside), self._as_text),
+            pa.schema([(name, pa.string()) for name in self.schema.names]),
+        )
+        if len(spans) != texts.num_rows + len(ragged):
+            return None
+        why = reasons(texts, self.schema)
+        rows = sorted(why)
+        refused = among_all(rows, ragged)
+        try:
+            rest = self.strictly(without(data, spans, refused))
+        except Refused:
+            return None
+        numbers = among_all([one.index for one in rest.bad], refused)
+        bad = [replace(one, index=n) for one, n in zip(rest.bad, numbers, strict=True)]
+        for record, row in zip(refused, rows, strict=True):
+            begin, end = spans[record]
+            bad.append(Bad(record, shown(data[begin:end]), why[row]))
+        return Parsed(rest.batch, sorted(bad, key=lambda one: one.index))
+
+    def _require_precision(self, table: pa.Table) -> None:
+        """Arrow takes 1000 for a decimal(5, 2), which it is not (26.0.1)."""
+        for field in self.schema:
+            if pa.types.is_decimal(field.type):
+                try:
+                    table.column(field.name).validate(full=True)
+                except pa.ArrowInvalid as error:
+                    raise Refused(
+                        f"column {field.name!r}: expected {type_name(field.type)}: {error}"
+                    ) from error
 
     def _ragged(self, row: csv.InvalidRow) -> str:
         return f"has {row.actual_columns} cells, where {row.expected_columns} columns are expected"

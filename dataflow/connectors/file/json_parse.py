@@ -68,6 +68,10 @@ class JsonParser:
         columns = [self._cast(table.column(field.name), field) for field in self.schema]
         return Parsed(one_batch(pa.Table.from_arrays(columns, schema=self.schema), self.schema))
 
+    def apart(self, _data: bytes) -> Parsed | None:
+        """See ``Parser``."""
+        return None
+
     def _cast(self, column: pa.ChunkedArray[Any], field: pa.Field[Any]) -> pa.ChunkedArray[Any]:
         if column.type == field.type:
             return column

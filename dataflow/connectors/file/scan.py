@@ -32,6 +32,10 @@ class Lines:
         end = data.find(b"\n", start) + 1
         return end or len(data)
 
+    def records(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where each record that is not blank begins and ends; slow, for damaged data."""
+        return _spans(re.compile(rb"[^\n]*+(?:\n|\Z)"), data)
+
     def closed(self, data: bytes) -> bool:
         """Tell whether a line feed behind ``data`` would end a record."""
         return self.last_end(data + b"\n") > len(data)
@@ -52,6 +56,8 @@ class QuotedLines(Lines):
         quoted = begins + q + rb"[^" + q + rb"]*+(?:" + q + q + rb"[^" + q + rb"]*+)*+" + q
         stray = rb"(?<![" + d + rb"\n\r])(?!\A)" + q
         lines = rb"([^" + q + rb"]*\n)?+[^" + q + rb"\n]*+"
+        other = rb"[^" + q + rb"\n\r]++|" + quoted + rb"|" + stray
+        self._record = re.compile(rb"(?:" + other + rb")*+(?:\r?\n|\r|\Z)")
         self._walk = re.compile(rb"(?:" + lines + rb"(?:" + quoted + rb"|" + stray + rb"))*+")
 
     def last_end(self, data: bytes) -> int:
@@ -64,6 +70,10 @@ class QuotedLines(Lines):
         end = data.rfind(b"\n", walked, opened if opened >= 0 else len(data)) + 1
         return end or (max(passed.end(1), 0) if passed else 0)
 
+    def records(self, data: bytes) -> list[tuple[int, int]]:
+        """See ``Lines``."""
+        return _spans(self._record, data)
+
     def first_end(self, data: bytes, start: int = 0) -> int:
         """See ``Lines``."""
         end = start
@@ -72,6 +82,11 @@ class QuotedLines(Lines):
             if self.last_end(data[:end]) == end:
                 return end
         return len(data)
+
+
+def _spans(record: re.Pattern[bytes], data: bytes) -> list[tuple[int, int]]:
+    spans = (found.span() for found in record.finditer(data))
+    return [span for span in spans if data[span[0] : min(span[1], span[0] + 2)].strip(b"\r\n")]
 
 
 @dataclass(frozen=True, slots=True)

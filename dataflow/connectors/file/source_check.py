@@ -103,7 +103,8 @@ def _type_problems(kind: Format | None, options: FileSourceOptions) -> Sequence[
 
 def _unreadable(kind: Format | None, of: Type) -> str:
     nested = of.kind in {Kind.LIST, Kind.STRUCT}
-    if of.kind in _UNREADABLE and not (nested and kind == "json"):
+    untimely = of.kind is Kind.TIME and kind == "json"  # Arrow has no cast from text to it
+    if untimely or (of.kind in _UNREADABLE and not (nested and kind == "json")):
         return f"a file of {kind or 'text'} cannot hold {of}"
     wide = isinstance(of, DecimalType) and of.precision > _DECIMAL128
     return f"use at most {_DECIMAL128} digits" if wide else ""

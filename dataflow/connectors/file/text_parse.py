@@ -24,3 +24,7 @@ class TextParser:
             text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
         split = pc.split_pattern(pa.array([text], pa.string()), "\n")
         return Parsed(pa.RecordBatch.from_arrays([split.flatten()], schema=self.schema))
+
+    def apart(self, _data: bytes) -> Parsed | None:
+        """See ``Parser``."""
+        return None

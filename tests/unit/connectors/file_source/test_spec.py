@@ -73,6 +73,7 @@ def test_an_option_that_is_wrong_is_named(given: dict[str, object], field: str) 
         ("file://host/a.csv", {}, "connectionString"),
         ("/a.csv", {"schema": {"a": "integr"}}, "options.schema.a"),
         ("/a.csv", {"schema": {"a": "list<int>"}}, "options.schema.a"),
+        ("/a.json", {"schema": {"a": "time"}}, "options.schema.a"),
         ("/a.csv", {"schema": {"a": "decimal(50, 2)"}}, "options.schema.a"),
         ("/a.csv", {"columns": ["a"], "header": True}, "options.columns"),
         ("/a.csv", {"columns": ["a", "a"]}, "options.columns"),
