@@ -23,6 +23,7 @@ from dataflow.connectors.file.source_parse import (
     Refused,
     empty,
     one_batch,
+    require_precision,
     require_utf8,
     shown,
     type_name,
@@ -76,7 +77,7 @@ class CsvParser:
             if str(error).startswith("Empty CSV file"):
                 return Parsed(empty(self.schema))
             raise Refused(self._reason(error)) from error
-        self._require_precision(table)
+        require_precision(table)
         return Parsed(
             one_batch(table, self.schema),
             [Bad(number - 1, row.text, self._ragged(row)) for number, row in ragged],
@@ -114,17 +115,6 @@ class CsvParser:
             begin, end = spans[record]
             bad.append(Bad(record, shown(data[begin:end]), why[row]))
         return Parsed(rest.batch, sorted(bad, key=lambda one: one.index))
-
-    def _require_precision(self, table: pa.Table) -> None:
-        """Arrow takes 1000 for a decimal(5, 2), which it is not (26.0.1)."""
-        for field in self.schema:
-            if pa.types.is_decimal(field.type):
-                try:
-                    table.column(field.name).validate(full=True)
-                except pa.ArrowInvalid as error:
-                    raise Refused(
-                        f"column {field.name!r}: expected {type_name(field.type)}: {error}"
-                    ) from error
 
     def _ragged(self, row: csv.InvalidRow) -> str:
         return f"has {row.actual_columns} cells, where {row.expected_columns} columns are expected"

@@ -25,6 +25,7 @@ from dataflow.connectors.file.source_parse import (
     Refused,
     empty,
     one_batch,
+    require_precision,
     require_utf8,
     type_name,
 )
@@ -65,6 +66,7 @@ class JsonParser:
             raise Refused(self._reason(error, data)) from error
         if table.num_rows != count(data):
             raise Refused("more than one JSON object on a line")
+        require_precision(table)
         columns = [self._cast(table.column(field.name), field) for field in self.schema]
         return Parsed(one_batch(pa.Table.from_arrays(columns, schema=self.schema), self.schema))
 

@@ -116,6 +116,21 @@ def require_utf8(data: bytes) -> None:
         raise Refused("invalid UTF-8") from error
 
 
+def require_precision(table: pa.Table) -> None:
+    """Check decimals: Arrow's parsers take 1000 for a decimal(5, 2), which it is not (26.0.1).
+
+    Raises:
+        Refused: a number has more digits than its type.
+    """
+    for field in table.schema:
+        if "decimal" in str(field.type):
+            try:
+                table.column(field.name).validate(full=True)
+            except pa.ArrowInvalid as error:
+                expected = type_name(field.type)
+                raise Refused(f"column {field.name!r}: expected {expected}: {error}") from error
+
+
 def one_batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
     """Return a table as one batch, without a copy where it is in one piece."""
     batches = table.combine_chunks().to_batches()

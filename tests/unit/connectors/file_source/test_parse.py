@@ -150,6 +150,7 @@ JSON = schema(a="int", s="string", t="timestamp", d="date", m="decimal(5, 2)", l
         ('{"t":"2024-01-02T03:04:05Z"}', "field 't': expected timestamp"),
         ('{"d":5}', "field 'd': expected date, found number"),
         ('{"m":1.555}', "field 'm': expected decimal(5, 2): 1.555"),
+        ('{"m":1000}', "column 'm': expected decimal(5, 2): "),
         ('{"l":["x"]}', "field 'l/[]': expected list<int64>, found string"),
         ('{"z":1}', "has other fields than were declared or inferred: 'z'"),
         ('{"a":1,"a":2}', "not a JSON object: Column(/a) was specified twice"),
