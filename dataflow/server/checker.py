@@ -17,7 +17,7 @@ from dataflow.v1 import pipeline_pb2
 
 KEPT_MAX = 4_096
 KEPT_BYTES_MAX = 4_096
-"""Of one request; with KEPT_MAX it bounds what is kept: measured at 37 MiB, and 7 of usual specs."""
+"""Of one request; with KEPT_MAX it bounds what is kept: measured at 37 MiB, usual specs at 7."""
 
 SpecRequest: TypeAlias = pipeline_pb2.CreatePipelineRequest | pipeline_pb2.UpdatePipelineRequest
 Key: TypeAlias = tuple[object, ...]
