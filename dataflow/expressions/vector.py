@@ -85,6 +85,7 @@ _cast: Callable[..., Any] = pc.cast
 _make_struct: Callable[..., Any] = pc.make_struct
 _repeat: Callable[..., Any] = pa.repeat
 _nulls: Callable[..., Any] = pa.nulls
+_dictionary_encode: Callable[..., Any] = pc.dictionary_encode
 _sum: Callable[..., Any] = pc.sum
 _arange: Callable[..., Any] = pa.arange  # type: ignore[attr-defined]  # newer than the stubs
 
@@ -149,6 +150,18 @@ def rounded(digits: int) -> Kernel:
 def field_of(name: str) -> Kernel:
     """Return what takes a field out of a struct."""
     return kernel("struct_field", pc.StructFieldOptions([name]))
+
+
+def by_value(run: Kernel) -> Kernel:
+    """Return what computes each distinct value once: ``strftime`` takes 0.35 µs for one."""
+
+    def compute(value: Array) -> Array:
+        encoded = _dictionary_encode(value)
+        if not isinstance(encoded, pa.DictionaryArray):
+            raise TypeError(f"no dictionary: {encoded.type}")
+        return run(encoded.dictionary).take(encoded.indices)
+
+    return compute
 
 
 def sum_of(numbers: Array) -> int:

@@ -17,6 +17,7 @@ from dataflow.expressions.frame import scattered
 from dataflow.expressions.vector import Array, Kernel
 
 _SHORT: Final = {"%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%T": "%H:%M:%S", "%R": "%H:%M", "%e": "%d"}
+_OF_DAYS: Final = frozenset(f"%{code}" for code in "YymbBhdejaAFD%")
 _ZONE: Final = r"(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})"
 _PATTERNS: Final = {
     **dict.fromkeys(("%m", "%H", "%I", "%M", "%S", "%y"), r"\s*[0-9]{1,2}"),
@@ -62,6 +63,11 @@ def parser(style: str) -> Kernel:
         return vector.if_else(bad, pa.scalar(None, found.type), found)
 
     return read
+
+
+def of_days_alone(style: str) -> bool:
+    """Return whether a format writes the same all day."""
+    return all(code in _OF_DAYS for code in _tokens(style) if code.startswith("%"))
 
 
 def split_fraction(style: str) -> list[str]:

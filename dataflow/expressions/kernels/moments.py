@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from dataflow.expressions import vector
 from dataflow.expressions.arrow import to_arrow
 from dataflow.expressions.kernels.calendar import add_months, floor_divide
-from dataflow.expressions.kernels.formats import parser, split_fraction
+from dataflow.expressions.kernels.formats import of_days_alone, parser, split_fraction
 from dataflow.expressions.kernels.step import (
     Builder,
     Evaluate,
@@ -149,7 +149,8 @@ def _strftime(step: Step) -> Evaluate:
     # %f is not of C; %S would write the fraction too, so that the rest gets whole seconds
     pieces = split_fraction(step.text(1))
     styles = [vector.kernel("strftime", pc.StrftimeOptions(piece)) for piece in pieces]
-    options = pc.RoundTemporalOptions(unit="second")
+    styles = [vector.by_value(style) for style in styles]
+    options = pc.RoundTemporalOptions(unit="day" if of_days_alone(step.text(1)) else "second")
     floor = vector.kernel("floor_temporal", options)
     of = moment.type
     seconds = to_arrow(TimestampType("s", of.zone)) if isinstance(of, TimestampType) else None
