@@ -80,18 +80,24 @@ class Task:
     # --- opening ---------------------------------------------------------------------------------
 
     async def _open(self) -> tuple[Reader, Writer]:
-        with blaming(ErrorType.SOURCE, self._input.name):
-            await self._open_source()
-        await self._chain.restore(self._start.states, self._around.states)
+        """Ask the sink BEFORE anything else what it holds: positions, pins and states are there.
+
+        The register may not have heard of what a transactional sink has decided; a source opened
+        by the register alone would pin something else for the rest of the lineage.
+        """
         task = TaskId(self._pipeline, 0, self._run, self._start.lineage)
         writer = Writer(task, self._sinking, self._start)
         try:
             with blaming(ErrorType.SINK, self._sinking.name):
                 held = await writer.open()
+            self._start = held or self._start
+            with blaming(ErrorType.SOURCE, self._input.name):
+                await self._open_source()
+            await self._chain.restore(self._start.states, self._around.states)
         except BaseException:
             await writer.close()
             raise
-        self._start = held or self._start
+        writer.begin(self._start)
         self._around.probe("task.opened")
         self._around.send(m.Opened(self._pipeline, self._run, held))
         return Reader(self._input, self._start, self._read, self._around.clock), writer

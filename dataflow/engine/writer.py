@@ -51,15 +51,22 @@ class Writer:
         self._prepared: tuple[Checkpoint, Mapping[SplitId, Position]] | None = None
 
     async def open(self) -> Checkpoint | None:
-        """Publish and cut back to what was decided; returns the decision a sink itself holds."""
-        letters = self._sinking.dead_letters
-        await letters.commit(self._start.committables.get(DEAD_LETTERS, ""))
-        await letters.discard(self._task.run)
+        """Publish and cut back to what was decided; returns the decision a sink itself holds.
+
+        The letters come AFTER the sink has said what is decided: it may know of more than the
+        register, and what it names must not be dropped.
+        """
         held = await self._sinking.output.open(self._task, self._start)
-        if held is not None:
-            self._start = held
-            self._tally = Tally(held, self._sinking.name)
+        decided = held or self._start
+        letters = self._sinking.dead_letters
+        await letters.commit(decided.committables.get(DEAD_LETTERS, ""))
+        await letters.discard(self._task.run)
         return held
+
+    def begin(self, start: Checkpoint) -> None:
+        """Count from where the task begins; called once, before the first row."""
+        self._start = start
+        self._tally = Tally(start, self._sinking.name)
 
     async def write(self, rows: Rows) -> None:
         """Give rows to the sink, and note them for the next checkpoint."""
