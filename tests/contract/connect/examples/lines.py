@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import closing
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 from pydantic import Field
@@ -61,32 +60,25 @@ class Lines(Source[LinesPosition, Pinned]):
     async def read(
         self, split: Split, start: LinesPosition | None
     ) -> AsyncGenerator[Chunk[LinesPosition], None]:
-        path = self._folder / split.id
-        with closing(await asyncio.to_thread(path.open, "rb")) as file:
-            begin = start.byte if start else 0
-            if await asyncio.to_thread(lambda: path.stat().st_size) < begin:
-                raise Rejected(f"{path} is shorter than what was read of it; was it replaced?")
-            file.seek(begin)
-            while lines := await asyncio.to_thread(self._next, file):
-                batch = pa.record_batch({LINE: pa.array(lines, pa.binary())})
-                read = file.tell()
-                yield Chunk(batch, LinesPosition(byte=read), bytes_read=read - begin)
-                begin = read
+        path, begin = self._folder / split.id, start.byte if start else 0
+        if await asyncio.to_thread(lambda: path.stat().st_size) < begin:
+            raise Rejected(f"{path} is shorter than what was read of it; was it replaced?")
+        while lines := await asyncio.to_thread(self._next, path, begin):
+            batch = pa.record_batch({LINE: pa.array(lines, pa.binary())})
+            read = sum(len(line) + 1 for line in lines)
+            begin += read
+            yield Chunk(batch, LinesPosition(byte=begin), bytes_read=read)
 
     async def latest(self, split: Split) -> LinesPosition:
         data = await asyncio.to_thread((self._folder / split.id).read_bytes)
         return LinesPosition(byte=data.rfind(b"\n") + 1)
 
-    def _next(self, file: BinaryIO) -> list[bytes]:
-        lines: list[bytes] = []
-        while len(lines) < self._rows_max:
-            begin = file.tell()
-            line = file.readline()
-            if not line.endswith(b"\n"):
-                file.seek(begin)
-                break
-            lines.append(line[:-1])
-        return lines
+    def _next(self, path: Path, begin: int) -> list[bytes]:
+        """Return the next lines; the file is open no longer than that, however reading ends."""
+        with path.open("rb") as file:
+            file.seek(begin)
+            lines = list(islice(file, self._rows_max))
+        return [line[:-1] for line in lines if line.endswith(b"\n")]
 
 
 def open_lines(step: SourceStep, options: LinesOptions, context: Context) -> Lines:
