@@ -6,49 +6,25 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Protocol as TypingProtocol
 from typing import TypeAlias
 
 from dataflow.cluster.rate import Rate
+from dataflow.cluster.register import Register, Registers
 from dataflow.core import messages as m
-from dataflow.core.checkpoint import (
-    Checkpoint,
-    Effect,
-    Input,
-    Protocol,
-    Stamp,
-    Step,
-    starting_point,
-)
+from dataflow.core.checkpoint import Checkpoint, Effect, Input, Protocol, Stamp, Step
 from dataflow.core.clock import Clock
 from dataflow.core.commands import EngineCommand, FinishRun, RecordCheckpoint, ReportFailure
-from dataflow.core.errors import Code, Corrupted, DataFlowError, Fenced, Unavailable
+from dataflow.core.errors import Corrupted, DataFlowError, Fenced, Unavailable
 from dataflow.core.events import ErrorType, PipelineError
 from dataflow.core.ids import PipelineId
 from dataflow.core.lifecycle import Drain, State
 from dataflow.core.spec import with_defaults
-from dataflow.journal.contract import Decided, Decision, Outcome
-from dataflow.wire.journalled import checkpoint_bytes, checkpoint_from
 
 AUDIT_EVERY = timedelta(minutes=1)
-"""Checkpoints are registers; the log gets one copy a minute (10,000 pipelines at one a second
-would be 1.3 TB a day)."""
+"""The log gets a copy of one checkpoint a minute: of all, it would be 1.3 TB a day."""
 
 IDLE_CHECKPOINT_EVERY = timedelta(minutes=1)
-"""A pipeline that reads nothing still closes a checkpoint now and then, so that a sink that
-rotates by time does so without new records."""
-
-
-class Registers(TypingProtocol):
-    """Where runs decide; ``cluster.Host`` is one."""
-
-    async def decide(self, decision: Decision) -> Outcome:
-        """Write one register by compare-and-set."""
-        ...
-
-    async def decision(self, pipeline: PipelineId) -> Decided | None:
-        """Read one register."""
-        ...
+"""Without new records a checkpoint is closed now and then, for sinks that rotate by time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +63,11 @@ class RunLoop:
     def __init__(self, state: State, around: Surroundings) -> None:
         self.pipeline = state.pipeline_id
         self.run = state.run
-        self.decided: Checkpoint | None = None
-        """The latest decision of this pipeline, as far as this run knows."""
         self.progress: m.Progress = m.Progress(self.pipeline, self.run, m.Phase.STARTING)
         self.rate = Rate()
         self._state = state
         self._around = around
+        self._register = Register(around.registers, state.pipeline_id, state.run)
         self._options = with_defaults(state.spec.options)
         self._protocol = Protocol()
         self._inbox: asyncio.Queue[Inbox] = asyncio.Queue()
@@ -105,6 +80,11 @@ class RunLoop:
         now = around.clock.steady()
         self._checkpoint_at = now
         self._audit_at = now + AUDIT_EVERY.total_seconds()
+
+    @property
+    def decided(self) -> Checkpoint | None:
+        """Return the latest decision of this pipeline, as far as this run knows."""
+        return self._register.decided
 
     def receive(self, message: Inbox) -> None:
         """Take a message from the worker or the aggregate; one of an older run is ignored."""
@@ -126,31 +106,14 @@ class RunLoop:
 
     async def _claim(self) -> None:
         """Make the register refuse every older run, BEFORE anything that one staged is dropped."""
-        stored = await self._around.registers.decision(self.pipeline)
-        last = checkpoint_from(stored.payload) if stored else None
-        start = starting_point(last, self._state.checkpoint, self._state.lineage, self._state.start)
-        claimed = replace(start, stamp=Stamp(self.run, start.stamp.number))
-        before = stored.stamp if stored else Stamp()
-        if not await self._write(before, claimed):
+        if not await self._register.claim(self._state):
             await self._step(Input.REFUSED)
             return
         self._around.probe("run.claimed")
-        self.decided = claimed
-        self._protocol = replace(self._protocol, number=claimed.stamp.number)
+        self._protocol = replace(self._protocol, number=self._register.known.stamp.number)
         if self._state.draining is not Drain.NOTHING:
             self._protocol = self._protocol.ask_last()
         await self._step(Input.CLAIMED)
-
-    async def _write(self, before: Stamp, checkpoint: Checkpoint) -> bool:
-        decision = Decision(self.pipeline, before, checkpoint.stamp, checkpoint_bytes(checkpoint))
-        try:
-            outcome = await self._around.registers.decide(decision)
-        except Unavailable as error:
-            if error.code != Code.OUTCOME_UNKNOWN:
-                raise
-            stored = await self._around.registers.decision(self.pipeline)
-            return stored is not None and stored.stamp == checkpoint.stamp
-        return outcome.accepted
 
     async def _next(self) -> None:
         try:
@@ -199,10 +162,11 @@ class RunLoop:
     async def _take(self, message: Inbox) -> None:  # noqa: C901 - one arm a message
         match message:
             case m.Opened():
-                await self._adopt(message.checkpoint)
+                await self._register.adopt(message.checkpoint)
+                known = self._register.known
+                self._protocol = replace(self._protocol, number=known.stamp.number)
                 await self._step(Input.OPENED)
-                seeded = self.decided is not None and self.decided.seeded
-                self._due_now = not seeded or self._protocol.last_asked
+                self._due_now = not known.seeded or self._protocol.last_asked
             case m.Prepared():
                 self._prepared = message.checkpoint
                 await self._step(Input.PREPARED)
@@ -226,20 +190,6 @@ class RunLoop:
                 self._resting = True
                 await self._drain()
 
-    async def _adopt(self, found: Checkpoint | None) -> None:
-        """Take up what a transactional sink had decided and the register had not heard of."""
-        if found is None or found.stamp.number == self._known().stamp.number:
-            return
-        if found.stamp.number < self._known().stamp.number:
-            raise Corrupted(
-                f"the sink holds decision {found.stamp}, but {self._known().stamp} was decided"
-            )
-        adopted = replace(found, stamp=Stamp(self.run, found.stamp.number))
-        if not await self._write(self._known().stamp, adopted):
-            raise Fenced("a larger run has decided")
-        self.decided = adopted
-        self._protocol = replace(self._protocol, number=adopted.stamp.number)
-
     def _ask_last(self) -> None:
         self._protocol = self._protocol.ask_last()
         self._due_now = True
@@ -260,7 +210,7 @@ class RunLoop:
         match effect:
             case Effect.RUN:
                 self._around.send(
-                    m.RunTask(self.pipeline, self.run, self._state.spec, self._known())
+                    m.RunTask(self.pipeline, self.run, self._state.spec, self._register.known)
                 )
             case Effect.BARRIER:
                 self._around.send(
@@ -289,12 +239,11 @@ class RunLoop:
             seeded=True,
         )
         self._around.probe("run.prepared")
-        if not await self._write(self._known().stamp, checkpoint):
+        was_seeded = self._register.known.seeded
+        if not await self._register.decide(checkpoint):
             await self._step(Input.REFUSED)
             return
         self._around.probe("run.decided")
-        was_seeded = self._known().seeded
-        self.decided = checkpoint
         self._progressed = self._progressed or was_seeded
         if not was_seeded:
             await self._audit()
@@ -311,7 +260,7 @@ class RunLoop:
         await self._around.report(self.pipeline, await self._record())
 
     async def _record(self) -> RecordCheckpoint:
-        checkpoint = self._known()
+        checkpoint = self._register.known
         read = sum(p.records for p in checkpoint.positions.values())
         end = await self._around.ingested(self.pipeline)
         return RecordCheckpoint(self.run, checkpoint, (end, read if end else 0))
@@ -338,11 +287,6 @@ class RunLoop:
                 jitter=self._around.jitter(),
             ),
         )
-
-    def _known(self) -> Checkpoint:
-        if self.decided is None:
-            raise Corrupted("a run that has claimed nothing was asked to go on")
-        return self.decided
 
 
 def _system_error(error: DataFlowError) -> PipelineError:

@@ -393,7 +393,9 @@ def evolve(state: State, event: e.Event) -> State:
     return _evolved(changed, event.body, event.offset, event.time)
 
 
-def _evolved(state: State, body: e.Body, offset: Offset, time: datetime) -> State:  # noqa: C901, PLR0912  # one arm an event: the table itself
+def _evolved(  # noqa: C901 - one arm an event
+    state: State, body: e.Body, offset: Offset, time: datetime
+) -> State:
     match body:
         case e.PipelineCreated():
             return replace(
@@ -406,30 +408,11 @@ def _evolved(state: State, body: e.Body, offset: Offset, time: datetime) -> Stat
             )
         case e.PipelineStarted() | e.PipelineResumed():
             return replace(state, status=Status.RUNNING, reason="", error=None, attempt=0)
-        case e.RunStarted():
-            return replace(state, run=Run(offset), active=True, retry_at=None)
         case e.StopRequested():
             deadline = time + body.deadline if body.deadline else None
             return replace(state, draining=Drain.STOP, reason=body.reason, deadline_at=deadline)
         case e.PauseRequested():
             return replace(state, draining=Drain.PAUSE, reason=body.reason)
-        case e.PipelineStopped():
-            return _rested(state, Status.STOPPED, body.checkpoint, reason=body.reason)
-        case e.PipelinePaused():
-            return _rested(state, Status.PAUSED, body.checkpoint, reason=body.reason)
-        case e.PipelineFailed():
-            failed = _rested(state, Status.FAILED, body.checkpoint, reason="")
-            return replace(failed, error=body.error)
-        case e.RetryScheduled():
-            return replace(
-                state,
-                active=False,
-                attempt=body.attempt,
-                retry_at=body.retry_at,
-                error=body.error,
-            )
-        case e.CheckpointUpdated():
-            return replace(state, checkpoint=body.checkpoint, error=None)
         case e.ConfigUpdated():
             updated = replace(state, version=body.version, spec=body.spec, lineage=body.lineage)
             return replace(updated, start=body.start) if body.start else updated
@@ -439,11 +422,31 @@ def _evolved(state: State, body: e.Body, offset: Offset, time: datetime) -> Stat
             return replace(state, status=Status.CONFIGURED, error=None, attempt=0)
         case e.PipelineDeleted():
             return replace(state, status=Status.DELETED)
+        case _:
+            return _reported(state, body, offset)
+
+
+def _reported(state: State, body: e.Body, offset: Offset) -> State:  # noqa: C901 - one arm an event
+    """Return the state after an event that the engine's reports lead to."""
+    match body:
+        case e.RunStarted():
+            return replace(state, run=Run(offset), active=True, retry_at=None)
+        case e.PipelineStopped():
+            return _rested(state, Status.STOPPED, body.checkpoint, reason=body.reason)
+        case e.PipelinePaused():
+            return _rested(state, Status.PAUSED, body.checkpoint, reason=body.reason)
+        case e.PipelineFailed():
+            failed = _rested(state, Status.FAILED, body.checkpoint, reason="")
+            return replace(failed, error=body.error)
+        case e.RetryScheduled(attempt, retry_at, error):
+            return replace(state, active=False, attempt=attempt, retry_at=retry_at, error=error)
+        case e.CheckpointUpdated():
+            return replace(state, checkpoint=body.checkpoint, error=None)
         case e.BatchIngested():
             return replace(state, ingested=body.last)
         case e.BatchProcessed():
             return replace(state, processed=body.last)
-        case e.BatchTimedOut() | e.CommandAccepted():
+        case _:
             return state
 
 

@@ -1,0 +1,91 @@
+"""A pipeline's decision register, as one run writes it: claimed first, then one step at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from dataflow.core.checkpoint import Checkpoint, Stamp, starting_point
+from dataflow.core.errors import Code, Corrupted, Fenced, Unavailable
+from dataflow.core.ids import PipelineId, Run
+from dataflow.core.lifecycle import State
+from dataflow.journal.contract import Decided, Decision, Outcome
+from dataflow.wire.journalled import checkpoint_bytes, checkpoint_from
+
+
+class Registers(Protocol):
+    """Where runs decide; ``cluster.Host`` is one."""
+
+    async def decide(self, decision: Decision) -> Outcome:
+        """Write one register by compare-and-set."""
+        ...
+
+    async def decision(self, pipeline: PipelineId) -> Decided | None:
+        """Read one register."""
+        ...
+
+
+class Register:
+    """Decides for one run; refused means that a larger run has taken over."""
+
+    def __init__(self, registers: Registers, pipeline: PipelineId, run: Run) -> None:
+        self._registers = registers
+        self._pipeline = pipeline
+        self._run = run
+        self.decided: Checkpoint | None = None
+        """The latest decision, as far as this run knows."""
+
+    @property
+    def known(self) -> Checkpoint:
+        """Return the latest decision of a run that has claimed its register."""
+        if self.decided is None:
+            raise Corrupted("a run that has claimed nothing was asked to go on")
+        return self.decided
+
+    async def claim(self, state: State) -> bool:
+        """Make the register refuse every older run; the decision stays what it was.
+
+        Raises:
+            Corrupted: the register holds less than the journal knows was decided.
+        """
+        stored = await self._registers.decision(self._pipeline)
+        last = checkpoint_from(stored.payload) if stored else None
+        start = starting_point(last, state.checkpoint, state.lineage, state.start)
+        claimed = replace(start, stamp=Stamp(self._run, start.stamp.number))
+        return await self._write(stored.stamp if stored else Stamp(), claimed)
+
+    async def decide(self, checkpoint: Checkpoint) -> bool:
+        """Decide the next checkpoint; False if a larger run has decided before."""
+        return await self._write(self.known.stamp, checkpoint)
+
+    async def adopt(self, found: Checkpoint | None) -> None:
+        """Take up what a transactional sink had decided and the register had not heard of.
+
+        Raises:
+            Corrupted: the sink has forgotten a decision.
+            Fenced: a larger run has decided.
+        """
+        if found is None or found.stamp.number == self.known.stamp.number:
+            return
+        if found.stamp.number < self.known.stamp.number:
+            raise Corrupted(
+                f"the sink holds decision {found.stamp}, but {self.known.stamp} was decided"
+            )
+        adopted = replace(found, stamp=Stamp(self._run, found.stamp.number))
+        if not await self._write(self.known.stamp, adopted):
+            raise Fenced("a larger run has decided")
+
+    async def _write(self, before: Stamp, checkpoint: Checkpoint) -> bool:
+        payload = checkpoint_bytes(checkpoint)
+        decision = Decision(self._pipeline, before, checkpoint.stamp, payload)
+        try:
+            accepted = (await self._registers.decide(decision)).accepted
+        except Unavailable as error:
+            if error.code != Code.OUTCOME_UNKNOWN:
+                raise
+            # Nobody else writes this stamp: the register says whether it was written.
+            stored = await self._registers.decision(self._pipeline)
+            accepted = stored is not None and stored.stamp == checkpoint.stamp
+        if accepted:
+            self.decided = checkpoint
+        return accepted
