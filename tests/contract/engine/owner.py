@@ -120,6 +120,10 @@ class Owner:
         found, _ = await letters.page("", 1_000)
         return found
 
+    async def litter(self) -> Sequence[str]:
+        """Return what is staged and was never decided."""
+        return await Objects.local(self.root).keys(f"deadletters/{PIPELINE}/staged")
+
 
 @dataclass
 class _Life:

@@ -128,11 +128,13 @@ async def check(kind: Kind, owner: Owner, root: Path) -> None:
     assert sorted(kind.visible(root / kind.target)) == KEPT
     assert owner.stored is not None
     assert owner.stored.ledgers["sink"] == LEDGER
-    assert all(position.ended for position in owner.stored.positions.values())
+    ended = [name for name, position in owner.stored.positions.items() if position.ended]
+    assert sorted(ended) == sorted(FILES)
     letters = await owner.dead_letters()
     found = sorted((letter.split, letter.ordinal) for letter in letters)
     assert found == [(name, at) for name in sorted(BAD) for at in BAD[name]]
     assert list((root / kind.target / STAGING).glob("*")) == []
+    assert list(await owner.litter()) == []
 
 
 async def survives(owner: Owner, points: Points) -> bool:

@@ -1,0 +1,143 @@
+"""The tests of ``test_sinks`` catch an engine that is broken on purpose, one way at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflow.connect import Task as TaskId
+from dataflow.core import messages as m
+from dataflow.core.checkpoint import Checkpoint
+from dataflow.engine.dead_letters import STEP, DeadLetters
+from dataflow.engine.outputs import Idempotent, Staging, Transactional
+from dataflow.engine.reader import Reader
+from dataflow.engine.tally import Tally
+from dataflow.engine.task import Task
+from dataflow.engine.writer import Writer
+from tests.contract.engine import test_sinks as tests
+from tests.contract.engine.owner import Broken
+
+Patch = tuple[type, str, Callable[..., Any]]
+
+
+async def opens_without_committing_again(self: Staging, task: TaskId, start: Checkpoint) -> None:
+    """A crash between the decision and its commit hides the rows for ever."""
+    text = start.committables.get(self.name, "")
+    last = self.model.model_validate_json(text) if text else None
+    await self.sink.open(task, last)
+    await self.sink.discard(task, last)
+
+
+async def opens_without_discarding(self: Staging, task: TaskId, start: Checkpoint) -> None:
+    """What nobody decided stays."""
+    text = start.committables.get(self.name, "")
+    last = self.model.model_validate_json(text) if text else None
+    if last is not None:
+        await self.sink.commit(last)
+    await self.sink.open(task, last)
+
+
+async def commits_before_the_decision(self: Staging, number: int, *, final: bool) -> str:
+    """Rows are seen that may be read again."""
+    committable = await self.sink.prepare(number, final=final)
+    await self.sink.commit(committable)
+    text: str = committable.model_dump_json()
+    return text
+
+
+async def decides_without_flushing(*_: object, **__: object) -> str:
+    """Positions move past rows that are nowhere."""
+    return ""
+
+
+async def ignores_what_the_sink_holds(
+    self: Transactional, task: TaskId, start: Checkpoint
+) -> Checkpoint | None:
+    """The register is behind where the answer to a commit was lost."""
+    await self.sink.recover(task, start)
+    return None
+
+
+_checkpoint = Tally.checkpoint
+
+
+def forgets_other_splits(self: Tally) -> Checkpoint:
+    """Only what this run has read is decided."""
+    found = _checkpoint(self)
+    read = self.positions.keys() | self._ended
+    return replace(found, positions={k: v for k, v in found.positions.items() if k in read})
+
+
+def forgets_the_end_of_splits(self: Tally, split: str) -> None:
+    """A split that has ended is read on."""
+
+
+async def keeps_letters_by_the_register(self: Writer) -> Checkpoint | None:
+    """What a transactional sink has decided is dropped as if nobody had."""
+    letters = self._sinking.dead_letters
+    await letters.commit(self._start.committables.get(STEP, ""))
+    await letters.discard(self._task.run)
+    return await self._sinking.output.open(self._task, self._start)
+
+
+async def never_discards_letters(self: DeadLetters, run: int) -> None:
+    """What nobody decided stays."""
+
+
+async def opens_the_source_first(self: Task) -> tuple[Reader, Writer]:
+    """The register does not know what the sink's decision has pinned."""
+    await self._open_source()
+    pinned = self._start.pinned
+    writer = Writer(
+        TaskId(self._pipeline, 0, self._run, self._start.lineage), self._sinking, self._start
+    )
+    try:
+        held = await writer.open()
+    except BaseException:
+        await writer.close()
+        raise
+    self._start = held or self._start
+    if not self._start.pinned:
+        self._start = replace(self._start, pinned=pinned)
+    writer.begin(self._start)
+    self._around.send(m.Opened(self._pipeline, self._run, held))
+    return Reader(self._input, self._start, self._read, self._around.clock), writer
+
+
+MUTATIONS: Mapping[str, tuple[str, Patch]] = {
+    "no commit again": ("staging", (Staging, "open", opens_without_committing_again)),
+    "no discard": ("staging", (Staging, "open", opens_without_discarding)),
+    "commit before the decision": ("staging", (Staging, "prepare", commits_before_the_decision)),
+    "decision before the flush": ("idempotent", (Idempotent, "prepare", decides_without_flushing)),
+    "the register wins": ("transactional", (Transactional, "open", ignores_what_the_sink_holds)),
+    "other splits forgotten": ("staging", (Tally, "checkpoint", forgets_other_splits)),
+    "ends forgotten": ("staging", (Tally, "ended", forgets_the_end_of_splits)),
+    "letters dropped": ("transactional", (Writer, "open", keeps_letters_by_the_register)),
+    "letters left": ("staging", (DeadLetters, "discard", never_discards_letters)),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_a_broken_engine_is_caught(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep that a broken engine survives would prove nothing about one that is not."""
+    kind, (where, attribute, mutation) = MUTATIONS[name]
+    monkeypatch.setattr(where, attribute, mutation)
+    with pytest.raises((AssertionError, Broken)):
+        await tests.test_broken_at_every_point_the_next_run_delivers_every_row_once(kind, tmp_path)
+
+
+async def test_a_source_that_is_opened_before_the_sink_is_asked_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would read by other pins than those that its lineage has decided."""
+    monkeypatch.setattr(Task, "_open", opens_the_source_first)
+    with pytest.raises(AssertionError):
+        await tests.test_what_a_source_has_pinned_is_what_every_later_run_reads_by(
+            "transactional", tmp_path
+        )
