@@ -1,0 +1,196 @@
+"""A worker as its owners see it: by messages alone, each of one run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from dataflow.connect import Context
+from dataflow.connect.testkit.places import Clock
+from dataflow.core import messages as m
+from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.ids import Lineage, Run
+from dataflow.core.spec import PipelineSpec, Source
+from dataflow.engine.objects import Objects
+from dataflow.engine.worker import Surroundings, Worker
+from tests.contract.connect.places import ids_of_files
+from tests.contract.engine.owner import PATIENCE_S, PIPELINE
+from tests.contract.engine.test_sinks import KEPT, KINDS, owner_of, pipeline, registry
+
+T = TypeVar("T", bound=m.ToOwner)
+
+
+@dataclass
+class Line:
+    """A worker and what it has said."""
+
+    worker: Worker
+    heard: asyncio.Queue[m.ToOwner]
+
+    def start(self, run: int, spec: PipelineSpec, checkpoint: Checkpoint) -> None:
+        """Ask for a run."""
+        self.worker.receive(m.RunTask(PIPELINE, Run(run), spec, checkpoint))
+
+    async def next(self, kind: type[T]) -> T:
+        """Return the next message of a kind; reports of progress may come in between."""
+        while True:
+            message = await self.heard.get()
+            if isinstance(message, kind):
+                return message
+            assert isinstance(message, m.Progress | m.Exhausted | m.CheckpointDue), message
+
+
+@asynccontextmanager
+async def line(root: Path) -> AsyncGenerator[Line, None]:
+    """Return a worker over a folder."""
+    heard: asyncio.Queue[m.ToOwner] = asyncio.Queue()
+    around = Surroundings(
+        registry=registry(),
+        contexts=lambda pipeline, step: Context(pipeline, step, Clock(), lambda t: t, Path),
+        objects=Objects.local(root / "objects"),
+        clock=Clock(),
+        send=heard.put_nowait,
+        probe=lambda _: None,
+    )
+    async with asyncio.timeout(PATIENCE_S), Worker.open(around) as worker:
+        yield Line(worker, heard)
+
+
+SEED = Checkpoint(lineage=Lineage(1))
+
+
+async def test_a_whole_run_by_messages(tmp_path: Path) -> None:
+    """RunTask, Opened, Barrier, Prepared, Decided, Committed: first the seed, then the rows."""
+    spec = owner_of(KINDS["staging"], tmp_path).spec
+    async with line(tmp_path) as said:
+        said.start(7, spec, SEED)
+        assert await said.next(m.Opened) == m.Opened(PIPELINE, Run(7), None)
+        for number, final in ((1, False), (2, True)):
+            if final:
+                await said.next(m.Exhausted)
+            said.worker.receive(m.Barrier(PIPELINE, Run(7), number, final))
+            prepared = await said.next(m.Prepared)
+            assert (prepared.checkpoint.stamp.run, prepared.checkpoint.stamp.number) == (7, number)
+            assert prepared.checkpoint.seeded
+            assert ids_of_files(tmp_path / "out") == []
+            said.worker.receive(m.Decided(PIPELINE, Run(7), number))
+            assert await said.next(m.Committed) == m.Committed(PIPELINE, Run(7), number)
+    assert sorted(ids_of_files(tmp_path / "out")) == KEPT
+
+
+async def test_messages_of_another_run_change_nothing(tmp_path: Path) -> None:
+    """They were sent to a task that is no more, or by an owner that is none any more."""
+    spec = owner_of(KINDS["staging"], tmp_path).spec
+    async with line(tmp_path) as said:
+        said.start(7, spec, SEED)
+        await said.next(m.Opened)
+        for run in (6, 8):
+            said.worker.receive(m.Barrier(PIPELINE, Run(run), 9))
+            said.worker.receive(m.Decided(PIPELINE, Run(run), 9))
+            said.worker.receive(m.Abandon(PIPELINE, Run(run)))
+        said.start(6, spec, SEED)
+        said.worker.receive(m.Barrier(PIPELINE, Run(7), 1))
+        assert (await said.next(m.Prepared)).checkpoint.stamp.number == 1
+
+
+async def test_an_abandoned_run_is_heard_of_no_more_and_the_next_one_begins(
+    tmp_path: Path,
+) -> None:
+    """Its sink has let go by then: the next run takes the same target."""
+    spec = owner_of(KINDS["staging"], tmp_path).spec
+    async with line(tmp_path) as said:
+        said.start(7, spec, SEED)
+        await said.next(m.Opened)
+        said.worker.receive(m.Abandon(PIPELINE, Run(7)))
+        said.start(8, spec, SEED)
+        assert (await said.next(m.Opened)).run == 8
+        said.worker.receive(m.Barrier(PIPELINE, Run(8), 1))
+        assert (await said.next(m.Prepared)).run == 8
+
+
+async def test_a_larger_run_takes_over_from_the_one_that_is_running(tmp_path: Path) -> None:
+    """An owner that lost its answers starts anew; two tasks of a pipeline never write at once."""
+    kind = KINDS["transactional"]
+    spec = owner_of(kind, tmp_path).spec
+    async with line(tmp_path) as said:
+        said.start(7, spec, SEED)
+        await said.next(m.Opened)
+        said.start(9, spec, SEED)
+        assert (await said.next(m.Opened)).run == 9
+        said.worker.receive(m.Barrier(PIPELINE, Run(7), 1))
+        said.worker.receive(m.Barrier(PIPELINE, Run(9), 1))
+        assert (await said.next(m.Prepared)).run == 9
+
+
+async def test_a_decision_is_kept_where_the_worker_is_gone_before_it_hears_of_it(
+    tmp_path: Path,
+) -> None:
+    """The next worker has nothing but the checkpoint, and publishes what it names."""
+    spec = owner_of(KINDS["staging"], tmp_path).spec
+    async with line(tmp_path) as said:
+        said.start(7, spec, SEED)
+        await said.next(m.Opened)
+        said.worker.receive(m.Barrier(PIPELINE, Run(7), 1))
+        await said.next(m.Prepared)
+        said.worker.receive(m.Decided(PIPELINE, Run(7), 1))
+        await said.next(m.Committed)
+        await said.next(m.Exhausted)
+        said.worker.receive(m.Barrier(PIPELINE, Run(7), 2, final=True))
+        decided = (await said.next(m.Prepared)).checkpoint
+    async with line(tmp_path) as said:
+        said.start(8, spec, decided)
+        await said.next(m.Opened)
+        assert sorted(ids_of_files(tmp_path / "out")) == KEPT
+
+
+async def test_a_source_that_is_not_there_is_waited_for_with_its_reason(tmp_path: Path) -> None:
+    """No failure and no attempt: somebody will put it there."""
+    folder = tmp_path / "in"
+    source = Source("lines", str(folder), poll_interval_ms=10)
+    spec = pipeline(KINDS["staging"], source, tmp_path / "out")
+    async with line(tmp_path) as said:
+        said.start(7, spec, SEED)
+        waiting = await said.next(m.Progress)
+        assert (waiting.phase, waiting.detail) == (
+            m.Phase.WAITING,
+            f"there is no directory {folder}",
+        )
+        folder.mkdir()
+        await said.next(m.Opened)
+
+
+async def test_a_run_that_cannot_open_says_whose_fault_it_is(tmp_path: Path) -> None:
+    """The error names the step; the caller has to change something, so it is not retried."""
+    kind = KINDS["staging"]
+    owner = owner_of(kind, tmp_path)
+    (tmp_path / "out").write_text("a file where a directory belongs")
+    async with line(tmp_path) as said:
+        said.start(7, owner.spec, SEED)
+        failed = await said.next(m.Failed)
+        assert (failed.run, failed.error.step, failed.error.error_type) == (7, "sink", "sink")
+
+
+async def test_a_record_that_cannot_be_handled_fails_the_run_with_its_name(
+    tmp_path: Path,
+) -> None:
+    """Unless the step says otherwise: split, ordinal, reason and remedy are in the message."""
+    owner = owner_of(KINDS["staging"], tmp_path)
+    step = owner.spec.transforms[0]
+    strict = type(step)(step.id, "map", step.inputs, step.options.replace("dead-letter", "fail"))
+    spec = pipeline(KINDS["staging"], owner.spec.sources["source"], tmp_path / "out", strict)
+    async with line(tmp_path) as said:
+        said.start(7, spec, SEED)
+        await said.next(m.Opened)
+        said.worker.receive(m.Barrier(PIPELINE, Run(7), 1))
+        await said.next(m.Prepared)
+        said.worker.receive(m.Decided(PIPELINE, Run(7), 1))
+        await said.next(m.Committed)
+        failed = (await said.next(m.Failed)).error
+        assert (failed.step, failed.code, failed.retryable) == ("shape", "RECORD_REJECTED", False)
+        assert "record 4 of 'a.txt'" in failed.message
+        assert "'bad' is no int64" in failed.message
+        assert "onError" in failed.message
