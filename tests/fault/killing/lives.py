@@ -28,7 +28,7 @@ from dataflow.app.standalone import node
 from dataflow.core import commands as c
 from dataflow.core.errors import DataFlowError, Unavailable
 from dataflow.core.ids import CommandId, PipelineId
-from dataflow.core.lifecycle import Status
+from dataflow.core.lifecycle import Drain, State, Status
 from dataflow.core.spec import canonical
 from dataflow.server.specs import spec_of
 from dataflow.v1 import pipeline_pb2 as pb
@@ -71,10 +71,16 @@ async def live(life: Life, reaper: Reaper) -> None:
             await _ensure(served, life)
             if life.scenario.pushed:
                 await _push(served, life)
-            while (state := (await served.pipeline(PIPELINE)).state).status is Status.RUNNING:
-                await asyncio.sleep(0.005)
+            state = await _ended(served)
     if state.status is not Status.STOPPED:
         raise RuntimeError(f"{state.status}: {state.error}")
+
+
+async def _ended(served: Node) -> State:
+    """Return the state once the pipeline no longer runs."""
+    while (state := (await served.pipeline(PIPELINE)).state).status is Status.RUNNING:  # noqa: ASYNC110 - the state is what is waited for
+        await asyncio.sleep(0.005)
+    return state
 
 
 async def _ensure(served: Node, life: Life) -> None:
@@ -91,11 +97,14 @@ async def _ensure(served: Node, life: Life) -> None:
 
 
 async def _push(served: Node, life: Life) -> None:
-    """Push what was not acknowledged, the last acknowledged batch once more, and stop at the end."""
+    """Push what was not acknowledged and the last that was once more, then stop the pipeline."""
     records = pushed_records(life.folder)
     batches = [records[n : n + PUSH_ROWS] for n in range(0, len(records), PUSH_ROWS)]
     acks = life.folder / "acks"
     acked = int(acks.read_text() or 0) if acks.exists() else 0
+    state = (await served.pipeline(PIPELINE)).state
+    if state.status is not Status.RUNNING or state.draining is Drain.STOP:
+        return  # It died while it stopped: everything had been pushed.
     for number in range(max(0, acked - 1), len(batches)):
         body = b"\n".join(json.dumps(record).encode() for record in batches[number])
         await served.ingest(PIPELINE, f"b{number}", "application/x-ndjson", body)

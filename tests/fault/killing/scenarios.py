@@ -146,8 +146,7 @@ def _rows(part: Path) -> Iterator[Row]:
         for row in pq.read_table(part).to_pylist():
             yield row["id"], row["amount"], row["note"], row["twice"]
         return
-    opened = gzip.open(part, "rt", newline="") if part.suffix == ".gz" else part.open(newline="")
-    with opened as file:
+    with (gzip.open if part.suffix == ".gz" else open)(part, "rt", newline="") as file:
         if ".json" in part.name:
             for line in file:
                 row = json.loads(line)

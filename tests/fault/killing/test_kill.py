@@ -58,6 +58,7 @@ class Cradle:
 
 @pytest.fixture(scope="module")
 def cradle() -> Iterator[Cradle]:
+    """One cradle for all histories: its imports are paid once."""
     cradle = Cradle()
     yield cradle
     cradle.close()
