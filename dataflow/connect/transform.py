@@ -41,6 +41,9 @@ class Output:
 ERROR = "__error"
 """The column of ``Output.rejected`` that says why."""
 
+HIDDEN = frozenset({ORDINAL, ERROR})
+"""The engine's own columns: no source may have them, no option and no expression name them."""
+
 
 class Transform(ABC):
     """One step. One instance serves one run; its calls never overlap."""

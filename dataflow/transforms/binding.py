@@ -7,13 +7,10 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from dataflow.connect.transform import ERROR, ORDINAL
+from dataflow.connect.transform import ERROR, HIDDEN
 from dataflow.connect.types import Type, from_arrow
 
 Array: TypeAlias = "pa.Array[Any]"
-
-HIDDEN = frozenset({ORDINAL, ERROR})
-"""Columns of the engine's own, which no option and no expression can name."""
 
 
 def visible(schema: pa.Schema) -> pa.Schema:

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from dataflow.connect import Context, Output, Rejected, Transform, TransformStep
 from dataflow.connect.expressions import ExpressionError, compile_expression
-from dataflow.connect.transform import MAIN
+from dataflow.connect.transform import HIDDEN, MAIN
 from dataflow.connect.types import Type, to_arrow
-from dataflow.transforms.binding import HIDDEN, Array, count_up, refused, types_of, visible
+from dataflow.transforms.binding import Array, count_up, refused, types_of, visible
 from dataflow.transforms.map_columns import CONSTANT_KINDS, Columns, Computed
 from dataflow.transforms.map_options import MapOptions
 

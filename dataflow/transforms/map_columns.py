@@ -18,11 +18,10 @@ from dataflow.connect.expressions import (
     parse,
     quoted,
 )
-from dataflow.connect.transform import ERROR, ORDINAL
+from dataflow.connect.transform import HIDDEN
 from dataflow.connect.types import Kind, Type, parse_type
 from dataflow.transforms.map_options import MapOptions
 
-HIDDEN = frozenset({ORDINAL, ERROR})
 ANY = Type(Kind.NULL)
 """Of a column with a problem: it goes with everything, so that one mistake is reported once."""
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeAlias
 import pyarrow as pa
 
 from dataflow.connect.source import REJECTED_COLUMNS, Chunk, PinnedT, PositionT, Source, Split
-from dataflow.connect.transform import ERROR, ORDINAL
+from dataflow.connect.transform import HIDDEN
 from dataflow.core.errors import Rejected
 
 Record: TypeAlias = tuple[object, ...]
@@ -122,7 +122,7 @@ class SourceSuite(ABC, Generic[PositionT, PinnedT]):
                 assert _records(chunk)
                 schemas.append(chunk.batch.schema)
         assert all(schema.equals(schemas[0]) for schema in schemas)
-        assert not {ORDINAL, ERROR} & set(schemas[0].names), "these names are the engine's"
+        assert not HIDDEN & set(schemas[0].names), "these names are the engine's"
         await source.close()
 
     async def test_records_that_cannot_be_read_are_numbered_within_their_chunk(self) -> None:
