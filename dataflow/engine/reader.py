@@ -9,8 +9,8 @@ from contextlib import aclosing
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflow.connect import Chunk, Position, Split, Waiting
-from dataflow.connect.transform import ORDINAL
+from dataflow.connect import Chunk, Position, Rejected, Split, Waiting
+from dataflow.connect.transform import HIDDEN, ORDINAL
 from dataflow.core.checkpoint import Checkpoint, SplitPosition
 from dataflow.core.clock import Clock
 from dataflow.core.ids import SplitId
@@ -78,6 +78,8 @@ class Reader:
 
     def _rows(self, split: Split, chunk: Chunk[Position], first: int) -> Rows:
         """Give every record its ordinal, counting those that could not be read too."""
+        for name in HIDDEN.intersection(chunk.batch.schema.names):
+            raise Rejected(f"{split.id}: a column is named {name!r}, as one of the engine's own is")
         good = chunk.batch.num_rows
         bad = chunk.rejected.num_rows if chunk.rejected is not None else 0
         ordinals = _ordinals(first, good + bad, chunk.rejected)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -283,6 +283,27 @@ async def test_what_a_source_has_pinned_is_what_every_later_run_reads_by(
         assert bases_in(kind, root / kind.target) == {pinned.base}
         at += 1
     assert at > 10
+
+
+class Intruding(Drifting):
+    """Has a column by the name of the engine's own."""
+
+    async def read(self, split: Split, start: Row | None) -> AsyncGenerator[Chunk[Row], None]:
+        yield Chunk(pa.record_batch({"__ordinal": pa.array([5])}), Row(row=1))
+
+
+def open_intruding(_: SourceStep, __: Options, ___: Context) -> Intruding:
+    """Return the source of a step."""
+    return Intruding()
+
+
+async def test_a_source_with_a_column_of_the_engines_own_name_is_refused(tmp_path: Path) -> None:
+    """Two columns of one name would give records the names of others."""
+    kind = KINDS["staging"]
+    intruding = replace(DRIFTING, name="intruding", open=f"{__name__}:open_intruding")
+    spec = pipeline(kind, SourceOf("intruding"), tmp_path / kind.target)
+    with pytest.raises(Broken, match="'__ordinal'"):
+        await Owner(registry(intruding), spec, tmp_path / "objects").live(Points())
 
 
 def bases_in(kind: Kind, target: Path) -> set[int]:
