@@ -25,7 +25,7 @@ from dataflow.core.errors import Code, Corrupted, DataFlowError, Fenced, Unavail
 from dataflow.core.ids import Offset, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.lifecycle import Drain, State, decide, evolve
-from dataflow.journal.contract import AppendId, Held, Journal, Record, Snapshot, link
+from dataflow.journal.contract import APPEND_BYTES, AppendId, Held, Journal, Record, Snapshot, link
 from dataflow.wire.journalled import (
     Remembered,
     event_bytes,
@@ -78,6 +78,8 @@ class _Batch:
     records: list[Record]
     held: Held
     now: datetime
+    size: int = 0
+    """Bytes of the records' payloads."""
 
 
 class Shard:
@@ -139,16 +141,29 @@ class Shard:
 
     async def handle(self, commands: Sequence[c.Command]) -> Sequence[Answer | DataFlowError]:
         """Decide commands in order, append what happened, and answer them."""
-        batch = _Batch({}, [], {}, [], self._held, self._clock.now())
-        answers = [self._answer(command, batch) for command in commands]
-        if batch.records:
-            self._held = await self._append(batch)
-            self.aggregates.put(batch.states.values())
-            for remembered in batch.remembered.values():
-                self._window.add(remembered)
-            self._projection.apply(batch.committed)
-            await self._snapshot_if_due(len(batch.records))
+        answers: list[Answer | DataFlowError] = []
+        batch = self._batch()
+        for command in commands:
+            answers.append(self._answer(command, batch))
+            if batch.size >= APPEND_BYTES:
+                await self._commit(batch)
+                batch = self._batch()
+        await self._commit(batch)
         return answers
+
+    def _batch(self) -> _Batch:
+        return _Batch({}, [], {}, [], self._held, self._clock.now())
+
+    async def _commit(self, batch: _Batch) -> None:
+        """Append a batch; only then is what it says true."""
+        if not batch.records:
+            return
+        self._held = await self._append(batch)
+        self.aggregates.put(batch.states.values())
+        for remembered in batch.remembered.values():
+            self._window.add(remembered)
+        self._projection.apply(batch.committed)
+        await self._snapshot_if_due(len(batch.records))
 
     def _answer(self, command: c.Command, batch: _Batch) -> Answer | DataFlowError:
         try:
@@ -209,6 +224,7 @@ class Shard:
         )
         evolved = evolve(state, event)
         batch.records.append(record)
+        batch.size += len(payload)
         batch.committed.append(Committed(event, evolved))
         batch.held = Held(held.shard, held.fence, event.offset, head)
         return evolved

@@ -12,6 +12,7 @@ from dataflow.core.errors import Corrupted, Rejected
 from dataflow.core.ids import Offset, ShardId
 from dataflow.journal.contract import check_chain
 from dataflow.journal.sqlite import reader, wal
+from dataflow.journal.sqlite.check import check_log
 from dataflow.journal.sqlite.errors import FAILURES, translate
 from dataflow.journal.sqlite.lock import FolderLock
 from dataflow.journal.sqlite.transaction import SQL, index
@@ -60,6 +61,7 @@ def open_journal(folder: Path) -> Opened:
             index(connection)
             connection.execute("COMMIT")
             _check_ends(connection, str(file))
+            check_log(connection, str(file))
         except BaseException:
             connection.close()
             raise

@@ -51,6 +51,12 @@ WHERE i.shard = :shard AND i.offset > :after
 ORDER BY i.offset
 LIMIT :limit
 
+-- name: newest
+SELECT shard, offset, pipeline, sequence, type, time_us, actor, command_id, payload, hash, mark
+FROM log
+ORDER BY position DESC
+LIMIT :limit
+
 -- name: history
 SELECT l.shard, l.offset, l.pipeline, l.sequence, l.type, l.time_us, l.actor, l.command_id,
        l.payload, l.hash, l.mark,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -236,6 +236,27 @@ async def test_one_append_carries_many_commands() -> None:
         )
         assert all(isinstance(answer, Answer) for answer in answers)
         assert len(journal.appends) <= 8
+
+
+async def test_an_append_is_cut_where_it_grows_too_large() -> None:
+    """Five hundred large specs at once are no reason to refuse any of them."""
+    journal, seen = Unsure(), Seen()
+    large = replace(SPEC, description="x" * (400 << 10))
+    async with hosting(journal, seen) as host:
+        answers = await host.execute_all(
+            [
+                CREATE,
+                *(
+                    command(c.UpdatePipeline(replace(large, name=str(n))), f"u{n}")
+                    for n in range(8)
+                ),
+            ]
+        )
+        assert [answer.version for answer in answers if isinstance(answer, Answer)] == [
+            *range(1, 10)
+        ]
+    assert len(journal.appends) > 2
+    assert [one.event.sequence for one in seen.events] == [*range(1, 10)]
 
 
 async def test_commands_of_one_pipeline_keep_their_order() -> None:
