@@ -18,7 +18,7 @@ from dataflow.core.errors import Code, Corrupted, DataFlowError, Rejected, Unava
 from dataflow.core.ids import Offset, PipelineId, Run, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.journal.contract import AppendId, Decision, Nonce, Record, Snapshot
-from dataflow.journal.sqlite import Sqlite, file
+from dataflow.journal.sqlite import Sqlite, check, file
 
 Author = Callable[..., list[Record]]
 
@@ -65,10 +65,22 @@ def change(path: Path, statement: str) -> None:
 
 
 @pytest.mark.parametrize("part", [b"3:5 of flights", b"adac-5"])
-async def test_a_flipped_bit_is_found_when_it_is_read(
+async def test_a_flipped_bit_refuses_to_start(
     written: tuple[Path, list[Record]], part: bytes
 ) -> None:
+    """Also where a snapshot covers it: its damage would show when it is too late."""
+    flip(written[0], part)
+    with pytest.raises(Corrupted, match=r"journal\.db, shard 3: .*record 5 is not what was"):
+        await Sqlite.open(written[0].parent)
+
+
+@pytest.mark.parametrize("part", [b"3:5 of flights", b"adac-5"])
+@pytest.mark.parametrize("limit", ["RECORDS_MAX", "BYTES_MAX"])
+async def test_a_flipped_bit_in_an_old_record_is_found_when_it_is_read(
+    written: tuple[Path, list[Record]], part: bytes, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a payload or beside it: the log says which record, and gives it to nobody."""
+    monkeypatch.setattr(check, limit, 3)
     flip(written[0], part)
     journal = await Sqlite.open(written[0].parent)
     with pytest.raises(Corrupted, match=r"journal\.db, shard 3: .*record 5 is not what was"):
@@ -100,12 +112,14 @@ async def test_a_flipped_bit_in_the_last_record_is_found_at_once(
         ("UPDATE log SET payload = 9 WHERE offset = 9", "record 9"),
         ("UPDATE log SET time_us = 1e30 WHERE offset = 9", "record 9"),
         ("UPDATE log SET mark = 0 WHERE offset = 9", "record 9"),
+        ("DELETE FROM log WHERE offset = 5", "record 5 is missing"),
+        ("DELETE FROM log WHERE offset = 1", "record 1 is missing"),
     ],
 )
-async def test_a_log_that_does_not_end_where_it_should_refuses_to_start(
+async def test_a_log_with_lost_or_made_up_records_refuses_to_start(
     written: tuple[Path, list[Record]], statement: str, told: str
 ) -> None:
-    """Whatever was lost or made up at the end: the file, the shard and the record are named."""
+    """Whatever was lost or made up: the file, the shard and the record are named."""
     change(written[0], statement)
     with pytest.raises(Corrupted, match=rf"journal\.db, shard 3: .*{told}"):
         await Sqlite.open(written[0].parent)
@@ -119,9 +133,13 @@ async def test_a_log_that_does_not_end_where_it_should_refuses_to_start(
     ],
 )
 async def test_a_missing_record_is_found_when_it_is_read(
-    written: tuple[Path, list[Record]], statement: str, told: str
+    written: tuple[Path, list[Record]],
+    statement: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A gap inside the log must never be passed over, neither by a log nor by a history."""
+    monkeypatch.setattr(check, "RECORDS_MAX", 3)
     change(written[0], statement)
     journal = await Sqlite.open(written[0].parent)
     with pytest.raises(Corrupted, match=rf"shard 3: {told}"):
