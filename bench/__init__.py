@@ -1,0 +1,1 @@
+"""What the platform costs and carries, measured beside others on the same machine."""

@@ -1,0 +1,26 @@
+"""The work as a raw Polars script: lazy, streaming, on every core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from bench.peers.timing import main
+
+KEPT = (pl.col("price") > 500) & pl.col("country").is_in(["DE", "FR", "GB", "US"])
+TOTAL = (pl.col("price") * pl.col("quantity")).alias("total")
+
+
+def csv(source: Path, target: Path) -> None:
+    """Filter and compute from CSV to CSV."""
+    pl.scan_csv(source).filter(KEPT).with_columns(TOTAL).sink_csv(target)
+
+
+def ndjson(source: Path, target: Path) -> None:
+    """Filter and compute from NDJSON to NDJSON."""
+    pl.scan_ndjson(source).filter(KEPT).with_columns(TOTAL).sink_ndjson(target)
+
+
+if __name__ == "__main__":
+    main({"csv_etl": csv, "ndjson_etl": ndjson})

@@ -1,0 +1,21 @@
+"""The workloads, by name: the only list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.workloads import commands, etl, memory, push, starting
+from bench.workloads.workload import Workload
+
+WORKLOADS: Mapping[str, Workload] = {
+    workload.name: workload
+    for workload in (
+        etl.CSV,
+        etl.NDJSON,
+        push.WORKLOAD,
+        commands.WORKLOAD,
+        starting.STARTUP,
+        starting.IDLE,
+        memory.WORKLOAD,
+    )
+}

@@ -1,0 +1,141 @@
+"""Durable commands a second: each is a real change, journalled before it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from bench.report import Row
+from bench.server import Server, place
+from bench.workloads.starting import create
+from bench.workloads.workload import Ask, Workload
+from dataflow.client import DataFlow, update_command
+from dataflow.client.messages import Command
+
+PIPELINES = 1_000
+COMMANDS = 100_000
+SECONDS_MAX = 10.0
+UNARY_SHARE = 20
+"""Unary commands are slower, so there are fewer: one for so many in bulk."""
+
+MESSAGE = 500
+"""Commands a message, as the SDK sends them."""
+
+P50, P99 = 49, 98
+"""In the list of 99 cut points."""
+
+
+def run(ask: Ask) -> list[Row]:
+    """Update 1,000 pipelines in turn: in bulk, then one by one, then 64 at a time."""
+    rows = []
+    for system, ways in (("Execute", 0), ("unary, 1 in flight", 1), ("unary, 64 in flight", 64)):
+        count = ask.rows if ways == 0 else max(ask.rows // UNARY_SHARE, 1)
+        with place() as here, here.server() as (server, _):
+            asyncio.run(create(server, PIPELINES))
+            row = asyncio.run(_measured(server, system, list(_updates(count)), ways))
+        ask.tell(f"{row.system}: {row.rows_per_s:,.0f} commands/s, {row.detail}")
+        rows.append(row)
+    return rows
+
+
+async def _measured(server: Server, system: str, updates: Sequence[Command], ways: int) -> Row:
+    async with DataFlow(server.grpc) as df:
+        cpu_s, started = server.cpu_s(), time.perf_counter()
+        if ways == 0:
+            latencies = await _in_bulk(df, updates)
+            done, what = sum(size for _, size in latencies), f"a message of {MESSAGE}"
+        else:
+            latencies = await _one_by_one(df, updates, ways)
+            done, what = len(latencies), "a command"
+        seconds = time.perf_counter() - started
+        cpu_s = server.cpu_s() - cpu_s
+    cuts = statistics.quantiles([took * 1e3 for took, _ in latencies], n=100, method="inclusive")
+    return Row(
+        workload="commands",
+        system=f"dataflow, {system}",
+        rows=done,
+        seconds=seconds,
+        rows_per_s=done / seconds,
+        cpu_s=cpu_s,
+        peak_rss_mib=server.peak_rss_mib(),
+        detail=f"{what}: p50 {cuts[P50]:.1f} ms, p99 {cuts[P99]:.1f} ms",
+    )
+
+
+async def _in_bulk(df: DataFlow, updates: Sequence[Command]) -> list[tuple[float, int]]:
+    """Return how long each message took from its first command to its last answer, and its size."""
+    began: list[float] = []
+    ended = time.perf_counter() + SECONDS_MAX
+
+    async def source() -> AsyncIterator[Command]:
+        for first in range(0, len(updates), MESSAGE):
+            if time.perf_counter() > ended:
+                return
+            began.append(time.perf_counter())
+            for command in updates[first : first + MESSAGE]:
+                yield command
+
+    latencies: list[tuple[float, int]] = []
+    answered = 0
+    async for answer in df.execute(source(), commands_a_message=MESSAGE):
+        if answer.HasField("refusal"):
+            raise RuntimeError(answer.refusal.message)
+        answered += 1
+        message = answered % MESSAGE == 0 or answered == len(updates)
+        if message:
+            size = answered - sum(size for _, size in latencies)
+            latencies.append((time.perf_counter() - began[len(latencies)], size))
+    return latencies
+
+
+async def _one_by_one(
+    df: DataFlow, updates: Sequence[Command], ways: int
+) -> list[tuple[float, int]]:
+    """Return how long each command took, with so many callers at once."""
+    left = iter(updates)
+    latencies: list[tuple[float, int]] = []
+    ended = time.perf_counter() + SECONDS_MAX
+
+    async def caller() -> None:
+        for command in left:
+            started = time.perf_counter()
+            if started > ended:
+                return
+            await df.update(command.update.pipeline_id, command.update)
+            latencies.append((time.perf_counter() - started, 1))
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(ways):
+            tasks.create_task(caller())
+    return latencies
+
+
+def _updates(count: int) -> Iterator[Command]:
+    """Yield updates, pipeline after pipeline; each changes an option of a step."""
+    base = update_command(
+        "",
+        {
+            "name": "Pipeline",
+            "source": {"sourceType": "generator", "options": {"rows": 1_000}},
+            "transforms": [{"id": "large", "transformType": "filter"}],
+            "sink": {"sinkType": "console"},
+        },
+    )
+    for number in range(count):
+        command = Command()
+        command.CopyFrom(base)
+        command.update.pipeline_id = f"pipeline-{number % PIPELINES:05}"
+        command.update.command_id = f"update-{number}"
+        command.update.transforms[0].options = f'{{"expression": "amount > {number} AND id > 5"}}'
+        yield command
+
+
+WORKLOAD = Workload(
+    "commands",
+    "durable UpdatePipeline commands over 1,000 pipelines, in bulk and unary",
+    COMMANDS,
+    run,
+    runs=1,
+)
