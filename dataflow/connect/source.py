@@ -24,7 +24,7 @@ PinnedT = TypeVar("PinnedT", bound=Pinned)
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One part of a source that is read in order by one task: a file, a Kafka partition."""
+    """One part of a source that is read in order by one task, for example a file."""
 
     id: SplitId
 
@@ -36,7 +36,7 @@ class Chunk(Generic[PositionT]):
     Attributes:
         batch: the records that could be read; may be empty if ``rejected`` is not.
         resume_at: the next thing to read.
-        rejected: the records that could not be read, as ``REJECTED`` below describes; their
+        rejected: the records that could not be read, with ``REJECTED_COLUMNS``; their
             ``index`` counts all records of this chunk, good and bad, from 0 in reading order.
         bytes_read: of the input, for metrics.
     """
@@ -83,7 +83,7 @@ class Source(ABC, Generic[PositionT, PinnedT]):
         Returning ends a split. An idle source just waits: a checkpoint never interrupts a read.
         Stopping does, where the generator awaits or yields, so whatever it opened belongs in a
         ``with`` block. Schemas of all batches of a lineage are equal. Blocking work goes to a
-        thread; no batch may take more memory than a few times ``batch_bytes``.
+        thread; a batch takes a few MiB at most, for the channels behind hold several.
 
         Raises:
             Waiting: it is not there at the moment; read again after the poll interval.

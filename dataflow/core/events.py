@@ -125,7 +125,10 @@ class ConfigUpdated:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointUpdated:
-    """An audit copy of the latest decision: once a minute and at every stop, pause and failure."""
+    """An audit copy of the latest decision: of each seed, once a minute, and at a shutdown.
+
+    Stopping, pausing and failing carry theirs in their own events.
+    """
 
     checkpoint: Checkpoint = Checkpoint()
 

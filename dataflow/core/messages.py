@@ -124,7 +124,7 @@ class Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointDue:
-    """(to the owner) As many records as the pipeline's ``checkpointRows`` have been read."""
+    """(to the owner) The pipeline's ``checkpointRows`` have come through since the last barrier."""
 
     pipeline_id: PipelineId
     run: Run

@@ -33,7 +33,7 @@ class DeadLetters:
         self._root = f"deadletters/{pipeline}"
 
     async def stage(self, run: Run, number: int, batches: Sequence[pa.RecordBatch]) -> str:
-        """Keep batches of ``letters`` until the checkpoint is decided; returns what to commit."""
+        """Keep letters (``rejects.LETTERS``) until they are decided; returns what to commit."""
         if not batches:
             return ""
         rows = sum(batch.num_rows for batch in batches)

@@ -1,6 +1,6 @@
-"""The object store that holds what recovery needs and no log does: dead letters, states, values.
+"""The object store that holds what recovery needs and no log does: dead letters and states.
 
-One library serves every kind of store: ``file://`` embedded, ``s3://`` in a cluster.
+A folder here; the library behind it, obstore, has the same face for other kinds of store.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Journal(Protocol):
     async def append(self, held: Held, records: Sequence[Record], append_id: AppendId) -> Held:
         """Write records, all or none, directly behind ``held.offset``; durable on return.
 
-        Offsets, hashes and order are the caller's (see ``chained``) and are checked. Repeating
+        Offsets, hashes and order are the caller's (see ``link``) and are checked. Repeating
         an append with the same ``append_id`` after an unknown outcome is safe: it is found.
 
         Raises:

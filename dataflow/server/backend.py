@@ -1,4 +1,4 @@
-"""What the server needs from the platform behind it: a node, or a gateway to many."""
+"""What the server needs from the platform behind it."""
 
 from __future__ import annotations
 
