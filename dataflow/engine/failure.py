@@ -39,9 +39,9 @@ def pipeline_error(error: BaseException) -> PipelineError:
     What a connector did not foresee is retried like what passes: a bug is reported with its
     stack trace, and ends the pipeline after its attempts.
     """
-    failed = _first(error)
+    failed = first_of(error)
     cause = failed.__cause__ if isinstance(failed, StepFailed) and failed.__cause__ else failed
-    cause = _first(cause)
+    cause = first_of(cause)
     expected = isinstance(cause, DataFlowError)
     return PipelineError(
         error_type=failed.error_type if isinstance(failed, StepFailed) else ErrorType.SYSTEM,
@@ -53,7 +53,8 @@ def pipeline_error(error: BaseException) -> PipelineError:
     )
 
 
-def _first(error: BaseException) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
+    """Return the error itself, or the first that a group of tasks has gathered."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,12 +15,18 @@ from dataflow.core.errors import Invalid, Problem, Rejected
 from dataflow.core.spec import OnError, PipelineSpec, Sink, Source, Transform, shown
 
 T = TypeVar("T")
+SpecT = TypeVar("SpecT", SourceSpec[Any], TransformSpec[Any], SinkSpec[Any])
 
-SECRET_NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|api-?key|credential", re.IGNORECASE)
-"""Names whose values are credentials; compared with each key of the options."""
+SECRET_NAME = re.compile(
+    r"pass(word|wd|phrase)?$|secret|token|api-?key|credential|authorization", re.IGNORECASE
+)
+"""Names whose values are credentials."""
+
+CREDENTIALS_IN = frozenset({"auth", "headers", "tls", "properties"})
+"""Options whose own keys may name credentials; those of the others are columns."""
 
 SECRET_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s:]*:(?!\$\{)[^/@\s]+@", re.IGNORECASE)
-REFERENCE = re.compile(r"\$\{(env|file):[^}]+\}")
+REFERENCE = re.compile(r"^$|\$\{(env|file):[^}]+\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,36 +95,40 @@ class _Checker:
 
     def _source(self, step: Source) -> tuple[SourceSpec[Any], Options] | None:
         path = self._source_path
-        self._secrets(path, step.connection_string, step.options)
-        spec = self._try(path, lambda: self._registry.source(step.source_type))
-        options = self._try(path, lambda: parse(spec.options, step.options)) if spec else None
-        if spec is None or options is None:
-            return None
-        self._add(path, self._try(path, lambda: spec.check(step, options)))
-        return spec, options
+        found = self._step(path, step, lambda: self._registry.source(step.source_type))
+        if found is not None:
+            spec, options = found
+            self._add(path, self._try(path, lambda: spec.check(step, options)))
+        return found
 
     def _sink(self, step: Sink) -> tuple[SinkSpec[Any], Options] | None:
         path = self._sink_path
-        self._secrets(path, step.connection_string, step.options)
-        spec = self._try(path, lambda: self._registry.sink(step.sink_type))
-        options = self._try(path, lambda: parse(spec.options, step.options)) if spec else None
-        if spec is None or options is None:
-            return None
-        self._add(path, self._try(path, lambda: spec.check(step, options)))
-        return spec, options
+        found = self._step(path, step, lambda: self._registry.sink(step.sink_type))
+        if found is not None:
+            spec, options = found
+            self._add(path, self._try(path, lambda: spec.check(step, options)))
+        return found
 
     def _transform(
         self, path: str, step: Transform, columns: Mapping[str, str] | None
     ) -> tuple[tuple[TransformSpec[Any], Options] | None, Mapping[str, str] | None]:
-        self._secrets(path, "", step.options)
-        spec = self._try(path, lambda: self._registry.transform(step.transform_type))
-        options = self._try(path, lambda: parse(spec.options, step.options)) if spec else None
-        if spec is None or options is None:
+        found = self._step(path, step, lambda: self._registry.transform(step.transform_type))
+        if found is None:
             return None, None
+        spec, options = found
         before = len(self.problems)
         self._add(path, self._try(path, lambda: spec.check(step, options, columns)))
         known = columns is not None and len(self.problems) == before
-        return (spec, options), spec.schema(options, columns) if known and columns else None
+        return found, spec.schema(options, columns) if known and columns else None
+
+    def _step(
+        self, path: str, step: Source | Transform | Sink, find: Callable[[], SpecT]
+    ) -> tuple[SpecT, Options] | None:
+        """Return what is registered for a step, and its options; None after noting a problem."""
+        self._secrets(path, getattr(step, "connection_string", ""), step.options)
+        spec = self._try(path, find)
+        options = self._try(path, lambda: parse(spec.options, step.options)) if spec else None
+        return (spec, options) if spec is not None and options is not None else None
 
     def _try(self, path: str, make: Callable[[], T]) -> T | None:
         try:
@@ -139,14 +150,27 @@ class _Checker:
                     "holds a password in the clear; write ${env:NAME} or ${file:/path} for it",
                 )
             )
-        for key, value in re.findall(r'"([A-Za-z_-]+)"\s*:\s*"((?:[^"\\]|\\.)*)"', options):
-            if SECRET_NAME.search(key) and value and not REFERENCE.fullmatch(value):
-                self.problems.append(
-                    Problem(
-                        f"{path}.options.{key}",
-                        "is a credential in the clear; write ${env:NAME} or ${file:/path} for it",
-                    )
+        for key in _credentials(options):
+            self.problems.append(
+                Problem(
+                    f"{path}.options.{key}",
+                    "is a credential in the clear; write ${env:NAME} or ${file:/path} for it",
                 )
+            )
+
+
+def _credentials(options: str) -> Iterator[str]:
+    """Yield the paths of texts that look like credentials; columns may be called as they like."""
+    try:
+        given = json.loads(options or "{}")
+    except ValueError:
+        return
+    for key, value in given.items() if isinstance(given, dict) else ():
+        nested = value if isinstance(value, dict) and key in CREDENTIALS_IN else {}
+        named = {key: value, **{f"{key}.{name}": inner for name, inner in nested.items()}}
+        for path, text in named.items():
+            if isinstance(text, str) and SECRET_NAME.search(path) and not REFERENCE.search(text):
+                yield path
 
 
 def validate(registry: Registry, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 
@@ -11,10 +12,10 @@ from dataflow.connect import OnError
 from dataflow.connect.transform import MAIN, ORDINAL
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.clock import Clock
-from dataflow.core.events import ErrorType
+from dataflow.core.errors import Rejected, Unavailable
 from dataflow.core.ids import PipelineId
 from dataflow.engine.channel import Channel
-from dataflow.engine.failure import blaming
+from dataflow.engine.failure import first_of
 from dataflow.engine.items import BarrierItem, Item, Rows
 from dataflow.engine.json_rows import json_rows
 from dataflow.engine.plan import Plan
@@ -48,7 +49,7 @@ async def preview(
         poll_interval_s=source.poll_interval_s,
     )
     try:
-        with blaming(ErrorType.SOURCE, source.name):
+        with _saying(source.name):
             await source.source.open(None)
             rows = await _first(source, clock, records_max)
     finally:
@@ -58,7 +59,7 @@ async def preview(
     shown = [_shown(source.name, rows, 0)]
     for step in make_steps(plan, pipeline, contexts):
         rows.dead.clear()
-        with blaming(ErrorType.TRANSFORM, step.name):
+        with _saying(step.name):
             output = await asyncio.to_thread(step.transform.apply, rows.batch)
         rows.batch = output.batches.get(MAIN, rows.batch.slice(0, 0))
         if output.rejected is not None:
@@ -66,6 +67,18 @@ async def preview(
             kept.unhandled(rows, output.rejected, clock.now())
         shown.append(_shown(step.name, rows, output.filtered))
     return shown
+
+
+@contextmanager
+def _saying(step: str) -> Iterator[None]:
+    """Say of an error whose it was; it goes to whoever asked for the preview."""
+    try:
+        yield
+    except* Rejected as group:
+        error = first_of(group)
+        raise Rejected(f"{step}: {error}") from error
+    except* Unavailable as group:
+        raise first_of(group) from group
 
 
 async def _first(source: Input, clock: Clock, records_max: int) -> Rows | None:

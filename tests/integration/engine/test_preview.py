@@ -1,0 +1,106 @@
+"""A preview shows what each step does to real records, and leaves no trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dataflow.app.builtin import registry
+from dataflow.app.clock import SystemClock
+from dataflow.app.contexts import Contexts, Paths
+from dataflow.core.errors import Rejected, Waiting
+from dataflow.core.spec import PipelineSpec, Sink, Source, Transform, canonical
+from dataflow.engine import preview as module
+from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.plan import plan
+from dataflow.engine.preview import preview
+from dataflow.engine.records import PreviewStep
+
+
+async def previewed(tmp_path: Path, spec: PipelineSpec, records: int) -> list[PreviewStep]:
+    """Preview a pipeline with the steps that come with the platform."""
+    logs = IngestLogs(tmp_path / "ingest")
+    contexts = Contexts(SystemClock(), Paths(()), logs.log, lambda _: None)
+    planned = plan(registry(), canonical(spec))
+    try:
+        return list(await preview(planned, contexts, SystemClock(), records))
+    finally:
+        await logs.close()
+
+
+def line(tmp_path: Path, *transforms: Transform, source: Source | None = None) -> PipelineSpec:
+    """Return a pipeline from a csv file of four rows, one of them malformed."""
+    (tmp_path / "in.csv").write_text("a,b\n1,x\n2,y\nthree,z\n4,w\n")
+    options = '{"schema": {"a": "int64", "b": "string"}}'
+    return PipelineSpec(
+        source=source or Source("file", str(tmp_path / "in.csv"), options=options),
+        transforms=transforms,
+        sink=Sink("file", str(tmp_path / "out.csv")),
+    )
+
+
+def names(folder: Path) -> list[str]:
+    """Return what is in a folder."""
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_every_step_shows_what_it_made_of_the_records(tmp_path: Path) -> None:
+    """And nothing is written anywhere."""
+    steps = await previewed(
+        tmp_path,
+        line(
+            tmp_path,
+            Transform("big", "filter", options='{"expression": "a > 1"}'),
+            Transform("more", "map", options='{"compute": {"c": "a * 2"}}'),
+        ),
+        10,
+    )
+    assert [step.step for step in steps] == ["source", "big", "more"]
+    assert steps[0].columns == [("a", "int64"), ("b", "string")]
+    assert [letter.record for letter in steps[0].rejected] == ["three,z"]
+    assert steps[1].filtered == 1
+    assert list(steps[2].records) == ['{"a":2,"b":"y","c":4}', '{"a":4,"b":"w","c":8}']
+    assert names(tmp_path) == ["in.csv"]
+
+
+async def test_a_preview_reads_no_more_than_asked(tmp_path: Path) -> None:
+    """The first records are enough to see."""
+    steps = await previewed(tmp_path, line(tmp_path), 2)
+    assert list(steps[0].records) == ['{"a":1,"b":"x"}', '{"a":2,"b":"y"}']
+
+
+async def test_rows_that_a_step_cannot_handle_are_shown_with_why(tmp_path: Path) -> None:
+    """That is what a preview is for."""
+    cast = Transform("number", "map", options='{"cast": {"b": "int64"}}')
+    steps = await previewed(tmp_path, line(tmp_path, cast), 2)
+    assert list(steps[1].records) == []
+    assert [letter.step for letter in steps[1].rejected] == ["number", "number"]
+    assert "b" in steps[1].rejected[0].error
+
+
+async def test_a_missing_file_is_said_at_once(tmp_path: Path) -> None:
+    """Nobody waits in front of a preview for a file to appear."""
+    spec = line(tmp_path, source=Source("file", str(tmp_path / "gone.csv")))
+    with pytest.raises(Waiting):
+        await previewed(tmp_path, spec, 2)
+
+
+async def test_an_unknown_column_is_said_with_those_there_are(tmp_path: Path) -> None:
+    """The schema is known only now."""
+    spec = line(
+        tmp_path,
+        Transform("f", "filter", options='{"expression": "c > 1"}'),
+        source=Source("file", str(tmp_path / "in.csv")),
+    )
+    with pytest.raises(Rejected, match="columns: a, b"):
+        await previewed(tmp_path, spec, 2)
+
+
+async def test_a_source_that_has_nothing_yet_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A push source may stay silent for ever."""
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    source = Source("push", options='{"schema": {"a": "int64"}}')
+    assert await previewed(tmp_path, line(tmp_path, source=source), 2) == []
