@@ -73,14 +73,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint dataflow/v1/descriptors.binpb --config proto/buf.yaml
-	$(BIN)/pytest $(QUICK_TESTS) $(COVERAGE)
+	$(BIN)/pytest -n auto $(QUICK_TESTS) $(COVERAGE)
 
 # One measure over everything: the quick tests leave their data, the others add to it, and
 # what all of them together reached is held to the limit.
 test: setup
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
-	$(BIN)/pytest $(OTHER_TESTS) --cov --cov-append --cov-report=
+	$(BIN)/pytest -n auto $(OTHER_TESTS) --cov --cov-append --cov-report=
 	$(BIN)/coverage report --fail-under=95
 
 # make bench BENCH="WORKLOAD --rows 1000000"; `.venv/bin/python -m bench list` names them.
