@@ -1,1 +1,1 @@
-"""Durable, auditable, exactly-once data pipelines, from one process to a cluster."""
+"""DataFlow Platform: durable, auditable, exactly-once data pipelines."""

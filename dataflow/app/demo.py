@@ -61,7 +61,7 @@ async def _follow(df: DataFlow, pipeline: str) -> None:
         shown = await df.get(pipeline)
         metrics = shown.metrics
         line = (
-            f"{pipeline}: {word(pb.Status.DESCRIPTOR, shown.status)} {shown.phase_detail},"
+            f"{pipeline}: {word(pb.Status.DESCRIPTOR, shown.status)} ({shown.phase}),"
             f" {metrics.total_records_processed:,} records"
             f" ({metrics.throughput_per_second:,.0f} a second)"
         )

@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from dataflow.app.builtin import registry
+from dataflow.app.cleaning import Cleaning
 from dataflow.app.clock import SystemClock
 from dataflow.app.contexts import Contexts, Paths
 from dataflow.app.history import Past
@@ -67,10 +68,11 @@ async def node(
     """
     clock, watchers, steps = SystemClock(), Watchers(), registry()
     random_ = random.Random()
-    objects = Objects.local(settings.data_dir / "objects")
     async with AsyncExitStack() as stack:
+        # BEFORE anything else in the folder: it takes the lock, and names what is wrong with it.
         journal = await Sqlite.open(settings.data_dir)
         stack.push_async_callback(journal.close)
+        objects = Objects.local(settings.data_dir / "objects")
         views = await SqliteViews.open(settings.data_dir)
         stack.push_async_callback(views.close)
         ingest = IngestLogs(settings.data_dir / "ingest")
@@ -101,8 +103,10 @@ async def node(
         around = RunsNode(host, worker.receive, clock, random_.random, ingested, probe)
         runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
         link.runs = runs
+        cleaning = await stack.enter_async_context(Cleaning.open(host, ingest))
         fanout.listen(runs.committed)
         fanout.listen(watchers.committed)
+        fanout.listen(cleaning.committed)
         yield Node(
             Parts(NODE, host, runs, views, past, watchers, steps, contexts, objects, ingest, clock)
         )

@@ -99,6 +99,13 @@ class Source(ABC, Generic[PositionT, PinnedT]):
         """
         raise Rejected(f"{split.id}: this source cannot start at its latest record")
 
+    async def grown(self, split: Split, position: PositionT | None) -> bool:  # noqa: ARG002 - theirs
+        """Tell whether a split that an earlier run has read to its end holds more now.
+
+        Asked once a run, before the split would be passed over.
+        """
+        return False
+
     async def acknowledge(self, split: Split, position: PositionT) -> None:
         """Take note that everything before ``position`` is decided; upstream may forget it.
 

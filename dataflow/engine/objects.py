@@ -26,8 +26,15 @@ class Objects:
 
     @classmethod
     def local(cls, root: Path) -> Objects:
-        """Return a store in a folder; what it has taken survives a power cut."""
-        return cls(LocalStore(root, mkdir=True), root)
+        """Return a store in a folder; what it has taken survives a power cut.
+
+        Raises:
+            Unavailable: the folder cannot be made or used.
+        """
+        try:
+            return cls(LocalStore(root, mkdir=True), root)
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"{root}: {error}", code=Code.STORAGE) from error
 
     async def put(self, key: str, payload: bytes) -> None:
         """Keep an object; durable on return. Writing a key again replaces it."""

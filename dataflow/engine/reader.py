@@ -54,11 +54,11 @@ class Reader:
 
     async def _split(self, split: Split) -> None:
         before = self._start.positions.get(split.id, SplitPosition())
-        if before.ended:
-            return
         position: Position | None = None
         if before.position:
             position = self._input.position.model_validate_json(before.position)
+        if before.ended and not await self._input.source.grown(split, position):
+            return
         records = before.records
         while True:
             try:

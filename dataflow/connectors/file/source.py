@@ -53,7 +53,7 @@ class FileSource(Source[FilePosition, FilePinned]):
         self.bounded = not options.watch
         self._step = step
         self._options = options
-        self._connection = local_path(step.connection_string)
+        self._connection = local_path(context.secret(step.connection_string))
         self._listing = Listing(self._connection, options, context.path)
         self._chunk_bytes = chunk_bytes
         self._poll = step.poll_interval_ms / 1000 or POLL_SECONDS
@@ -108,6 +108,13 @@ class FileSource(Source[FilePosition, FilePinned]):
         if file is None:
             raise self._missing(split.id)
         return await asyncio.to_thread(self._end, file)
+
+    async def grown(self, split: Split, position: FilePosition | None) -> bool:
+        """See ``Source``: lines may have been appended; a parquet file is written once."""
+        file = self._files.get(split.id)
+        if file is None or self._known.format == "parquet":
+            return False
+        return file.size > (position.consumed if position is not None else 0)
 
     async def lag(self) -> tuple[int, int]:
         """See ``Source``: bytes as they are stored; how many records those are is not known."""

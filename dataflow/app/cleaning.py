@@ -1,0 +1,52 @@
+"""What a deleted pipeline leaves behind: its events stay, its pushed records go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from dataflow.cluster.host import Host
+from dataflow.cluster.shard import Committed
+from dataflow.core.errors import Unavailable
+from dataflow.core.events import PipelineDeleted
+from dataflow.core.ids import PipelineId
+from dataflow.core.lifecycle import Status
+from dataflow.engine.ingest import IngestLogs
+
+log = structlog.get_logger()
+
+
+class Cleaning:
+    """Removes the ingest logs of deleted pipelines, now or at the next start."""
+
+    def __init__(self, ingest: IngestLogs, tasks: asyncio.TaskGroup) -> None:
+        self._ingest = ingest
+        self._tasks = tasks
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, host: Host, ingest: IngestLogs) -> AsyncGenerator[Cleaning, None]:
+        """Begin with what a crash has left of pipelines deleted before it."""
+        async with asyncio.TaskGroup() as tasks:
+            cleaning = cls(ingest, tasks)
+            for resting in host.known():
+                if resting.status is Status.DELETED:
+                    tasks.create_task(cleaning._remove(resting.pipeline_id))
+            yield cleaning
+
+    def committed(self, committed: Sequence[Committed]) -> None:
+        """React to what has been journalled."""
+        for event, _ in committed:
+            if isinstance(event.body, PipelineDeleted):
+                self._tasks.create_task(self._remove(event.pipeline_id))
+
+    async def _remove(self, pipeline: PipelineId) -> None:
+        try:
+            await self._ingest.remove(pipeline)
+        except Unavailable as error:
+            log.warning(
+                "the ingest log of a deleted pipeline stays", pipeline=pipeline, why=str(error)
+            )

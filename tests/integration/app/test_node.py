@@ -1,0 +1,114 @@
+"""A whole node in this process: what its parts only show together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+from dataflow.app.node import Node
+from dataflow.app.settings import Settings
+from dataflow.app.standalone import node
+from dataflow.core import commands as c
+from dataflow.core.checkpoint import Ledger
+from dataflow.core.errors import DataFlowError
+from dataflow.core.ids import CommandId, PipelineId
+from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.core.lifecycle import State, Status
+from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+
+P = PipelineId("p")
+NUMBERS = count()
+
+
+@asynccontextmanager
+async def running(tmp_path: Path) -> AsyncIterator[Node]:
+    """A node over a folder of the test."""
+    async with node(Settings(data_dir=tmp_path / "data")) as served:
+        yield served
+
+
+async def ask(served: Node, *bodies: c.UserCommand) -> None:
+    """Carry out commands that must be accepted."""
+    for body in bodies:
+        name = CommandId(f"c{next(NUMBERS)}")
+        (answer,) = await served.execute([c.Command(P, name, "me", body, b"d")])
+        if isinstance(answer, DataFlowError):
+            raise answer
+
+
+async def ended(served: Node) -> State:
+    """Return the state once the pipeline has ended."""
+    async for change in served.watch(P, SequenceNumber(0)):
+        state = change.pipeline.state
+        is_latest = state.sequence == (await served.pipeline(P)).state.sequence
+        if is_latest and state.status in {Status.STOPPED, Status.FAILED}:
+            return state
+    raise AssertionError("a watch has no end")
+
+
+def copying(tmp_path: Path) -> PipelineSpec:
+    """Return a pipeline that copies lines."""
+    return canonical(
+        PipelineSpec(
+            source=Source("file", str(tmp_path / "in.txt")),
+            sink=Sink("file", str(tmp_path / "out.txt")),
+        )
+    )
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a file."""
+    with path.open("a") as file:
+        file.write(text)
+
+
+async def test_a_file_that_grew_after_completion_is_read_on(tmp_path: Path) -> None:
+    """Starting after ``completed`` goes on; only a replay goes back."""
+    append(tmp_path / "in.txt", "one\ntwo\n")
+    async with running(tmp_path) as served:
+        await ask(served, c.CreatePipeline(copying(tmp_path)), c.StartPipeline())
+        assert (await ended(served)).reason == "completed"
+        append(tmp_path / "in.txt", "three\n")
+        await ask(served, c.StartPipeline())
+        assert (await ended(served)).reason == "completed"
+        decision = (await served.pipeline(P)).decision
+    assert (tmp_path / "out.txt").read_text() == "one\ntwo\nthree\n"
+    assert decision is not None
+    assert decision.ledgers["sink"] == Ledger(records_read=3, records_written=3)
+
+
+async def test_a_replay_writes_again_behind_what_is_there(tmp_path: Path) -> None:
+    """It was asked for; the ledger begins anew, the totals do not."""
+    append(tmp_path / "in.txt", "one\ntwo\n")
+    async with running(tmp_path) as served:
+        await ask(served, c.CreatePipeline(copying(tmp_path)), c.StartPipeline())
+        await ended(served)
+        await ask(served, c.ReplayPipeline(), c.StartPipeline())
+        await ended(served)
+        decision = (await served.pipeline(P)).decision
+    assert (tmp_path / "out.txt").read_text() == "one\ntwo\none\ntwo\n"
+    assert decision is not None
+    assert (decision.ledgers["sink"].records_read, decision.totals.records) == (2, 4)
+
+
+async def test_the_pushed_records_of_a_deleted_pipeline_are_removed(tmp_path: Path) -> None:
+    """Its events tell its story for ever; its data is not kept behind its owner's back."""
+    spec = PipelineSpec(
+        source=Source("push", options='{"schema": {"a": "int64"}}'),
+        sink=Sink("file", str(tmp_path / "out.csv")),
+    )
+    folder = tmp_path / "data" / "ingest" / P
+    async with running(tmp_path) as served:
+        await ask(served, c.CreatePipeline(canonical(spec)), c.StartPipeline())
+        body = json.dumps({"a": 1}).encode()
+        await served.ingest(P, "b1", "application/x-ndjson", body)
+        assert folder.exists()
+        await ask(served, c.StopPipeline("done"))
+        await ended(served)
+        await ask(served, c.DeletePipeline())
+        events = await served.events(P, SequenceNumber(0), 100, "")
+    assert not folder.exists()
+    assert events[-1].type == "PipelineDeleted"
