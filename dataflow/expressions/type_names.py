@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from dataflow.expressions.cursor import Cursor
@@ -51,6 +52,10 @@ NAMES: Final = {
 } | ALIASES
 
 
+KNOWN_LENGTH_MAX = 100
+"""Names of types this long are remembered: every column of every spec has one, mostly the same."""
+
+
 def parse_type(text: str) -> Type:
     """Return the type of that name; case does not matter, save for the names of fields.
 
@@ -60,11 +65,18 @@ def parse_type(text: str) -> Type:
     Raises:
         ExpressionError: no such type; the message suggests one.
     """
+    return _known_type(text) if len(text) <= KNOWN_LENGTH_MAX else _type(text)
+
+
+def _type(text: str) -> Type:
     cursor = Cursor(text)
     found = read_type(cursor)
     if cursor.token.kind is not TokenKind.END:
         raise cursor.unexpected("the end of the type")
     return found
+
+
+_known_type = lru_cache(maxsize=1_024)(_type)
 
 
 def read_type(cursor: Cursor) -> Type:

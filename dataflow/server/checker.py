@@ -8,8 +8,11 @@ so good ones are kept in their stored form; only what is about texts is looked a
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
+
+from google.protobuf.message import Message
 
 from dataflow.core.spec import LABELS_MAX, NAME_LENGTH_MAX, PipelineSpec
 from dataflow.server.specs import Validate, checked, spec_of
@@ -69,6 +72,10 @@ def _steps(request: SpecRequest) -> Key:
         request.sink.SerializeToString() if request.HasField("sink") else None,
         request.options.SerializeToString(),
         tuple([step.SerializeToString() for step in request.transforms]),
-        tuple(sorted((name, end.SerializeToString()) for name, end in request.sources.items())),
-        tuple(sorted((name, end.SerializeToString()) for name, end in request.sinks.items())),
+        _ends(request.sources),
+        _ends(request.sinks),
     )
+
+
+def _ends(ends: Mapping[str, Message]) -> Key:
+    return tuple(sorted((n, end.SerializeToString()) for n, end in ends.items())) if ends else ()
