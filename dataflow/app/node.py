@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
 
+from prometheus_client import CollectorRegistry
+
 from dataflow.app.history import Past
+from dataflow.app.metrics import node_registry
 from dataflow.app.watching import Watchers
 from dataflow.cluster.host import Host
 from dataflow.cluster.runs import Runs
@@ -61,6 +64,11 @@ class Node:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        """Return what Prometheus is shown."""
+        return node_registry(self._parts.host, self._parts.runs)
 
     @property
     def ready(self) -> bool:

@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 import structlog
-from prometheus_client import CollectorRegistry
 
 from dataflow.app.builtin import registry
 from dataflow.app.cleaning import Cleaning
@@ -142,7 +141,7 @@ async def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> N
             ),
             clock=SystemClock(),
             new_id=new_id,
-            registry=CollectorRegistry(),
+            registry=backend.metrics,
         )
         async with serving as served:
             log.info("ready", http=served.http, grpc=served.grpc, data=str(settings.data_dir))

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+from prometheus_client import generate_latest
+
 from dataflow.app.node import Node
 from dataflow.app.settings import Settings
 from dataflow.app.standalone import node
@@ -112,3 +114,20 @@ async def test_the_pushed_records_of_a_deleted_pipeline_are_removed(tmp_path: Pa
         events = await served.events(P, SequenceNumber(0), 100, "")
     assert not folder.exists()
     assert events[-1].type == "PipelineDeleted"
+
+
+async def test_a_node_shows_its_pipelines_to_prometheus(tmp_path: Path) -> None:
+    """How many there are, and how far each that runs has got."""
+    endless = PipelineSpec(
+        source=Source("generator", options='{"rowsPerSecond": 1000}'),
+        sink=Sink("file", str(tmp_path / "out.csv")),
+    )
+    async with running(tmp_path) as served:
+        await ask(served, c.CreatePipeline(canonical(endless)), c.StartPipeline())
+        async for change in served.watch(P, None):
+            if change.pipeline.decision and change.pipeline.decision.totals.records:
+                break
+        shown = generate_latest(served.metrics).decode()
+    assert 'dataflow_pipelines{status="running"} 1.0' in shown
+    assert 'dataflow_records_total{pipeline="p"}' in shown
+    assert "process_resident_memory_bytes" in shown

@@ -1,0 +1,60 @@
+"""What Prometheus is shown of a node, read when it asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from dataflow.cluster.host import Host
+from dataflow.cluster.runs import Runs
+from dataflow.core.lifecycle import Status
+
+
+class NodeCollector(Collector):
+    """Pipelines by status, and of each that runs: records, bytes, lag, checkpoints."""
+
+    def __init__(self, host: Host, runs: Runs) -> None:
+        self._host = host
+        self._runs = runs
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics as of now; about 2 us a known pipeline."""
+        statuses = Counter(resting.status for resting in self._host.known())
+        pipelines = GaugeMetricFamily("dataflow_pipelines", "Pipelines known.", labels=["status"])
+        for status in Status:
+            if status is not Status.EMPTY:
+                pipelines.add_metric([status], statuses[status])
+        yield pipelines
+        yield from self._running()
+
+    def _running(self) -> Iterable[Metric]:
+        labels = ["pipeline"]
+        records = CounterMetricFamily("dataflow_records", "Records decided.", labels=labels)
+        failed = CounterMetricFamily("dataflow_records_failed", "Records refused.", labels=labels)
+        read = CounterMetricFamily("dataflow_bytes_read", "Bytes read, decided.", labels=labels)
+        number = GaugeMetricFamily("dataflow_checkpoint", "Latest checkpoint.", labels=labels)
+        lag = GaugeMetricFamily("dataflow_lag_bytes", "Bytes waiting in the source.", labels=labels)
+        for pipeline in self._runs.running:
+            loop = self._runs.loop(pipeline)
+            if loop is None or loop.decided is None:
+                continue
+            totals = loop.decided.totals
+            records.add_metric([pipeline], totals.records)
+            failed.add_metric([pipeline], totals.failed)
+            read.add_metric([pipeline], totals.bytes_read)
+            number.add_metric([pipeline], loop.decided.stamp.number)
+            if loop.progress.lag_bytes >= 0:
+                lag.add_metric([pipeline], loop.progress.lag_bytes)
+        return records, failed, read, number, lag
+
+
+def node_registry(host: Host, runs: Runs) -> CollectorRegistry:
+    """Return a registry with what a node and its process have to show."""
+    registry = CollectorRegistry()
+    registry.register(NodeCollector(host, runs))
+    ProcessCollector(registry=registry)
+    return registry
