@@ -29,7 +29,13 @@ from dataflow.core.errors import Code, Rejected
 from dataflow.core.ids import Lineage, Offset, PipelineId, Run, Version
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.retry import backoff
-from dataflow.core.spec import PipelineSpec, Position, source_changed, with_defaults
+from dataflow.core.spec import (
+    PipelineSpec,
+    Position,
+    sink_changed,
+    source_changed,
+    with_defaults,
+)
 
 COMPLETED = "completed"
 """The stop reason of a bounded source that was exhausted."""
@@ -237,7 +243,7 @@ def _config(
         Position.BEGINNING: Origin.BEGINNING,
         Position.LATEST: Origin.LATEST,
     }.get(position, Origin.POSITIONS)
-    same = state.spec.sources == spec.sources and state.spec.sinks == spec.sinks
+    same = state.spec.sources == spec.sources and not sink_changed(state.spec, spec)
     if same and origin is Origin.POSITIONS and checkpoint is None:
         return config
     start = _lineage_start(state, spec, origin, checkpoint)
@@ -249,7 +255,7 @@ def _lineage_start(
 ) -> LineageStart:
     """Return how the next lineage begins; one that never began hands on how it would have."""
     begun = state.checkpoint is not None and state.checkpoint.lineage == state.lineage
-    keeps_sink = state.spec.sinks == spec.sinks and (begun or state.start.keeps_sink)
+    keeps_sink = not sink_changed(state.spec, spec) and (begun or state.start.keeps_sink)
     if origin is Origin.POSITIONS and checkpoint is None and not begun:
         return replace(state.start, keeps_sink=keeps_sink)
     return LineageStart(origin=origin, checkpoint=checkpoint, keeps_sink=keeps_sink)

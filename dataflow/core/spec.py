@@ -207,6 +207,13 @@ def _chained(transforms: Sequence[Transform], source: str) -> tuple[Transform, .
     return tuple(chained)
 
 
+def sink_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
+    """Tell whether ``new`` writes elsewhere or otherwise; another step before a sink does not."""
+    return {name: replace(s, input="") for name, s in old.sinks.items()} != {
+        name: replace(s, input="") for name, s in new.sinks.items()
+    }
+
+
 def _text_problems(spec: PipelineSpec) -> list[Problem]:
     problems = []
     if len(spec.name) > NAME_LENGTH_MAX:

@@ -132,6 +132,14 @@ def test_a_lineage_that_never_began_hands_on_its_start() -> None:
     assert not second.start.keeps_sink
 
 
+def test_another_last_step_is_no_other_sink() -> None:
+    """What feeds a sink is no part of where it writes: its files are its own still."""
+    fed = replace(SPEC, sinks={"sink": replace(SPEC.sinks["sink"], input="another")})
+    (updated,) = decide(STOPPED, c.UpdatePipeline(fed), NOW)
+    assert isinstance(updated, e.ConfigUpdated)
+    assert (updated.lineage, updated.start) == (1, None)
+
+
 def test_a_change_of_transforms_keeps_the_lineage() -> None:
     """The same source goes on at the same place into the same sink."""
     (updated,) = decide(STOPPED, c.UpdatePipeline(replace(SPEC, name="new")), NOW)
