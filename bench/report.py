@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import re
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,12 +42,20 @@ class Row:
 
 def median(runs: Sequence[Row]) -> Row:
     """Return the runs of one system as one row: the median run, the highest peak."""
-    seconds = statistics.median_low([run.seconds for run in runs])
-    middle = next(run for run in runs if run.seconds == seconds)
+    ordered = sorted(
+        runs, key=lambda run: run.rows / run.seconds if run.rows_per_s else -run.seconds
+    )
+    middle = ordered[(len(runs) - 1) // 2]
     peaks = [run.peak_rss_mib for run in runs if run.peak_rss_mib is not None]
-    spread = f"{min(r.seconds for r in runs):.2f} to {max(r.seconds for r in runs):.2f} s"
-    detail = "; ".join(filter(None, [middle.detail, spread if len(runs) > 1 else ""]))
+    detail = "; ".join(filter(None, [middle.detail, _spread(ordered) if len(runs) > 1 else ""]))
     return replace(middle, peak_rss_mib=max(peaks, default=None), detail=detail)
+
+
+def _spread(ordered: Sequence[Row]) -> str:
+    low, high = ordered[0], ordered[-1]
+    if low.rows_per_s is None or high.rows_per_s is None:
+        return f"{high.seconds:.2f} to {low.seconds:.2f} s"
+    return f"{low.rows_per_s:,.0f} to {high.rows_per_s:,.0f} a second"
 
 
 def compared(ours: Row, peers: Sequence[Row]) -> list[Row]:

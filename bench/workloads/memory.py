@@ -21,7 +21,7 @@ def run(ask: Ask) -> list[Row]:
         source = orders(count, "csv")
         with place() as here, here.server() as (server, _):
             before = server.rss_mib()
-            seconds, cpu_s = asyncio.run(work(server, source, here.folder / "out.csv"))
+            seconds, cpu_s = asyncio.run(work(server, "orders", source, here.folder / "out.csv"))
             peak = server.peak_rss_mib()
         row = Row(
             workload="memory",
