@@ -68,22 +68,28 @@ class OpenLog:
     _slots: dict[str, _Slot] = field(default_factory=dict)
     _order: deque[_Slot] = field(default_factory=deque)
     _opening: asyncio.Future[None] | None = None
+    _entering: asyncio.Lock = field(default_factory=asyncio.Lock)
     _pinning: asyncio.Lock = field(default_factory=asyncio.Lock)
     _grown: asyncio.Event = field(default_factory=asyncio.Event)
     _flushing: bool = False
 
     async def open(self) -> None:
-        """Open the files, once; raises as ``Store.open``."""
-        if self._opening is None:
-            loop = asyncio.get_running_loop()
-            self._opening = loop.run_in_executor(self.threads.storing, self.store.open)
-        opening = self._opening
-        try:
-            await asyncio.shield(opening)
-        except DataFlowError:
-            if self._opening is opening:
-                self._opening = None  # What is wrong may be mended; the next call looks again.
-            raise
+        """Open the files, once; raises as ``Store.open``.
+
+        Callers go on in the order in which they came: who finds the files open does not overtake
+        those who have waited for that, or batches would enter the log out of order.
+        """
+        async with self._entering:
+            if self._opening is None:
+                loop = asyncio.get_running_loop()
+                self._opening = loop.run_in_executor(self.threads.storing, self.store.open)
+            opening = self._opening
+            try:
+                await asyncio.shield(opening)
+            except DataFlowError:
+                if self._opening is opening:
+                    self._opening = None  # What is wrong may be mended; the next call looks again.
+                raise
 
     @property
     def idle(self) -> bool:
