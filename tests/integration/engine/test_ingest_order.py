@@ -22,7 +22,7 @@ async def test_who_finds_a_log_open_does_not_overtake_who_waited_for_that(tmp_pa
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(enter("first"))
-            while log._opening is None or not log._opening.done():
+            while log._opening is None or not log._opening.done():  # noqa: ASYNC110 - turn by turn
                 await asyncio.sleep(0)
             await enter("second")
         log.store.close()
