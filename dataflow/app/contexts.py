@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataflow.app.settings import environment
 from dataflow.connect import Context, Log
 from dataflow.core.clock import Clock
-from dataflow.core.errors import Code, Rejected
+from dataflow.core.errors import Code, DataFlowError, Rejected
 from dataflow.core.ids import PipelineId
 
 REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
@@ -19,13 +19,41 @@ SECRET_BYTES_MAX = 64 << 10
 """A secret is a key or a token; a larger file is somebody's mistake."""
 
 
-def resolve(text: str) -> str:
-    """Replace every ``${env:NAME}`` and ``${file:/path}`` by what it stands for.
+HIDDEN_LENGTH_MIN = 4
+"""Anybody guesses a shorter value, and taking it out would leave holes in ordinary words."""
 
-    Raises:
-        Rejected: it stands for nothing on this node; the message names the reference alone.
-    """
-    return REFERENCE.sub(_value, text)
+
+class Secrets:
+    """What references stand for, and the way back: no message shows what was filled in."""
+
+    def __init__(self) -> None:
+        self._references: dict[str, str] = {}
+
+    def resolve(self, text: str) -> str:
+        """Replace every ``${env:NAME}`` and ``${file:/path}`` by what it stands for.
+
+        Raises:
+            Rejected: it stands for nothing on this node; the message names the reference alone.
+        """
+        return REFERENCE.sub(self._resolved, text)
+
+    def _resolved(self, match: re.Match[str]) -> str:
+        value = _value(match)
+        if len(value) >= HIDDEN_LENGTH_MIN:
+            self._references[value] = match[0]
+        return value
+
+    def hide(self, text: str) -> str:
+        """Replace whatever was filled in so far by its reference, the longest first."""
+        for value in sorted(self._references, key=len, reverse=True):
+            text = text.replace(value, self._references[value])
+        return text
+
+    def hide_in(self, error: DataFlowError) -> DataFlowError:
+        """Return the same error, with its message rid of what was filled in."""
+        error.message = self.hide(error.message)
+        error.args = (self.hide(str(error)),)
+        return error
 
 
 def _value(match: re.Match[str]) -> str:
@@ -73,6 +101,7 @@ class Contexts:
     paths: Paths
     log: Callable[[PipelineId], Log]
     probe: Callable[[str], None]
+    secrets: Secrets = field(default_factory=Secrets)
 
     def __call__(self, pipeline: PipelineId, step: str) -> Context:
         """Return the context of one step of one pipeline."""
@@ -80,7 +109,7 @@ class Contexts:
             pipeline=pipeline,
             step=step,
             clock=self.clock,
-            secret=resolve,
+            secret=self.secrets.resolve,
             path=self.paths,
             log=self.log(pipeline),
             probe=self.probe,

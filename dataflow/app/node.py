@@ -10,6 +10,7 @@ from importlib import import_module
 
 from prometheus_client import CollectorRegistry
 
+from dataflow.app.contexts import Contexts
 from dataflow.app.history import Past
 from dataflow.app.metrics import node_registry
 from dataflow.app.watching import Watchers
@@ -31,7 +32,6 @@ from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
 from dataflow.engine.plan import plan, validate
-from dataflow.engine.surroundings import Contexts
 from dataflow.server import backend as b
 from dataflow.views.contract import Views
 
@@ -181,9 +181,13 @@ class Node:
         """Run the first records through every step."""
         planned = plan(self._parts.registry, spec)
         module = await asyncio.to_thread(import_module, "dataflow.engine.preview")
-        steps: Sequence[b.PreviewStep] = await module.preview(
-            planned, self._parts.contexts, self._parts.clock, records
-        )
+        contexts = self._parts.contexts
+        try:
+            steps: Sequence[b.PreviewStep] = await module.preview(
+                planned, contexts, self._parts.clock, records
+            )
+        except DataFlowError as error:
+            raise contexts.secrets.hide_in(error) from None
         return steps
 
     async def watch(

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import structlog
 from dataflow.app.builtin import registry
 from dataflow.app.cleaning import Cleaning
 from dataflow.app.clock import SystemClock
-from dataflow.app.contexts import Contexts, Paths
+from dataflow.app.contexts import Contexts, Paths, Secrets
 from dataflow.app.history import Past
 from dataflow.app.logs import configure
 from dataflow.app.node import PUSH, Node, Parts
@@ -71,7 +72,6 @@ async def node(
         Corrupted: the journal is damaged; says where.
     """
     clock, watchers, steps = SystemClock(), Watchers(), registry()
-    random_ = random.Random()
     async with AsyncExitStack() as stack:
         # BEFORE anything else in the folder: it takes the lock, and names what is wrong with it.
         journal = await Sqlite.open(settings.data_dir)
@@ -94,7 +94,7 @@ async def node(
             )
         )
         contexts = Contexts(clock, Paths(settings.file_roots), ingest.log, probe)
-        link = _Link()
+        link = _Link(contexts.secrets)
         worker = await stack.enter_async_context(
             Worker.open(Surroundings(steps, contexts, objects, clock, link.to_owner, probe))
         )
@@ -104,7 +104,7 @@ async def node(
             is_pushed = any(source.source_type == PUSH for source in sources)
             return await ingest.log(pipeline).end() if is_pushed else 0
 
-        around = RunsNode(host, worker.receive, clock, random_.random, ingested, probe)
+        around = RunsNode(host, worker.receive, clock, random.Random().random, ingested, probe)
         runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
         link.runs = runs
         cleaning = await stack.enter_async_context(Cleaning.open(host, ingest))
@@ -117,13 +117,24 @@ async def node(
 
 
 class _Link:
-    """Hands a worker's messages to the runs, which are made after it."""
+    """Hands a worker's messages to the runs, which are made after it, and unsays its secrets."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Secrets) -> None:
         self.runs: Runs | None = None
+        self._secrets = secrets
 
     def to_owner(self, message: m.ToOwner) -> None:
-        """Take a message from the worker."""
+        """Take a message from the worker; what it says is journalled, logged and shown."""
+        hide = self._secrets.hide
+        match message:
+            case m.Failed():
+                told = message.error
+                told = replace(told, message=hide(told.message), stack_trace=hide(told.stack_trace))
+                message = replace(message, error=told)
+            case m.Progress():
+                message = replace(message, detail=hide(message.detail))
+            case _:
+                pass
         if self.runs is not None:
             self.runs.receive(message)
 

@@ -93,11 +93,7 @@ def _stopped_twice(http: Api, out: Path) -> tuple[str, Document, Document]:
     for _ in range(2):
         before = http.pipeline(pipeline)["metrics"]["totalRecordsProcessed"]
         http.start(pipeline)
-        until(
-            lambda seen=before: (
-                http.pipeline(pipeline)["metrics"]["totalRecordsProcessed"] > seen + 100
-            )
-        )
+        until(partial(_processed, http, pipeline, before + 100))
         http.post(f"/pipelines/{pipeline}/stop")
     first, second = http.get(f"/pipelines/{pipeline}/events", type="PipelineStopped")["events"]
     return pipeline, first, second

@@ -47,7 +47,10 @@ def open_sink(step: SinkStep, options: FileSinkOptions, context: Context) -> Fil
         kind = Directory
     elif layout.format == "parquet":
         kind = ParquetFile
-    return FileSink(kind(path, layout, options, context), context, step.batch_size)
+    target = kind(path, layout, options, context)
+    if text != step.connection_string:
+        target.name = step.connection_string
+    return FileSink(target, context, step.batch_size)
 
 
 class FileSink(StagingSink[Written]):

@@ -91,7 +91,7 @@ class Directory(Target):
             sync_folder(self._stages.folder)
         self.probe("file-sink.prepare.synced")
         return Written(
-            target=str(self.path),
+            target=self.name,
             finished=tuple(self._finished),
             open=state,
             replaces=self._replaces,

@@ -79,7 +79,7 @@ class ParquetFile(Target):
             sync_folder(self._stages.folder)
         self.probe("file-sink.prepare.synced")
         return Written(
-            target=str(self.path),
+            target=self.name,
             finished=(self._shown,) if self._shown else (),
             open=state,
             replaces=self._replaces,

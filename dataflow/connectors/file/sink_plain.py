@@ -60,7 +60,7 @@ class PlainFile(Target):
         state = self._part.sync() if self._part else seed
         self.probe("file-sink.prepare.synced")
         return Written(
-            target=str(self.path),
+            target=self.name,
             open=state,
             begins_at=self._begins_at,
         )
@@ -70,7 +70,7 @@ class PlainFile(Target):
 
         An instance that holds no lock leaves the file to ``open``.
         """
-        if self.lock.held and written.target == str(self.path):
+        if self.lock.held and written.target == self.name:
             self._begun()
 
     def discard(self, task: Task, keep: Written | None) -> None:

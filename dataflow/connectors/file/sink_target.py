@@ -24,6 +24,8 @@ class Target(ABC):
         self, path: Path, layout: Layout, options: FileSinkOptions, context: Context
     ) -> None:
         self.path = path
+        self.name = str(path)
+        """What the journal calls it: where its user wrote a reference, that."""
         self.layout = layout
         self.options = options
         self.clock = context.clock
@@ -61,7 +63,7 @@ class Target(ABC):
 
     def is_mine(self, last: Written) -> None:
         """Refuse to go on with what another target holds."""
-        if last.target != str(self.path):
+        if last.target != self.name:
             raise Rejected(
                 f"{self.path}: the rows so far are in {last.target}; change the path back, or"
                 " replay the pipeline",
