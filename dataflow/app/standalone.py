@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,7 @@ async def node(
         worker = await stack.enter_async_context(
             Worker.open(Surroundings(steps, contexts, objects, clock, link.to_owner, probe))
         )
-
-        async def ingested(pipeline: PipelineId) -> int:
-            sources = host.state(pipeline).spec.sources.values()
-            is_pushed = any(source.source_type == PUSH for source in sources)
-            return await ingest.log(pipeline).end() if is_pushed else 0
-
+        ingested = partial(_ingested, host, ingest)
         around = RunsNode(host, worker.receive, clock, random.Random().random, ingested, probe)
         runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
         link.runs = runs
@@ -114,6 +110,13 @@ async def node(
         yield Node(
             Parts(NODE, host, runs, views, past, watchers, steps, contexts, objects, ingest, clock)
         )
+
+
+async def _ingested(host: Host, ingest: IngestLogs, pipeline: PipelineId) -> int:
+    """Return where a pipeline's ingest log ends; 0 where nothing is pushed."""
+    sources = host.state(pipeline).spec.sources.values()
+    is_pushed = any(source.source_type == PUSH for source in sources)
+    return await ingest.log(pipeline).end() if is_pushed else 0
 
 
 class _Link:
