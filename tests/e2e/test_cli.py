@@ -144,6 +144,13 @@ def test_records_are_pushed_from_a_pipe_and_once_only(server: Server, http: Api)
     assert written(server.folder / "piped.csv") == [[str(number)] for number in range(500)]
 
 
+def heard(watching: subprocess.Popen[str]) -> str:
+    """Return the next line of a program that must not have ended."""
+    said = watching.stdout.readline() if watching.stdout else ""
+    assert said, watching.communicate(timeout=PATIENCE_S)
+    return said
+
+
 def test_watch_follows_until_it_is_interrupted(server: Server, http: Api) -> None:
     """Each change is a line of JSON for a program that reads along."""
     pipeline = http.create(
@@ -160,15 +167,13 @@ def test_watch_follows_until_it_is_interrupted(server: Server, http: Api) -> Non
         stderr=subprocess.PIPE,
         text=True,
     ) as watching:
-        assert watching.stdout is not None
-        first = watching.stdout.readline()  # the phase as it is: the watch has begun
+        lines = [heard(watching)]  # the phase as it is: the watch has begun
         http.start(pipeline)
-        lines = [first]
         while "throughputPerSecond" not in lines[-1] or '"running"' not in lines[-1]:
-            lines.append(watching.stdout.readline())
+            lines.append(heard(watching))
         http.post(f"/pipelines/{pipeline}/stop")
         while "PipelineStopped" not in lines[-1]:
-            lines.append(watching.stdout.readline())
+            lines.append(heard(watching))
         watching.send_signal(signal.SIGINT)
         _, said = watching.communicate(timeout=PATIENCE_S)
     assert watching.returncode == 130

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
-from dataflow.client import DataFlow
+from dataflow.client import DataFlow, create_command
 from dataflow.client.messages import Status
 from tests.e2e.programs import PATIENCE_S, Server
 from tests.e2e.specs import generated, line, sink, where, written
@@ -25,6 +27,13 @@ async def act(server: Server, pipeline: str, verb: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
+async def heard(socket: ClientConnection) -> Document:
+    """Return the next text, within reason."""
+    async with asyncio.timeout(PATIENCE_S):
+        told: Document = json.loads(await socket.recv())
+    return told
+
+
 @pytest.mark.parametrize("path", ["/api/v1/ws/pipelines/{}", "/api/v1/ws/pipelines"])
 async def test_a_websocket_sees_changes_of_status_and_rates(
     server: Server, folder: Path, path: str
@@ -37,10 +46,10 @@ async def test_a_websocket_sees_changes_of_status_and_rates(
     async with connect(f"ws://{server.addresses['http']}{path.format(pipeline)}") as socket:
         await act(server, pipeline, "start")
         while not any(s.get("metrics", {}).get("totalRecordsProcessed", 0) > 0 for s in seen):
-            seen.append(json.loads(await socket.recv()))
+            seen.append(await heard(socket))
         await act(server, pipeline, "stop")
         while not any("pipelineStopped" in s.get("event", {}) for s in seen):
-            seen.append(json.loads(await socket.recv()))
+            seen.append(await heard(socket))
     mine = [s for s in seen if s["pipelineId"] == pipeline]
     types = [s["event"]["tags"]["type"] for s in mine if "event" in s]
     assert [types[0], types[-1]] == ["PipelineStarted", "PipelineStopped"]
@@ -50,8 +59,6 @@ async def test_a_websocket_sees_changes_of_status_and_rates(
 
 async def test_a_websocket_of_an_unknown_pipeline_is_refused(server: Server) -> None:
     """Before it is opened, with the error as JSON."""
-    from websockets.exceptions import InvalidStatus  # noqa: PLC0415 - for this test alone
-
     with pytest.raises(InvalidStatus) as refused:
         async with connect(f"ws://{server.addresses['http']}/api/v1/ws/pipelines/nobody"):
             pass
@@ -93,3 +100,17 @@ async def test_the_sdk_makes_feeds_watches_and_ends_a_pipeline(
         assert (await df.get("by-sdk", at=1)).status == Status.STATUS_CONFIGURED
         assert (await df.delete("by-sdk")).status == Status.STATUS_DELETED
     assert written(folder / "out.csv") == [[str(n)] for n in range(0, 1001, 2)]
+
+
+async def test_commands_in_bulk_are_answered_each_in_order(server: Server) -> None:
+    """One that is refused leaves its neighbours alone."""
+    spec = line(generated(1), {"sinkType": "console"})
+    names = [f"bulk-{number}" for number in range(200)]
+    commands = [
+        create_command(spec, pipeline_id=name, command_id="") for name in [*names, "bulk-7"]
+    ]
+    async with DataFlow(server.grpc) as df:
+        answers = [answer async for answer in df.execute(commands)]
+        assert [answer.pipeline_id for answer in answers[:200]] == names
+        assert answers[200].refusal.code == "PIPELINE_EXISTS"
+        assert [p.pipeline_id async for p in df.list(q="bulk-")] == sorted(names)

@@ -143,7 +143,10 @@ def reading(path: Path, offset: int) -> Iterator[None]:
                 f"{path}: cannot be read at offset {offset}: {error.strerror}", code="STORAGE"
             ) from error
         if str(error) == "Truncated compressed stream":
-            raise Cut(f"{path}: ends in the middle of its compressed data, at {offset}") from error
+            raise Cut(
+                f"{path}: ends in the middle of its compressed data, more than {offset} bytes into"
+                " its content"
+            ) from error
         raise Rejected(
             f"{path}: is damaged: after {offset} bytes of its content: {error}", code="CORRUPTED"
         ) from error
