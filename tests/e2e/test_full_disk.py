@@ -185,7 +185,11 @@ def open_folder() -> Iterator[Path]:
 
 
 NOBODY = 65534
-AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+# Such a user may not write where coverage is gathered, and would say so on stderr.
+AS_NOBODY = [
+    *("env", "--unset=COVERAGE_PROCESS_CONFIG"),
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+]
 
 
 @needs_root
