@@ -19,6 +19,7 @@ from dataflow.connectors.file.scan import Lines, QuotedLines
 from dataflow.connectors.file.source_options import FileSourceOptions
 from dataflow.connectors.file.source_parse import (
     Bad,
+    Pace,
     Parsed,
     Refused,
     empty,
@@ -37,6 +38,11 @@ _CELL_ERROR = re.compile(
 _CONVERSION = re.compile(r"CSV conversion error to [^:]*: ")
 
 
+PACE = Pace(chunk_bytes=2 << 20, at_once=1)
+"""Measured from csv to csv on two cores, where writing takes longer than parsing: two chunks of
+4 MiB at once take 8 % less CPU, and hold 80 MiB more."""
+
+
 class CsvParser:
     """Csv whose columns are known.
 
@@ -47,6 +53,7 @@ class CsvParser:
 
     def __init__(self, names: Sequence[str], schema: pa.Schema, options: FileSourceOptions) -> None:
         self.schema = schema
+        self.pace = PACE
         self.lines = lines_of(options)
         self._names = list(names)
         self._options = options

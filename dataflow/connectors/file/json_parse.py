@@ -21,6 +21,7 @@ from pyarrow import json as arrow_json
 
 from dataflow.connectors.file.scan import Lines
 from dataflow.connectors.file.source_parse import (
+    Pace,
     Parsed,
     Refused,
     empty,
@@ -40,6 +41,11 @@ _PREFIX = re.compile(r"^(JSON parse error: |Failed to convert JSON to [^:]*: ?)"
 _ROW = re.compile(r" in row \d+$")
 
 
+PACE = Pace(chunk_bytes=4 << 20, at_once=2)
+"""Measured from json to json on two cores, where parsing is three quarters of the work: chunks of
+2 MiB take 4 % more CPU, a third one at once is no faster."""
+
+
 class JsonParser:
     """Json lines whose fields are known.
 
@@ -50,6 +56,7 @@ class JsonParser:
 
     def __init__(self, schema: pa.Schema, *, closed: bool) -> None:
         self.schema = schema
+        self.pace = PACE
         self.lines = Lines()
         self._written = pa.schema([(field.name, written(field.type)) for field in schema])
         self._closed = closed

@@ -55,7 +55,7 @@ class Pass:
         """Yield what the blocks hold."""
         skip = self.start.skip
         consumed = self.start.consumed
-        reading = ahead(iter(blocks), self._parsed, blocks.stream.close)
+        reading = ahead(iter(blocks), self._parsed, blocks.stream.close, self.parser.pace.at_once)
         async with aclosing(reading) as parsed:
             async for block, records in parsed:
                 for chunk in self._slices(block, records, skip, block.consumed - consumed):

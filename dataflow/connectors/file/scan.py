@@ -16,9 +16,6 @@ from dataflow.connectors.file.source_stream import Cut, Stream
 RECORD_BYTES_MAX = 16 << 20
 """A longer record is refused: what is held in memory must have a bound."""
 
-CHUNK_BYTES = 4 << 20
-"""Measured: 1 to 8 MiB parse at the same rate, and memory grows with it."""
-
 
 class Lines:
     """Records end at line feeds."""
@@ -116,7 +113,7 @@ class Blocks:
     stream: Stream
     lines: Lines
     partial_last: bool
-    chunk_bytes: int = CHUNK_BYTES
+    chunk_bytes: int
     record_bytes_max: int = RECORD_BYTES_MAX
     _rest: bytes = field(default=b"", init=False)
 

@@ -16,7 +16,6 @@ from dataflow.connectors.file.csv_parse import CsvParser
 from dataflow.connectors.file.json_parse import JsonParser
 from dataflow.connectors.file.read_parquet import ParquetPass, parquet_schema
 from dataflow.connectors.file.read_text import Pass
-from dataflow.connectors.file.scan import CHUNK_BYTES
 from dataflow.connectors.file.source_files import File, Listing
 from dataflow.connectors.file.source_head import Head, changed, read_head
 from dataflow.connectors.file.source_options import (
@@ -48,7 +47,7 @@ class FileSource(Source[FilePosition, FilePinned]):
         step: SourceStep,
         options: FileSourceOptions,
         context: Context,
-        chunk_bytes: int = CHUNK_BYTES,
+        chunk_bytes: int | None = None,
     ) -> None:
         self.bounded = not options.watch
         self._step = step
@@ -212,8 +211,9 @@ class FileSource(Source[FilePosition, FilePinned]):
             if start.offset:
                 raise changed(file.path, start, "it has been truncated")
             return None
+        chunk_bytes = self._chunk_bytes or parser.pace.chunk_bytes
         batch_rows = self._step.batch_size
-        return Pass(file.path, head, start, parser, self._options, batch_rows, self._chunk_bytes)
+        return Pass(file.path, head, start, parser, self._options, batch_rows, chunk_bytes)
 
     def _parser(self, path: Path, head: Head) -> Parser | None:
         columns = self._known.columns

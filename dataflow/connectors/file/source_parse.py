@@ -41,6 +41,15 @@ class Parsed:
         return self.batch.num_rows + len(self.bad)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much is parsed: as little as keeps what follows busy, for it is held in memory."""
+
+    chunk_bytes: int
+    at_once: int
+    """Chunks parsed at the same time."""
+
+
 class Refused(Exception):
     """Some record of the data is not what it should be; the text says what, if it is one alone."""
 
@@ -50,6 +59,7 @@ class Parser(Protocol):
 
     lines: Lines
     schema: pa.Schema
+    pace: Pace
 
     def strictly(self, data: bytes) -> Parsed:
         """Parse records, all or nothing; those with too few or too many cells may be set aside.

@@ -6,7 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.connectors.file.scan import Lines
-from dataflow.connectors.file.source_parse import Parsed, require_utf8
+from dataflow.connectors.file.source_parse import Pace, Parsed, require_utf8
+
+PACE = Pace(chunk_bytes=2 << 20, at_once=1)
+"""As for csv: writing takes longer than splitting."""
 
 
 class TextParser:
@@ -14,6 +17,7 @@ class TextParser:
 
     def __init__(self, name: str) -> None:
         self.schema = pa.schema([(name, pa.string())])
+        self.pace = PACE
         self.lines = Lines()
 
     def strictly(self, data: bytes) -> Parsed:
