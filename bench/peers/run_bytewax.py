@@ -1,20 +1,24 @@
 """The work as a Bytewax dataflow of its own file connectors, on one worker, without recovery.
 
-Recovery is off, which is faster: the figures are of a dataflow that promises less.
+Recovery is off, which is faster: the figures are of a dataflow that promises less. JSON is parsed
+by the standard library, as in Bytewax's own documentation.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import orjson
 from bytewax import operators as op
 from bytewax.connectors.files import CSVSource, FileSink, FileSource
 from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 
 from bench.peers.timing import main
+
+JsonRow = Callable[[str], tuple[str, str] | None]
 
 COUNTRIES = frozenset({"DE", "FR", "GB", "US"})
 
@@ -27,11 +31,18 @@ def _csv_row(row: dict[str, str]) -> tuple[str, str] | None:
 
 
 def _json_row(line: str) -> tuple[str, str] | None:
-    row: dict[str, Any] = orjson.loads(line)
+    row: dict[str, Any] = json.loads(line)
+    if kept(row):
+        return "", json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    return None
+
+
+def kept(row: dict[str, Any]) -> bool:
+    """Compute the new column of a row that passes."""
     if row["price"] > 500 and row["country"] in COUNTRIES:
         row["total"] = row["price"] * row["quantity"]
-        return "", orjson.dumps(row).decode()
-    return None
+        return True
+    return False
 
 
 def csv(source: Path, target: Path) -> None:
@@ -43,11 +54,11 @@ def csv(source: Path, target: Path) -> None:
     run_main(flow)
 
 
-def ndjson(source: Path, target: Path) -> None:
+def ndjson(source: Path, target: Path, work: JsonRow = _json_row) -> None:
     """Filter and compute from NDJSON to NDJSON."""
     flow = Dataflow("ndjson")
     rows = op.input("read", flow, FileSource(source))
-    op.output("write", op.filter_map("work", rows, _json_row), FileSink(target))
+    op.output("write", op.filter_map("work", rows, work), FileSink(target))
     target.touch()
     run_main(flow)
 

@@ -24,7 +24,7 @@ WARM_UP_ROWS = 1_000
 The peers' clocks start after their imports, too."""
 Suffix = Literal["csv", "ndjson"]
 
-FEWER_ROWS: Mapping[str, int] = {"bytewax": 10, "orjson": 4}
+FEWER_ROWS: Mapping[str, int] = {"bytewax": 10, "bytewax_orjson": 10, "orjson": 4}
 """Peers that get a fraction of the rows: their rates don't depend on how many there are."""
 
 
@@ -105,5 +105,5 @@ NDJSON = Workload(
     "NDJSON to NDJSON, filter and computed column, exactly once, a checkpoint a second",
     6_000_000,
     partial(run, "ndjson"),
-    ("polars", "bytewax", "orjson"),
+    ("polars", "bytewax", "bytewax_orjson", "orjson"),
 )
