@@ -106,6 +106,12 @@ def test_nothing_checked_in_names_a_machine() -> None:
     assert naming == []
 
 
+def test_no_private_key_is_checked_in() -> None:
+    """One that everybody has protects nobody, and somebody will use it; tests make their own."""
+    begins = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+    assert [path for path in checked_in() if begins.search(path.read_bytes())] == []
+
+
 def test_generated_code_is_not_checked_in() -> None:
     """A checked-in copy of what make proto writes can go stale; one that is made cannot."""
     assert [path for path in checked_in() if path.is_relative_to(ROOT / "dataflow" / "v1")] == []
