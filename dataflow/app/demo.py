@@ -19,7 +19,7 @@ from dataflow.app.standalone import run, started
 from dataflow.client import DataFlow
 from dataflow.core.errors import Code, Rejected
 from dataflow.v1 import event_pb2 as pb
-from dataflow.wire.core import word
+from dataflow.wire.words import word
 
 PIPELINES = Path("deploy/demo/flights.yaml")
 STEP_S = 0.2

@@ -9,8 +9,8 @@ from dataflow.core.errors import Corrupted
 from dataflow.core.ids import PipelineId
 from dataflow.core.lifecycle import State, Status
 from dataflow.v1 import event_pb2 as pb
-from dataflow.wire.core import word
 from dataflow.wire.journalled import state_bytes, state_from
+from dataflow.wire.words import word
 
 LIVE_MAX = 256
 """Decoded aggregates a shard keeps; one is about 5 KB, its bytes about 0.4 KB."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ from dataflow.core.errors import Code, Corrupted, DataFlowError, Fenced, Unavail
 from dataflow.core.ids import Offset, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.lifecycle import Drain, State, decide, evolve
+from dataflow.core.light import replace
 from dataflow.journal.contract import APPEND_BYTES, AppendId, Held, Journal, Record, Snapshot, link
 from dataflow.wire.journalled import (
     Remembered,
@@ -42,6 +43,7 @@ SNAPSHOT_EVENTS = 1_000
 UNKNOWN_RETRY_S_MAX = 1.0
 """The longest wait before an append of unknown outcome is repeated."""
 
+NEW_SPEC = (e.PipelineCreated, e.ConfigUpdated)
 ENGINE_COMMANDS = (c.BeginRun, c.RecordCheckpoint, c.FinishRun, c.ReportFailure)
 
 
@@ -194,7 +196,10 @@ class Shard:
 
     def _stamp(self, state: State, body: e.Body, command: c.Command, batch: _Batch) -> State:
         held = batch.held
-        spec = body.spec if isinstance(body, e.PipelineCreated | e.ConfigUpdated) else state.spec
+        spec = body.spec if isinstance(body, NEW_SPEC) else state.spec
+        tags = {"type": type(body).__name__}
+        for name, value in spec.labels.items():
+            tags[f"label.{name}"] = value
         event = e.Event(
             pipeline_id=command.pipeline_id,
             offset=Offset(held.offset + 1),
@@ -204,10 +209,7 @@ class Shard:
             command_id=command.command_id,
             body=body,
             command_digest=command.digest,
-            tags={
-                "type": type(body).__name__,
-                **{f"label.{name}": value for name, value in spec.labels.items()},
-            },
+            tags=tags,
         )
         payload = event_bytes(event)
         head = link(held.head, event.offset, payload)

@@ -7,8 +7,10 @@ from datetime import datetime
 
 from dataflow.core.ids import PipelineId, Sequence, Version
 from dataflow.core.lifecycle import Status
+from dataflow.core.light import light
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An accepted command: durable, and answered the same however often it is repeated."""

@@ -22,6 +22,7 @@ from enum import StrEnum
 
 from dataflow.core.errors import Corrupted
 from dataflow.core.ids import Lineage, Run
+from dataflow.core.light import light
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -128,6 +129,7 @@ class Origin(StrEnum):
     POSITIONS = "positions"
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class LineageStart:
     """Where a lineage begins to read, and whether it goes on with what its sink has written.

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.events import Cause, PipelineError
 from dataflow.core.ids import CommandId, PipelineId, Run, Sequence, Version
+from dataflow.core.light import light
 from dataflow.core.spec import PipelineSpec, Position
 
 
@@ -147,6 +148,7 @@ UserCommand: TypeAlias = (
 EngineCommand: TypeAlias = BeginRun | RecordCheckpoint | FinishRun | ReportFailure
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Command:
     """A body, whom it is for, and who asks."""

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from dataflow.core.checkpoint import Checkpoint, LineageStart
 from dataflow.core.ids import CommandId, Lineage, Offset, PipelineId, Sequence, Version
+from dataflow.core.light import light
 from dataflow.core.spec import PipelineSpec
 
 SCHEMA_VERSION = 1
@@ -109,6 +110,7 @@ class PipelineResumed:
     """It shall go on from where it paused."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class ConfigUpdated:
     """A new version of the spec holds; ``rollback_to`` names the old one it repeats."""
@@ -224,6 +226,7 @@ Body: TypeAlias = (
 )
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Event:
     """A body and everything that is known about it."""

@@ -17,7 +17,7 @@ purpose, past 300 lines, because a reader of one row needs the others beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -28,6 +28,7 @@ from dataflow.core.checkpoint import Checkpoint, LineageStart, Origin
 from dataflow.core.errors import Code, Rejected
 from dataflow.core.ids import Lineage, Offset, PipelineId, Run, Version
 from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.core.light import light, replace
 from dataflow.core.retry import backoff
 from dataflow.core.spec import (
     PipelineSpec,
@@ -61,6 +62,7 @@ class Drain(StrEnum):
     PAUSE = "pause"
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class State:
     """A pipeline as its events have made it."""
@@ -116,8 +118,8 @@ def decide(state: State, body: c.UserCommand | c.EngineCommand, now: datetime) -
         Rejected: with code ``FORBIDDEN_TRANSITION``, ``PIPELINE_EXISTS``, ``UNKNOWN_PIPELINE``,
             ``UNKNOWN_VERSION`` or ``POSITION_REQUIRED``, and what to do instead.
     """
-    if isinstance(body, c.BeginRun | c.RecordCheckpoint | c.FinishRun | c.ReportFailure):
-        return ENGINE[type(body)](state, body, now)
+    if (report := ENGINE.get(type(body))) is not None:
+        return report(state, body, now)
     row = TABLE[type(body)]
     if state.status in row.holds and state.draining is Drain.NOTHING:
         return ()
@@ -229,6 +231,13 @@ def _rollback(state: State, body: c.RollbackPipeline, _: datetime) -> Bodies:
     return (replace(config, rollback_to=body.version),)
 
 
+ORIGINS: Mapping[Position, Origin] = {
+    Position.BEGINNING: Origin.BEGINNING,
+    Position.LATEST: Origin.LATEST,
+}
+"""Where the caller says so; the positions there are, otherwise."""
+
+
 def _config(
     state: State, spec: PipelineSpec, position: Position, checkpoint: Checkpoint | None
 ) -> e.ConfigUpdated:
@@ -239,10 +248,7 @@ def _config(
         lineage=state.lineage,
         replaced=state.checkpoint,
     )
-    origin = {
-        Position.BEGINNING: Origin.BEGINNING,
-        Position.LATEST: Origin.LATEST,
-    }.get(position, Origin.POSITIONS)
+    origin = ORIGINS.get(position, Origin.POSITIONS)
     same = state.spec.sources == spec.sources and not sink_changed(state.spec, spec)
     if same and origin is Origin.POSITIONS and checkpoint is None:
         return config
@@ -420,8 +426,10 @@ def _evolved(  # noqa: C901 - one arm an event
         case e.PauseRequested():
             return replace(state, draining=Drain.PAUSE, reason=body.reason)
         case e.ConfigUpdated():
-            updated = replace(state, version=body.version, spec=body.spec, lineage=body.lineage)
-            return replace(updated, start=body.start) if body.start else updated
+            start = body.start or state.start
+            return replace(
+                state, version=body.version, spec=body.spec, lineage=body.lineage, start=start
+            )
         case e.PositionReset():
             return replace(state, lineage=body.lineage, start=body.start)
         case e.PipelineReset():

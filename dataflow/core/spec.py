@@ -8,11 +8,12 @@ into the graph that is stored, ``shown`` turns a line back into the short form.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
 from dataflow.core.errors import Invalid, Problem
+from dataflow.core.light import light, replace
 
 SOURCE, SINK = "source", "sink"
 """The names of a line's two ends."""
@@ -45,6 +46,7 @@ class Position(StrEnum):
     LATEST = "latest"
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where records come from. ``options`` is a JSON object as text, checked by the connector."""
@@ -56,6 +58,7 @@ class Source:
     options: str = ""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Transform:
     """One step between a source and a sink."""
@@ -66,6 +69,7 @@ class Transform:
     options: str = ""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Sink:
     """Where records go."""
@@ -77,6 +81,7 @@ class Sink:
     options: str = ""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
     """How a pipeline runs; a zero stands for the default that ``with_defaults`` fills in."""
@@ -91,6 +96,7 @@ class PipelineOptions:
     batch_timeout: timedelta = timedelta()
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class PipelineSpec:
     """A pipeline, in either form until ``canonical`` has made it the one that is stored."""
@@ -191,6 +197,8 @@ def with_defaults(options: PipelineOptions | None) -> PipelineOptions:
 
 def source_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
     """Tell whether the positions of ``old`` mean nothing to ``new``: it reads something else."""
+    if old.sources == new.sources:
+        return False
     return {name: (s.source_type, s.connection_string) for name, s in old.sources.items()} != {
         name: (s.source_type, s.connection_string) for name, s in new.sources.items()
     }
@@ -209,6 +217,8 @@ def _chained(transforms: Sequence[Transform], source: str) -> tuple[Transform, .
 
 def sink_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
     """Tell whether ``new`` writes elsewhere or otherwise; another step before a sink does not."""
+    if old.sinks == new.sinks:
+        return False
     return {name: replace(s, input="") for name, s in old.sinks.items()} != {
         name: replace(s, input="") for name, s in new.sinks.items()
     }

@@ -19,6 +19,7 @@ from typing import NewType, Protocol
 from dataflow.core.checkpoint import Stamp
 from dataflow.core.ids import CommandId, Offset, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.core.light import light
 
 Fence = NewType("Fence", int)
 Nonce = NewType("Nonce", str)
@@ -37,6 +38,7 @@ APPEND_BYTES_MAX = 16 << 20
 store with a smaller limit splits values off itself."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Record:
     """One event as the journal keeps it: its payload is opaque, the rest is for finding it."""
@@ -52,6 +54,7 @@ class Record:
     hash: Hash
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Held:
     """The right to write a shard, as of one point of its log."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TypeAlias
 
 from google.protobuf.message import Message
 
+from dataflow.core.light import replace
 from dataflow.core.spec import LABELS_MAX, NAME_LENGTH_MAX, PipelineSpec
 from dataflow.server.specs import Validate, checked, spec_of
 from dataflow.v1 import pipeline_pb2

@@ -23,7 +23,8 @@ from dataflow.server.checker import Checker
 from dataflow.server.errors import Failure, NewId
 from dataflow.server.specs import Validate
 from dataflow.v1 import event_pb2, pipeline_pb2
-from dataflow.wire.core import EPOCH, number, to_core, word
+from dataflow.wire.core import EPOCH, to_core
+from dataflow.wire.words import number, word
 
 M = TypeVar("M", bound=Message)
 

@@ -19,7 +19,8 @@ from dataflow.server.commands import known
 from dataflow.server.parameters import moment, page_number, page_size
 from dataflow.server.specs import checked, examined, spec_of
 from dataflow.v1 import event_pb2, pipeline_pb2
-from dataflow.wire.core import to_message, word
+from dataflow.wire.core import to_message
+from dataflow.wire.words import word
 
 PREVIEW_DEFAULT = 10
 PREVIEW_MAX = 1_000

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from dataflow.wire.core import DURATION, TIMESTAMP, word
+from dataflow.wire.core import DURATION, TIMESTAMP
 from dataflow.wire.json_fields import FLOATS, INTEGERS, holds_json, is_map, map_value
+from dataflow.wire.words import word
 
 Schema: TypeAlias = dict[str, Any]
 

@@ -15,11 +15,13 @@ from dataflow.core.events import ConfigUpdated, Event, PipelineCreated
 from dataflow.core.ids import Offset, PipelineId, ShardId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.lifecycle import State, Status
+from dataflow.core.light import light
 
 VERSION_TYPES = frozenset({PipelineCreated.__name__, ConfigUpdated.__name__})
 """The events that make a version of a spec."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Projected:
     """A committed event, where it stands, and its pipeline's state after it."""
@@ -43,6 +45,7 @@ class Query:
     limit: int = 50
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A line of the list of pipelines."""
@@ -59,6 +62,7 @@ class Summary:
     updated_at: datetime
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What the index knows of one event."""

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from dataflow.wire.kept import KEPT, Encode, once
+from dataflow.wire.words import number, snake, word
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -45,30 +47,6 @@ def to_message(value: object, cls: type[M]) -> M:
     twin: Any = type(value)
     _encoder(twin, message.DESCRIPTOR)(value, message)
     return message
-
-
-def word(enum: EnumDescriptor, number: int) -> str:
-    """Return an enum value as people write it: ``ON_ERROR_DEAD_LETTER`` is ``dead-letter``."""
-    return _words(enum)[0].get(number, str(number))
-
-
-def number(enum: EnumDescriptor, text: str) -> int | None:
-    """Return the number of an enum's word; None if it has no such word."""
-    return _words(enum)[1].get(text)
-
-
-@cache
-def _words(enum: EnumDescriptor) -> tuple[Mapping[int, str], Mapping[str, int]]:
-    prefix = _snake(enum.name).upper() + "_"
-    words = {
-        value.number: value.name.removeprefix(prefix).lower().replace("_", "-")
-        for value in enum.values
-    }
-    return words, {text: number for number, text in words.items()}
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
 @cache
@@ -99,10 +77,10 @@ def _decoder(cls: Any, descriptor: Descriptor) -> Decode:  # noqa: ANN401 - any 
         elif field.name in descriptor.oneofs_by_name:
             parts.append((field.name, _case_decoder(descriptor, field.name, hint)))
 
-    def decode(message: Any) -> Any:  # noqa: ANN401 - any twin
-        return cls(**{name: part(message) for name, part in parts})
-
-    return decode
+    if len(parts) < len(fields(cls)):
+        return lambda message: cls(**{name: part(message) for name, part in parts})
+    in_order = [part for _, part in parts]
+    return lambda message: cls(*[part(message) for part in in_order])
 
 
 def _field_decoder(entry: FieldDescriptor, hint: Any, *, optional: bool) -> Decode:  # noqa: ANN401 - a hint
@@ -114,6 +92,8 @@ def _field_decoder(entry: FieldDescriptor, hint: Any, *, optional: bool) -> Deco
     if entry.is_repeated:
         one = _one_decoder(entry, _bare(typing.get_args(hint)[0])[0])
         return lambda message: tuple(map(one, getattr(message, name)))
+    if entry.message_type is None and entry.enum_type is None:
+        return attrgetter(name)
     one = _one_decoder(entry, hint)
     if optional and entry.message_type:
         return lambda message: one(getattr(message, name)) if message.HasField(name) else None
@@ -141,7 +121,7 @@ def _one_decoder(entry: FieldDescriptor, hint: Any) -> Decode:  # noqa: ANN401 -
 
 
 def _case_decoder(descriptor: Descriptor, name: str, union: Any) -> Decode:  # noqa: ANN401 - a hint
-    cases = {_snake(cls.__name__): cls for cls in typing.get_args(union)}
+    cases = {snake(cls.__name__): cls for cls in typing.get_args(union)}
     decoders = {
         entry.name: _decoder(cases[entry.name], entry.message_type)
         for entry in descriptor.oneofs_by_name[name].fields
@@ -167,16 +147,37 @@ def _to_timedelta(duration: Any) -> timedelta:  # noqa: ANN401 - as above
 
 @cache
 def _encoder(cls: Any, descriptor: Descriptor) -> Encode:  # noqa: ANN401 - any twin
-    parts: list[tuple[str, Encode]] = []
-    for field in fields(cls):
-        hint, _ = _bare(_hints(cls)[field.name])
-        if field.name in descriptor.fields_by_name:
-            entry = descriptor.fields_by_name[field.name]
-            parts.append((field.name, _field_encoder(entry, hint)))
-        elif field.name in descriptor.oneofs_by_name:
-            parts.append((field.name, _case_encoder(descriptor, hint)))
+    return _fields_encoder(cls, descriptor, [field.name for field in fields(cls)])
+
+
+@cache
+def _sharing_encoder(cls: Any, descriptor: Descriptor) -> Encode:  # noqa: ANN401 - any twin
+    shared = KEPT[cls]
+    own = [field.name for field in fields(cls) if field.name not in shared]
+    encode_own = _fields_encoder(cls, descriptor, own)
+    encode_shared = once(shared, _fields_encoder(cls, descriptor, shared))
 
     def encode(value: Any, message: Any) -> None:  # noqa: ANN401 - any twin
+        encode_own(value, message)
+        encode_shared(value, message)
+
+    return encode
+
+
+def _fields_encoder(cls: Any, descriptor: Descriptor, names: Sequence[str]) -> Encode:  # noqa: ANN401 - any twin
+    known = [n for n in names if n in descriptor.fields_by_name or n in descriptor.oneofs_by_name]
+    plain = [name for name in known if _is_plain(descriptor.fields_by_name.get(name))]
+    parts = [
+        (name, _part_encoder(descriptor, name, _bare(_hints(cls)[name])[0]))
+        for name in known
+        if name not in plain
+    ]
+
+    def encode(value: Any, message: Any) -> None:  # noqa: ANN401 - any twin
+        for name in plain:
+            child = getattr(value, name)
+            if child is not None:
+                setattr(message, name, child)
         for name, part in parts:
             child = getattr(value, name)
             if child is not None:
@@ -185,8 +186,10 @@ def _encoder(cls: Any, descriptor: Descriptor) -> Encode:  # noqa: ANN401 - any 
     return encode
 
 
-def _field_encoder(entry: FieldDescriptor, hint: Any) -> Encode:  # noqa: ANN401 - a hint
-    name = entry.name
+def _part_encoder(descriptor: Descriptor, name: str, hint: Any) -> Encode:  # noqa: ANN401 - a hint
+    entry = descriptor.fields_by_name.get(name)
+    if entry is None:
+        return _case_encoder(descriptor, hint)
     if _is_map(entry):
         return _map_encoder(entry, _bare(typing.get_args(hint)[1])[0])
     if entry.is_repeated:
@@ -200,10 +203,10 @@ def _field_encoder(entry: FieldDescriptor, hint: Any) -> Encode:  # noqa: ANN401
             encode(value, child)
 
         return set_message
-    if entry.enum_type is not None:
-        numbers = {member: number(entry.enum_type, member) or 0 for member in hint}
-        return lambda value, message: setattr(message, name, numbers[value])
-    return lambda value, message: setattr(message, name, value)
+    if entry.enum_type is None:
+        raise TypeError(f"{entry.full_name} is set as it is")
+    numbers = {member: number(entry.enum_type, member) or 0 for member in hint}
+    return lambda value, message: setattr(message, name, numbers[value])
 
 
 def _map_encoder(entry: FieldDescriptor, hint: Any) -> Encode:  # noqa: ANN401 - a hint
@@ -250,20 +253,15 @@ def _message_encoder(entry: FieldDescriptor, hint: Any) -> Encode:  # noqa: ANN4
         case Descriptor(full_name=name) if name == DURATION:
             return _from_timedelta
         case descriptor if hint in KEPT:
-            return _once(hint, descriptor)
+            return _sharing_encoder(hint, descriptor)
         case descriptor:
             return _encoder(hint, descriptor)
-
-
-@cache
-def _once(cls: Any, descriptor: Descriptor) -> Encode:  # noqa: ANN401 - any twin
-    return once(_encoder(cls, descriptor))
 
 
 def _case_encoder(descriptor: Descriptor, union: Any) -> Encode:  # noqa: ANN401 - a hint
     encoders = {}
     for cls in typing.get_args(union):
-        name = _snake(cls.__name__)
+        name = snake(cls.__name__)
         encoders[cls] = name, _encoder(cls, descriptor.fields_by_name[name].message_type)
 
     def encode(value: Any, message: Any) -> None:  # noqa: ANN401 - any twin
@@ -293,3 +291,8 @@ def _map_value(entry: FieldDescriptor) -> FieldDescriptor:
 
 def _is_map(entry: FieldDescriptor) -> bool:
     return bool(entry.message_type and entry.message_type.GetOptions().map_entry)
+
+
+def _is_plain(entry: FieldDescriptor | None) -> bool:
+    """Tell whether a field's value is set as it is."""
+    return entry is not None and not (entry.is_repeated or entry.message_type or entry.enum_type)

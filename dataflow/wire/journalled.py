@@ -12,10 +12,12 @@ from dataflow.core.answers import Answer
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.errors import Corrupted
 from dataflow.core.lifecycle import State
+from dataflow.core.light import light
 from dataflow.v1 import event_pb2 as pb
 from dataflow.wire.core import to_core, to_message
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """A command that was accepted: who sent it, what it asked, what it was answered."""

@@ -15,9 +15,10 @@ import orjson
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from dataflow.core.errors import Problem
-from dataflow.wire.core import DURATION, TIMESTAMP, number, word
+from dataflow.wire.core import DURATION, TIMESTAMP
 from dataflow.wire.json_fields import FLOATS, INTEGERS, holds_json, is_map, map_value
 from dataflow.wire.json_times import read_duration, read_moment
+from dataflow.wire.words import number, word
 
 Problems: TypeAlias = list[Problem]
 Fill: TypeAlias = Callable[[Any, Any, str, Problems], None]

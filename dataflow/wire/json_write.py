@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 import orjson
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from dataflow.wire.core import DURATION, TIMESTAMP, word
+from dataflow.wire.core import DURATION, TIMESTAMP
 from dataflow.wire.json_fields import holds_json, is_map, map_value
 from dataflow.wire.json_times import show_duration, show_moment
+from dataflow.wire.words import word
 
 Show: TypeAlias = Callable[[Any], Any]
 Part: TypeAlias = tuple[str, str, Show | None, bool]
