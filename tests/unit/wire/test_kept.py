@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from dataflow.core.lifecycle import State
 from dataflow.core.light import replace
-from dataflow.core.spec import PipelineSpec, Sink, Source, Transform
+from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Source, Transform
 from dataflow.wire import kept
 from dataflow.wire.journalled import state_bytes, state_from
 
@@ -18,6 +20,9 @@ SPEC = PipelineSpec(
     sources={"in": Source("file")},
     sinks={"out": Sink("file")},
 )
+
+
+NONE: Mapping[str, Any] = {}
 
 
 def read_back(spec: PipelineSpec) -> PipelineSpec:
@@ -43,9 +48,12 @@ def test_a_spec_that_shares_steps_keeps_what_is_its_own(spec: PipelineSpec) -> N
 
 def test_a_new_object_is_not_taken_for_one_that_is_gone() -> None:
     """Objects are known by id, and the id of one that is gone soon is that of another."""
-    for number in range(200):
-        spec = PipelineSpec(sources={"in": Source("file", str(number))}, sinks={})
-        assert read_back(spec) == spec
+    options = [PipelineOptions(checkpoint_rows=number) for number in range(200)]
+    read = [
+        read_back(PipelineSpec(options=replace(option), sources=NONE, sinks=NONE)).options
+        for option in options
+    ]
+    assert read == options
 
 
 def test_no_more_is_kept_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
