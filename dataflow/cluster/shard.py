@@ -22,7 +22,7 @@ from dataflow.core import events as e
 from dataflow.core.answers import Answer
 from dataflow.core.clock import Clock
 from dataflow.core.errors import Code, Corrupted, DataFlowError, Fenced, Unavailable
-from dataflow.core.ids import Offset, PipelineId, ShardId
+from dataflow.core.ids import SHARDS, Offset, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.lifecycle import Drain, State, decide, evolve
 from dataflow.core.light import replace
@@ -100,6 +100,8 @@ class Shard:
         self._projection = projection
         self._window = Window()
         self._appended_since_snapshot = 0
+        # Commands spread evenly, and shards that all saved at once would have everyone wait.
+        self._snapshot_due = SNAPSHOT_EVENTS * (held.shard % SHARDS + 1) // SHARDS
         self.aggregates = Aggregates({})
 
     @property
@@ -249,7 +251,8 @@ class Shard:
 
     async def _snapshot_if_due(self, appended: int) -> None:
         self._appended_since_snapshot += appended
-        if self._appended_since_snapshot >= SNAPSHOT_EVENTS:
+        if self._appended_since_snapshot >= self._snapshot_due:
+            self._snapshot_due = SNAPSHOT_EVENTS
             await self.snapshot()
 
     async def snapshot(self) -> None:
@@ -258,7 +261,7 @@ class Shard:
             return
         # BEFORE the snapshot the views must hold what it covers: they are not replayed behind it.
         await self._projection.settled()
-        payload = snapshot_bytes(self.aggregates.encoded(), list(self._window.all))
+        payload = snapshot_bytes(self.aggregates.encoded(), self._window.encoded())
         try:
             await self._journal.save_snapshot(
                 self._held, Snapshot(self._held.offset, self._held.head, payload)

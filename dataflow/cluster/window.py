@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from dataflow.core.answers import Answer
 from dataflow.core.commands import Command
 from dataflow.core.errors import Code, Rejected
-from dataflow.wire.journalled import Remembered
+from dataflow.wire.journalled import Remembered, remembered_bytes, remembered_from
+
+Key: TypeAlias = tuple[str, str]
+"""Who sent a command, and under which id."""
 
 COMMANDS_MAX = 10_000
 """A shard's share of memory for answers: about 4 MB."""
@@ -20,30 +24,44 @@ AGE_MAX = timedelta(hours=1)
 class Window:
     """Accepted commands by caller and id, oldest first, bounded in number and age.
 
-    The age is measured between journalled times, so that every replay forgets alike.
+    The age is measured between journalled times, so that every replay forgets alike. Those that a
+    snapshot holds rest as its bytes, so that the next snapshot encodes only what came since.
     """
 
     def __init__(self, remembered: Iterable[Remembered] = ()) -> None:
-        self._answers = {(r.actor, r.command_id): r for r in remembered}
+        self._resting: dict[Key, tuple[datetime, bytes]] = {}
+        self._recent = {(r.actor, r.command_id): r for r in remembered}
 
     def find(self, command: Command) -> Answer | None:
         """Return the answer that this command got the first time; raises as ``recall``."""
-        return recall(self._answers.get((command.actor, command.command_id)), command)
+        key = (command.actor, command.command_id)
+        found = self._recent.get(key)
+        if found is None and key in self._resting:
+            found = remembered_from(self._resting[key][1])
+        return recall(found, command)
 
     def add(self, remembered: Remembered) -> None:
         """Remember one more, forgetting those that are too many or too old."""
-        self._answers[remembered.actor, remembered.command_id] = remembered
-        while self._answers:
-            key, oldest = next(iter(self._answers.items()))
-            age = remembered.answer.time - oldest.answer.time
-            if len(self._answers) <= COMMANDS_MAX and age <= AGE_MAX:
+        key = (remembered.actor, remembered.command_id)
+        self._resting.pop(key, None)
+        self._recent[key] = remembered
+        while True:
+            if self._resting:
+                oldest, (time, _) = next(iter(self._resting.items()))
+            else:
+                oldest, first = next(iter(self._recent.items()))
+                time = first.answer.time
+            count = len(self._resting) + len(self._recent)
+            if count <= COMMANDS_MAX and remembered.answer.time - time <= AGE_MAX:
                 return
-            del self._answers[key]
+            del (self._resting or self._recent)[oldest]
 
-    @property
-    def all(self) -> Sequence[Remembered]:
-        """Return what is remembered, oldest first."""
-        return tuple(self._answers.values())
+    def encoded(self) -> Iterable[bytes]:
+        """Return what is remembered as bytes, oldest first."""
+        for key, one in self._recent.items():
+            self._resting[key] = one.answer.time, remembered_bytes(one)
+        self._recent.clear()
+        return [encoded for _, encoded in self._resting.values()]
 
 
 def recall(found: Remembered | None, command: Command) -> Answer | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -71,12 +71,19 @@ def checkpoint_from(payload: bytes) -> Checkpoint:
     return to_core(pb.Checkpoint.FromString(payload), Checkpoint)
 
 
-def snapshot_bytes(states: Mapping[str, bytes], commands: list[Remembered]) -> bytes:
-    """Return a shard at rest."""
-    snapshot = pb.Snapshot(states=states.values())
-    for command in commands:
-        snapshot.commands.append(to_message(command, pb.Remembered))
-    return snapshot.SerializeToString()
+def remembered_bytes(command: Remembered) -> bytes:
+    """Return a command at rest, as its part of a snapshot."""
+    return pb.Snapshot(commands=[to_message(command, pb.Remembered)]).SerializeToString()
+
+
+def remembered_from(payload: bytes) -> Remembered:
+    """Return a command that is at rest."""
+    return to_core(pb.Snapshot.FromString(payload).commands[0], Remembered)
+
+
+def snapshot_bytes(states: Mapping[str, bytes], commands: Iterable[bytes]) -> bytes:
+    """Return a shard at rest: messages one after another are one with all of their entries."""
+    return b"".join([pb.Snapshot(states=states.values()).SerializeToString(), *commands])
 
 
 def snapshot_from(payload: bytes) -> tuple[dict[str, bytes], list[Remembered]]:

@@ -23,6 +23,7 @@ from dataflow.wire.journalled import (
     checkpoint_from,
     event_bytes,
     event_from,
+    remembered_bytes,
     snapshot_bytes,
     snapshot_from,
     state_bytes,
@@ -113,7 +114,10 @@ def test_a_snapshot_keeps_states_and_commands_in_order(
 ) -> None:
     """The order of commands is the order in which they are forgotten."""
     passive = {str(state.pipeline_id): state_bytes(state) for state in states}
-    assert snapshot_from(snapshot_bytes(passive, commands)) == (passive, commands)
+    assert snapshot_from(snapshot_bytes(passive, map(remembered_bytes, commands))) == (
+        passive,
+        commands,
+    )
 
 
 @some

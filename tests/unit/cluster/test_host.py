@@ -175,8 +175,12 @@ async def test_an_id_used_for_another_command_is_refused() -> None:
         assert caught.value.code == Code.COMMAND_ID_REUSED
 
 
-async def test_a_window_is_bounded_by_number_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("snapshot_events", [1, 1_000])
+async def test_a_window_is_bounded_by_number_and_age(
+    monkeypatch: pytest.MonkeyPatch, snapshot_events: int
+) -> None:
     """Memory is finite; callers are told to stop retrying long before."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", snapshot_events)
     monkeypatch.setattr(window, "COMMANDS_MAX", 2)
     clock = Ticking()
     async with hosting(Memory(), clock=clock) as host:
@@ -284,6 +288,20 @@ async def test_snapshots_stand_in_for_the_log(monkeypatch: pytest.MonkeyPatch) -
     assert after == before
     assert len(after) == 40
     assert seen.events == []
+
+
+async def test_a_command_that_rests_in_a_snapshot_is_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A retry gets the first answer, and another command under its id none, as before."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", 1)
+    async with hosting(Memory()) as host:
+        first = await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline(), "other"))
+        assert await host.execute(CREATE) == first
+        with pytest.raises(Rejected) as caught:
+            await host.execute(replace(CREATE, digest=b"another"))
+        assert caught.value.code == Code.COMMAND_ID_REUSED
 
 
 async def test_views_that_were_lost_are_told_everything_again() -> None:
