@@ -31,6 +31,10 @@ WAITING_MAX = 20_000
 """Commands a shard lets wait; more are told to come again (about 20 MB)."""
 
 
+LOOKING_BACK = (RollbackPipeline, ReplayPipeline)
+"""Commands that need something of the past; the others are spared the wait for it."""
+
+
 class History(Protocol):
     """What commands that go back in time need of a pipeline's past."""
 
@@ -130,7 +134,9 @@ class Host:
         pending: list[asyncio.Future[Answer] | DataFlowError] = []
         for command in commands:
             try:
-                pending.append(self.submit(await self._with_history(command)))
+                if isinstance(command.body, LOOKING_BACK):
+                    command = await self._with_history(command)  # noqa: PLW2901 - it is that one
+                pending.append(self.submit(command))
             except DataFlowError as error:
                 pending.append(error)
         answers: list[Answer | DataFlowError] = []

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from dataflow.core import commands as c
@@ -152,13 +154,19 @@ def response(answer: Answer, cls: type[M]) -> M:
     message.status = STATUS[answer.status]
     message.message = answer.message
     microseconds = (answer.time - EPOCH) // MICROSECOND
-    message.timestamp.seconds = microseconds // 1_000_000
-    message.timestamp.nanos = microseconds % 1_000_000 * 1000
+    stamp = message.timestamp
+    stamp.seconds = microseconds // 1_000_000
+    stamp.nanos = microseconds % 1_000_000 * 1000
     message.changed = answer.changed
-    if "version" in cls.DESCRIPTOR.fields_by_name:
+    if _tells_version(cls.DESCRIPTOR):
         message.version = answer.version
     done: M = message
     return done
+
+
+@cache
+def _tells_version(response: Descriptor) -> bool:
+    return "version" in response.fields_by_name
 
 
 def refusal(told: Failure) -> pipeline_pb2.Refusal:
