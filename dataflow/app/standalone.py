@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import random
 import secrets
@@ -51,6 +52,9 @@ NODE = "embedded"
 GC_THRESHOLD = 10_000, 20, 50
 """Objects, and younger collections, between two. Commands make thousands of objects that live, and
 hardly a cycle: at Python's own 700, 10, 10 looking for cycles took a tenth of a command's time."""
+
+ARENA_MAX_PARAMETER = -8
+"""M_ARENA_MAX of glibc's malloc.h."""
 
 
 def new_id() -> str:
@@ -198,6 +202,7 @@ def started(config: Path | None, serving: Callable[[Settings], Coroutine[Any, An
         settings = load(config)
         configure(settings.log_format)
         gc.set_threshold(*GC_THRESHOLD)
+        share_free_memory()
         uvloop.run(serving(settings))
     except BaseExceptionGroup as group:
         expected, others = group.split(DataFlowError)
@@ -206,6 +211,18 @@ def started(config: Path | None, serving: Callable[[Settings], Coroutine[Any, An
         _fail(expected)
     except DataFlowError as error:
         _fail(error)
+
+
+def share_free_memory() -> None:
+    """Let all threads allocate from one heap, BEFORE there is a second thread.
+
+    By default each keeps what it freed to itself, and a chunk passes through five of them: over
+    12 M rows of CSV that held 40 MiB more and took 2 % more processor. Another C library has no
+    such setting, and needs none.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(ARENA_MAX_PARAMETER, 1)
 
 
 def _fail(error: BaseException) -> None:

@@ -38,9 +38,9 @@ _CELL_ERROR = re.compile(
 _CONVERSION = re.compile(r"CSV conversion error to [^:]*: ")
 
 
-PACE = Pace(chunk_bytes=2 << 20, at_once=1)
-"""Measured from csv to csv on two cores, where writing takes longer than parsing: two chunks of
-4 MiB at once take 8 % less CPU, and hold 80 MiB more."""
+PACE = Pace(chunk_bytes=3 << 20, at_once=2)
+"""Measured from csv to csv on two cores: one chunk at once is 7 % slower and holds 18 MiB less,
+chunks of 2 MiB are 9 % slower, those of 4 MiB no faster and hold 30 MiB more."""
 
 
 class CsvParser:
@@ -67,6 +67,7 @@ class CsvParser:
             null_values=list(self._options.null_values),
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
+            check_utf8=False,  # the whole block has been checked
         )
 
     def strictly(self, data: bytes) -> Parsed:
