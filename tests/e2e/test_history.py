@@ -69,6 +69,23 @@ def test_another_source_needs_a_position(http: Api, folder: Path) -> None:
     assert ids(folder / "out.csv") == [1, 2, 3, 4]
 
 
+def test_another_source_from_its_latest_position_gives_what_comes_next(
+    http: Api, folder: Path
+) -> None:
+    """What the new file holds already is passed over, also by the starts that follow."""
+    (folder / "a.csv").write_text("a\n1\n2\n")
+    (folder / "b.csv").write_text("a\n3\n4\n")
+    pipeline = http.run(line(source(folder / "a.csv"), sink(folder / "out.csv")))
+    moved = line(source(folder / "b.csv"), sink(folder / "out.csv"))
+    put(http, pipeline, {**moved, "position": "latest"})
+    again(http, pipeline)
+    assert ids(folder / "out.csv") == [1, 2]
+    with (folder / "b.csv").open("a") as file:
+        file.write("5\n6\n")
+    again(http, pipeline)
+    assert ids(folder / "out.csv") == [1, 2, 5, 6]
+
+
 def test_a_start_after_completion_reads_nothing_again(http: Api, folder: Path) -> None:
     """Only replay goes back."""
     (folder / "in.csv").write_text("a\n1\n2\n")
