@@ -41,7 +41,7 @@ class Objects:
         try:
             await obstore.put_async(self._store, key, payload)
             if self._root is not None:
-                await asyncio.to_thread(_sync, self._root / key)
+                await asyncio.to_thread(_sync, self._root, key)
         except (BaseError, OSError) as error:
             raise _unavailable(key, error) from error
 
@@ -62,7 +62,7 @@ class Objects:
         try:
             await obstore.rename_async(self._store, key, to)
             if self._root is not None:
-                await asyncio.to_thread(_sync, self._root / to)
+                await asyncio.to_thread(_sync, self._root, to)
         except FileNotFoundError:
             if to not in await self.keys(to.rpartition("/")[0]):
                 raise Corrupted(f"object {key!r} was decided and is gone") from None
@@ -92,8 +92,10 @@ class Objects:
                 raise _unavailable(key, error) from error
 
 
-def _sync(path: Path) -> None:
-    for target in (path, path.parent):
+def _sync(root: Path, key: str) -> None:
+    """Make an object durable, and every folder on the way: the store may have made them."""
+    path = root / key
+    for target in (path, *path.parents[: len(Path(key).parts)]):
         descriptor = os.open(target, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from dataflow.connect import (
     SourceStep,
     Split,
     SplitId,
+    Waiting,
 )
 from dataflow.core.checkpoint import Ledger
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Transform, canonical
@@ -304,6 +306,38 @@ async def test_a_source_with_a_column_of_the_engines_own_name_is_refused(tmp_pat
     spec = pipeline(kind, SourceOf("intruding"), tmp_path / kind.target)
     with pytest.raises(Broken, match="'__ordinal'"):
         await Owner(registry(intruding), spec, tmp_path / "objects").live(Points())
+
+
+class Pausing(Drifting):
+    """Has to wait between two chunks, once."""
+
+    waited = False
+
+    async def read(self, split: Split, start: Row | None) -> AsyncGenerator[Chunk[Row], None]:
+        async with aclosing(super().read(split, start)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+                if not self.waited:
+                    self.waited = True
+                    raise Waiting("the other half is not there yet")
+
+
+def open_pausing(_: SourceStep, __: Options, ___: Context) -> Pausing:
+    """Return the source of a step."""
+    return Pausing()
+
+
+async def test_a_source_that_waits_between_chunks_is_asked_for_the_next(tmp_path: Path) -> None:
+    """Waiting is no failure: the run goes on behind what it has, under the same number."""
+    kind = KINDS["staging"]
+    pausing = replace(DRIFTING, name="pausing", open=f"{__name__}:open_pausing")
+    source = SourceOf("pausing", poll_interval_ms=1)
+    spec = pipeline(kind, source, tmp_path / kind.target)
+    owner = Owner(registry(pausing), spec, tmp_path / "objects")
+    await owner.live(Points())
+    assert sorted(kind.visible(tmp_path / kind.target)) == [*range(12)]
+    assert owner.stored is not None
+    assert owner.stored.stamp.run == 1
 
 
 def bases_in(kind: Kind, target: Path) -> set[int]:
