@@ -29,6 +29,10 @@ from dataflow.engine.writer import Sinking, Writer
 PROGRESS_EVERY_S = 0.25
 """How often a task says what is going on; watchers see rates at this pace."""
 
+DEAD_BYTES_MAX = 8 << 20
+"""Dead letters wait in memory for a checkpoint, so these many ask for one, however long the
+interval; as much again may come until it is closed."""
+
 
 class Task:
     """Runs until its final checkpoint is committed, it fails, or it is cancelled."""
@@ -181,17 +185,18 @@ class Task:
                 case Rows():
                     with blaming(ErrorType.SINK, self._sinking.name):
                         await writer.write(item)
-                    self._count(item.read, reader)
+                    self._count(item.read, reader, writer.dead_bytes)
                 case BarrierItem():
                     await self._prepare(item, writer)
                 case SplitEnded():
                     writer.ended(item.split)
 
-    def _count(self, rows: int, reader: Reader) -> None:
+    def _count(self, rows: int, reader: Reader, dead_bytes: int) -> None:
         if self._rows_since_barrier == 0:
             self._tell(m.Phase.PROCESSING, "", reader.records)  # There is something to decide.
         self._rows_since_barrier += rows
-        if 0 < self._options.checkpoint_rows <= self._rows_since_barrier:
+        rows_due = 0 < self._options.checkpoint_rows <= self._rows_since_barrier
+        if rows_due or dead_bytes >= DEAD_BYTES_MAX:
             self._rows_since_barrier = 0
             self._around.send(m.CheckpointDue(self._pipeline, self._run))
 

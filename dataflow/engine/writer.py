@@ -48,6 +48,8 @@ class Writer:
         self._tally = Tally(start, sinking.name)
         self._turn = asyncio.Lock()
         self._dead: list[pa.RecordBatch] = []
+        self.dead_bytes = 0
+        """Of the dead letters that wait in memory for the next checkpoint."""
         self._prepared: tuple[Checkpoint, Mapping[SplitId, Position]] | None = None
 
     async def open(self) -> Checkpoint | None:
@@ -80,6 +82,7 @@ class Writer:
             await in_time(give, self._sinking.batch_timeout, self._sinking.name)
         rows.processing_s += self._sinking.clock.steady() - began_s
         self._dead += rows.dead
+        self.dead_bytes += sum(batch.nbytes for batch in rows.dead)
         self._tally.written(rows, self._sinking.clock.now())
         self._sinking.probe("task.written")
 
@@ -97,7 +100,7 @@ class Writer:
             staged = await self._sinking.output.prepare(barrier.number, final=barrier.final)
         self._sinking.probe("task.staged")
         letters = await self._sinking.dead_letters.stage(self._task.run, barrier.number, self._dead)
-        self._dead = []
+        self._dead, self.dead_bytes = [], 0
         committables = {self._sinking.name: staged, DEAD_LETTERS: letters}
         checkpoint = replace(
             self._tally.checkpoint(),
