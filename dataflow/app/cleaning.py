@@ -13,7 +13,7 @@ from dataflow.cluster.shard import Committed
 from dataflow.core.errors import Unavailable
 from dataflow.core.events import PipelineDeleted
 from dataflow.core.ids import PipelineId
-from dataflow.core.lifecycle import Status
+from dataflow.core.state import Status
 from dataflow.engine.ingest import IngestLogs
 
 log = structlog.get_logger()

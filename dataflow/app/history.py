@@ -11,8 +11,9 @@ from dataflow.core.errors import Corrupted
 from dataflow.core.events import Event
 from dataflow.core.ids import PipelineId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import State, evolve
+from dataflow.core.lifecycle import evolve
 from dataflow.core.spec import PipelineSpec
+from dataflow.core.state import State
 from dataflow.journal.contract import Journal
 from dataflow.server.backend import SpecVersion
 from dataflow.views.contract import Views

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from dataflow.cluster.host import Host
 from dataflow.cluster.runs import Runs
-from dataflow.core.lifecycle import Status
+from dataflow.core.state import Status
 
 
 class NodeCollector(Collector):

@@ -25,9 +25,10 @@ from dataflow.core.errors import Code, DataFlowError, Problem, Rejected
 from dataflow.core.events import Event
 from dataflow.core.ids import PipelineId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import State, Status, evolve
+from dataflow.core.lifecycle import evolve
 from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec
+from dataflow.core.state import State, Status
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects

@@ -16,8 +16,8 @@ from dataflow.cli.options import Settings, shared
 from dataflow.cli.session import run
 from dataflow.cli.waiting import wait_for
 from dataflow.core.errors import Code, Invalid, Problem, Rejected
-from dataflow.core.lifecycle import Status
 from dataflow.core.spec import PipelineSpec, Position, canonical, source_changed
+from dataflow.core.state import Status
 
 if TYPE_CHECKING:
     from dataflow.client import DataFlow

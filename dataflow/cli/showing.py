@@ -10,7 +10,7 @@ import click
 from dataflow.cli import printing
 from dataflow.cli.options import Settings, shared
 from dataflow.cli.session import run
-from dataflow.core.lifecycle import Status
+from dataflow.core.state import Status
 
 if TYPE_CHECKING:
     from dataflow.client import DataFlow

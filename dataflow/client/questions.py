@@ -21,7 +21,7 @@ from dataflow.client.messages import (
     WatchPipelinesResponse,
 )
 from dataflow.core.errors import Rejected
-from dataflow.core.lifecycle import Status
+from dataflow.core.state import Status
 from dataflow.v1.pipeline_pb2 import (
     GetHealthRequest,
     GetMetricsRequest,

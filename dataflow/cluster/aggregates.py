@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dataflow.core.errors import Corrupted
 from dataflow.core.ids import PipelineId
-from dataflow.core.lifecycle import State, Status
+from dataflow.core.state import State, Status
 from dataflow.v1 import event_pb2 as pb
 from dataflow.wire.journalled import state_bytes, state_from
 from dataflow.wire.words import word

@@ -20,8 +20,8 @@ from dataflow.core.commands import Command, ReplayPipeline, RollbackPipeline
 from dataflow.core.errors import Code, DataFlowError, Rejected
 from dataflow.core.ids import PipelineId, ShardId, Version, shard_of
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import State, Status
 from dataflow.core.spec import PipelineSpec
+from dataflow.core.state import State, Status
 from dataflow.journal.contract import Decided, Decision, Journal, Nonce, Outcome
 
 APPEND_COMMANDS_MAX = 500

@@ -8,7 +8,7 @@ from typing import Protocol
 from dataflow.core.checkpoint import Checkpoint, Stamp, starting_point
 from dataflow.core.errors import Code, Corrupted, Fenced, Unavailable
 from dataflow.core.ids import PipelineId, Run
-from dataflow.core.lifecycle import State
+from dataflow.core.state import State
 from dataflow.journal.contract import Decided, Decision, Outcome
 from dataflow.wire.journalled import checkpoint_bytes, checkpoint_from
 
@@ -50,13 +50,27 @@ class Register:
         """
         stored = await self._registers.decision(self._pipeline)
         last = checkpoint_from(stored.payload) if stored else None
+        known = state.checkpoint
+        if last is not None:  # Whether it was committed, its own run has journalled, if it lived.
+            same = known is not None and known.stamp.number == last.stamp.number
+            last = replace(last, pending=known.pending if known is not None and same else True)
         start = starting_point(last, state.checkpoint, state.lineage, state.start)
         claimed = replace(start, stamp=Stamp(self._run, start.stamp.number))
         return await self._write(stored.stamp if stored else Stamp(), claimed)
 
     async def decide(self, checkpoint: Checkpoint) -> bool:
         """Decide the next checkpoint; False if a larger run has decided before."""
-        return await self._write(self.known.stamp, checkpoint)
+        return await self._write(self.known.stamp, replace(checkpoint, pending=True))
+
+    def committed(self) -> None:
+        """Note that the latest decision can be seen; its next copy in the journal says so."""
+        self.decided = replace(self.known, pending=False)
+
+    def is_news_to(self, state: State) -> bool:
+        """Tell whether the run that began this lineage died BEFORE the journal heard of it."""
+        copy = state.checkpoint
+        is_known = copy is not None and copy.seeded and copy.lineage == self.known.lineage
+        return self.known.seeded and not is_known
 
     async def adopt(self, found: Checkpoint | None) -> None:
         """Take up what a transactional sink had decided and the register had not heard of.
@@ -76,7 +90,7 @@ class Register:
             raise Fenced("a larger run has decided")
 
     async def _write(self, before: Stamp, checkpoint: Checkpoint) -> bool:
-        payload = checkpoint_bytes(checkpoint)
+        payload = checkpoint_bytes(replace(checkpoint, pending=False))
         decision = Decision(self._pipeline, before, checkpoint.stamp, payload)
         try:
             accepted = (await self._registers.decide(decision)).accepted

@@ -3,58 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TypeAlias
 
 from dataflow.cluster.rate import Rate
-from dataflow.cluster.register import Register, Registers
+from dataflow.cluster.register import Register
+from dataflow.cluster.surroundings import DrainAsked, Inbox, RestAsked, Surroundings
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint, Effect, Input, Protocol, Stamp, Step
-from dataflow.core.clock import Clock
-from dataflow.core.commands import EngineCommand, FinishRun, RecordCheckpoint, ReportFailure
+from dataflow.core.commands import FinishRun, RecordCheckpoint, ReportFailure
 from dataflow.core.errors import Corrupted, DataFlowError, Fenced, Unavailable
 from dataflow.core.events import ErrorType, PipelineError
-from dataflow.core.ids import PipelineId
-from dataflow.core.lifecycle import Drain, State
 from dataflow.core.spec import with_defaults
+from dataflow.core.state import Drain, State
 
 AUDIT_EVERY = timedelta(minutes=1)
 """The log gets a copy of one checkpoint a minute: of all, it would be 1.3 TB a day."""
 
+OPENING_GRACE = timedelta(seconds=30)
+"""Beyond a stop's deadline, for sink and source to open: opening is what cuts back rows that were
+never decided, and a pipeline at rest must not leave any. Longer than a sink waits for its lock."""
+
 IDLE_CHECKPOINT_EVERY = timedelta(minutes=1)
 """Without new records a checkpoint is closed now and then, for sinks that rotate by time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a run needs of its node."""
-
-    registers: Registers
-    report: Callable[[PipelineId, EngineCommand], Awaitable[None]]
-    """Hands a report to the aggregate; returns when it is journalled, however long it takes."""
-    send: Callable[[m.ToWorker], None]
-    clock: Clock
-    jitter: Callable[[], float]
-    ingested: Callable[[PipelineId], Awaitable[int]]
-    """The end of a pipeline's ingest log; 0 where it has none."""
-    probe: Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class DrainAsked:
-    """(from the aggregate) A stop or pause was journalled."""
-
-    state: State
-
-
-@dataclass(frozen=True, slots=True)
-class RestAsked:
-    """(from the node) It shuts down: close a last checkpoint, but let the status be."""
-
-
-Inbox: TypeAlias = m.ToOwner | DrainAsked | RestAsked
 
 
 class RunLoop:
@@ -110,6 +81,8 @@ class RunLoop:
             await self._step(Input.REFUSED)
             return
         self._around.probe("run.claimed")
+        if self._register.is_news_to(self._state):
+            await self._audit()
         self._protocol = replace(self._protocol, number=self._register.known.stamp.number)
         if self._state.draining is not Drain.NOTHING:
             self._protocol = self._protocol.ask_last()
@@ -138,11 +111,12 @@ class RunLoop:
         deadline = self._state.deadline_at
         if deadline is None:
             return AUDIT_EVERY.total_seconds()
+        if self._protocol.step is Step.OPENING:
+            deadline += OPENING_GRACE
         return max(0.0, (deadline - self._around.clock.now()).total_seconds())
 
     async def _clock_struck(self) -> None:
-        deadline = self._state.deadline_at
-        if deadline is not None and self._around.clock.now() >= deadline:
+        if self._deadline_s() <= 0:
             await self._give_up_draining()
         elif self._protocol.step is Step.READING:
             await self._begin_checkpoint()
@@ -162,11 +136,7 @@ class RunLoop:
     async def _take(self, message: Inbox) -> None:  # noqa: C901 - one arm a message
         match message:
             case m.Opened():
-                await self._register.adopt(message.checkpoint)
-                known = self._register.known
-                self._protocol = replace(self._protocol, number=known.stamp.number)
-                await self._step(Input.OPENED)
-                self._due_now = not known.seeded or self._protocol.last_asked
+                await self._opened(message)
             case m.Prepared():
                 self._prepared = message.checkpoint
                 await self._step(Input.PREPARED)
@@ -183,6 +153,7 @@ class RunLoop:
                 self._active = self._active or message.records_read > self.progress.records_read
                 self.progress = message
                 self.rate.add(self._around.clock.steady(), message.records_read)
+                await self._give_up_waiting()
             case DrainAsked():
                 self._state = message.state
                 await self._drain()
@@ -190,19 +161,36 @@ class RunLoop:
                 self._resting = True
                 await self._drain()
 
+    async def _opened(self, message: m.Opened) -> None:
+        """Go on from where sink and source stand; the last decision has been committed again."""
+        await self._register.adopt(message.checkpoint)
+        self._register.committed()
+        known = self._register.known
+        self._protocol = replace(self._protocol, number=known.stamp.number)
+        await self._step(Input.OPENED)
+        self._due_now = not known.seeded or self._protocol.last_asked
+        if self._deadline_s() <= 0:
+            await self._give_up_draining()
+
     def _ask_last(self) -> None:
         self._protocol = self._protocol.ask_last()
         self._due_now = True
 
     async def _drain(self) -> None:
         self._ask_last()
-        if self._protocol.step is Step.OPENING and self.progress.phase is m.Phase.WAITING:
+        await self._give_up_waiting()
+
+    async def _give_up_waiting(self) -> None:
+        """End a last checkpoint that waits for what may never come; the sink has been cut back."""
+        is_waiting = self._protocol.step is Step.OPENING and self.progress.phase is m.Phase.WAITING
+        if is_waiting and self._protocol.last_asked:
             await self._give_up_draining()
 
     async def _give_up_draining(self) -> None:
         """End without another checkpoint: what is undecided is read again at the next start."""
         self._around.send(m.Abandon(self.pipeline, self.run))
         self._protocol = replace(self._protocol, step=Step.ENDED)
+        self._completed = False
         await self._finish()
 
     async def _step(self, event: Input) -> None:
@@ -251,6 +239,7 @@ class RunLoop:
 
     async def _committed(self) -> None:
         self._around.probe("run.committed")
+        self._register.committed()
         await self._step(Input.COMMITTED)
         if self._protocol.step is Step.READING and self._around.clock.steady() >= self._audit_at:
             await self._audit()

@@ -11,8 +11,9 @@ from datetime import timedelta
 import structlog
 
 from dataflow.cluster.host import Host
-from dataflow.cluster.run import DrainAsked, RestAsked, RunLoop, Surroundings
+from dataflow.cluster.run import RunLoop
 from dataflow.cluster.shard import Committed
+from dataflow.cluster.surroundings import DrainAsked, RestAsked, Surroundings
 from dataflow.core import events as e
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
@@ -21,7 +22,7 @@ from dataflow.core.commands import BeginRun, Command, EngineCommand
 from dataflow.core.errors import Fenced, Unavailable, Waiting
 from dataflow.core.events import Cause
 from dataflow.core.ids import CommandId, PipelineId
-from dataflow.core.lifecycle import Drain, State, Status
+from dataflow.core.state import Drain, State, Status
 from dataflow.wire.journalled import checkpoint_from
 
 log = structlog.get_logger()

@@ -24,8 +24,9 @@ from dataflow.core.clock import Clock
 from dataflow.core.errors import Code, Corrupted, DataFlowError, Fenced, Unavailable
 from dataflow.core.ids import SHARDS, Offset, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import Drain, State, decide, evolve
+from dataflow.core.lifecycle import decide, evolve
 from dataflow.core.light import replace
+from dataflow.core.state import Drain, State
 from dataflow.journal.contract import APPEND_BYTES, AppendId, Held, Journal, Record, Snapshot, link
 from dataflow.wire.journalled import (
     Remembered,

@@ -70,3 +70,8 @@ class Pinned(Model):
 
 class Committable(Model):
     """What a staging sink prepared: enough to make it visible, and to cut back to it."""
+
+    @property
+    def hidden_rows(self) -> int:
+        """Rows in it that nobody sees even once it is committed: in a part that goes on."""
+        return 0

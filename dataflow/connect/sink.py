@@ -43,6 +43,10 @@ class StagingSink(ABC, Generic[CommittableT]):
     checkpoint may be written between a ``prepare`` and its ``commit``; ``close`` last.
     """
 
+    replaces = False
+    """Whether a lineage that reads everything again writes in place of what is there, its own
+    rows too: then it is opened without ``last``. Otherwise its rows come behind."""
+
     @abstractmethod
     async def open(self, task: Task, last: CommittableT | None) -> None:
         """Cut back to exactly what ``last`` prepared, BEFORE the first write.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dataflow.core.ids import PipelineId, Sequence, Version
-from dataflow.core.lifecycle import Status
 from dataflow.core.light import light
+from dataflow.core.state import Status
 
 
 @light

@@ -119,6 +119,19 @@ class Checkpoint:
     ledgers: Mapping[str, Ledger] = field(default_factory=dict)
     totals: Totals = Totals()
     decided_at: datetime | None = None
+    hidden: int = 0
+    """Decided rows that nobody sees before the sink has written more: in a part still open."""
+    pending: bool = False
+    """It was decided, and is not known to be visible: only the journal's copies say so."""
+
+    @property
+    def is_unseen(self) -> bool:
+        """Tell whether rows behind these positions would be lost were the sink another one."""
+        return self.pending or self.hidden > 0
+
+
+DEAD_LETTERS = "dead-letters"
+"""The committable that belongs to no sink; no step of a pipeline can have this name."""
 
 
 class Origin(StrEnum):
@@ -173,9 +186,16 @@ def starting_point(
         stamp=stored.stamp,
         latest=start.origin is Origin.LATEST,
         positions=begins_at.positions if kept else {},
-        committables=stored.committables if start.keeps_sink else {},
+        committables=stored.committables if start.keeps_sink else _letters(stored.committables),
         totals=stored.totals,
+        hidden=stored.hidden if start.keeps_sink else 0,
+        pending=stored.pending and start.keeps_sink,
     )
+
+
+def _letters(committables: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what goes with the pipeline, whatever sink it has."""
+    return {name: text for name, text in committables.items() if name == DEAD_LETTERS}
 
 
 class Step(StrEnum):

@@ -30,7 +30,7 @@ class StopPipeline:
     """Let it finish its last checkpoint within ``deadline``, then stop."""
 
     reason: str = ""
-    deadline: timedelta = timedelta()
+    deadline: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,13 @@ class RecordCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class FinishRun:
-    """(engine) The run's last checkpoint is decided and visible: completed, stopped or paused."""
+    """(engine) The run has ended, completed or as was asked, or its last checkpoint given up."""
 
     run: Run
     checkpoint: Checkpoint | None
     completed: bool = False
+    error: PipelineError | None = None
+    """Why the last checkpoint was given up, where it failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,15 +79,19 @@ class StopRequested:
     """It shall stop after its last decision, or when the deadline has passed."""
 
     reason: str = ""
-    deadline: timedelta = timedelta()
+    deadline: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineStopped:
-    """It has stopped; ``completed`` is the reason of a bounded source that was exhausted."""
+    """It has stopped; ``completed`` is the reason of a bounded source that was exhausted.
+
+    ``error`` is why its last checkpoint was given up, where it was.
+    """
 
     reason: str = ""
     checkpoint: Checkpoint | None = None
+    error: PipelineError | None = None
 
 
 @dataclass(frozen=True, slots=True)

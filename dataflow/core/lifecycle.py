@@ -19,16 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, TypeAlias
 
 from dataflow.core import commands as c
 from dataflow.core import events as e
 from dataflow.core.checkpoint import Checkpoint, LineageStart, Origin
 from dataflow.core.errors import Code, Rejected
-from dataflow.core.ids import Lineage, Offset, PipelineId, Run, Version
-from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.light import light, replace
+from dataflow.core.ids import Lineage, Offset, Run, Version
+from dataflow.core.light import replace
 from dataflow.core.retry import backoff
 from dataflow.core.spec import (
     PipelineSpec,
@@ -37,61 +35,10 @@ from dataflow.core.spec import (
     source_changed,
     with_defaults,
 )
+from dataflow.core.state import Drain, State, Status
 
 COMPLETED = "completed"
 """The stop reason of a bounded source that was exhausted."""
-
-
-class Status(StrEnum):
-    """What has been decided about a pipeline."""
-
-    EMPTY = "empty"
-    CONFIGURED = "configured"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPED = "stopped"
-    FAILED = "failed"
-    DELETED = "deleted"
-
-
-class Drain(StrEnum):
-    """What a running pipeline is finishing its last checkpoint for."""
-
-    NOTHING = "nothing"
-    STOP = "stop"
-    PAUSE = "pause"
-
-
-@light
-@dataclass(frozen=True, slots=True)
-class State:
-    """A pipeline as its events have made it."""
-
-    pipeline_id: PipelineId = PipelineId("")
-    status: Status = Status.EMPTY
-    sequence: SequenceNumber = SequenceNumber(0)
-    version: Version = Version(0)
-    spec: PipelineSpec = field(default_factory=PipelineSpec)
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    lineage: Lineage = Lineage(0)
-    start: LineageStart = LineageStart()
-    run: Run = Run(0)
-    active: bool = False
-    """A run has begun and not yet ended; nothing works on the pipeline otherwise."""
-    draining: Drain = Drain.NOTHING
-    reason: str = ""
-    """Of the stop or pause that is asked for or took place."""
-    deadline_at: datetime | None = None
-    attempt: int = 0
-    retry_at: datetime | None = None
-    error: e.PipelineError | None = None
-    checkpoint: Checkpoint | None = None
-    """The latest audited decision; the register may be ahead of it."""
-    ingested: int = 0
-    """End of the ingest log when it was last audited."""
-    processed: int = 0
-    """How far the ingest log was read when last audited."""
 
 
 Bodies: TypeAlias = Sequence[e.Body]
@@ -203,7 +150,20 @@ def _update(state: State, body: c.UpdatePipeline, _: datetime) -> Bodies:
             code=Code.POSITION_REQUIRED,
             field="position",
         )
+    if body.position not in ORIGINS:
+        _require_seen(state, body.spec)
     return (_config(state, body.spec, body.position, None),)
+
+
+def _require_seen(state: State, spec: PipelineSpec) -> None:
+    """Refuse another sink while decided rows wait in the one there is: nobody reads them again."""
+    if state.checkpoint and state.checkpoint.is_unseen and sink_changed(state.spec, spec):
+        raise Rejected(
+            "the sink there is holds rows that cannot be seen yet, and another would not get them;"
+            " start and stop the pipeline to finish them, or say position: beginning",
+            code=Code.POSITION_REQUIRED,
+            field="position",
+        )
 
 
 def _rollback(state: State, body: c.RollbackPipeline, _: datetime) -> Bodies:
@@ -221,8 +181,10 @@ def _rollback(state: State, body: c.RollbackPipeline, _: datetime) -> Bodies:
             code=Code.POSITION_REQUIRED,
             field="withCheckpoint",
         )
-    if body.spec == state.spec and not body.with_checkpoint:
+    if body.version == state.version or (body.spec == state.spec and not body.with_checkpoint):
         return ()
+    if not body.with_checkpoint:
+        _require_seen(state, body.spec)
     config = _config(state, body.spec, Position.KEEP, body.checkpoint)
     if body.with_checkpoint and body.checkpoint is None:
         # That version was replaced before it had decided anything: it began at the beginning.
@@ -260,7 +222,8 @@ def _lineage_start(
     state: State, spec: PipelineSpec, origin: Origin, checkpoint: Checkpoint | None
 ) -> LineageStart:
     """Return how the next lineage begins; one that never began hands on how it would have."""
-    begun = state.checkpoint is not None and state.checkpoint.lineage == state.lineage
+    known = state.checkpoint
+    begun = known is not None and known.seeded and known.lineage == state.lineage
     keeps_sink = not sink_changed(state.spec, spec) and (begun or state.start.keeps_sink)
     if origin is Origin.POSITIONS and checkpoint is None and not begun:
         return replace(state.start, keeps_sink=keeps_sink)
@@ -326,7 +289,7 @@ def _finish_run(state: State, body: c.FinishRun, _: datetime) -> Bodies:
     if state.draining is Drain.PAUSE:
         return (e.PipelinePaused(reason=state.reason, checkpoint=checkpoint),)
     if state.draining is Drain.STOP:
-        return (e.PipelineStopped(reason=state.reason, checkpoint=checkpoint),)
+        return (e.PipelineStopped(state.reason, checkpoint, body.error),)
     return ()
 
 
@@ -336,17 +299,30 @@ def _report_failure(state: State, body: c.ReportFailure, now: datetime) -> Bodie
     options = with_defaults(state.spec.options)
     attempt = 1 if body.progressed else state.attempt + 1
     timed_out = body.error.code == Code.BATCH_TIMED_OUT
-    first: Bodies = (
-        (e.BatchTimedOut(step=body.error.step, limit=options.batch_timeout),) if timed_out else ()
-    )
+    late = e.BatchTimedOut(step=body.error.step, limit=options.batch_timeout)
+    first: Bodies = (late,) if timed_out else ()
     if not body.error.retryable or attempt >= options.max_attempts:
-        checkpoint = body.checkpoint or state.checkpoint
-        return (*first, e.PipelineFailed(error=body.error, checkpoint=checkpoint))
-    if state.draining is not Drain.NOTHING:
-        finished = c.FinishRun(run=body.run, checkpoint=body.checkpoint)
-        return (*first, *_finish_run(state, finished, now))
+        return (*first, e.PipelineFailed(error=body.error, checkpoint=body.checkpoint))
     retry_at = now + backoff(options, attempt, body.jitter)
+    if state.draining is not Drain.NOTHING and not _is_worth_a_retry(state, body, retry_at):
+        finished = c.FinishRun(run=body.run, checkpoint=body.checkpoint, error=body.error)
+        return (*first, *_finish_run(state, finished, now))
+    if body.checkpoint is not None and _is_news(state.checkpoint, body.checkpoint):
+        first = (*first, e.CheckpointUpdated(checkpoint=body.checkpoint))
     return (*first, e.RetryScheduled(attempt=attempt, retry_at=retry_at, error=body.error))
+
+
+def _is_worth_a_retry(state: State, body: c.ReportFailure, retry_at: datetime) -> bool:
+    """Tell whether a last checkpoint that was decided may still become visible in time."""
+    pending = body.checkpoint is not None and body.checkpoint.pending
+    return pending and (state.deadline_at is None or retry_at < state.deadline_at)
+
+
+def _is_news(known: Checkpoint | None, told: Checkpoint) -> bool:
+    """Tell whether more was decided than the journal has; another run's claim decides nothing."""
+    if known and known.lineage == told.lineage:
+        return (known.stamp.number, known.pending) != (told.stamp.number, told.pending)
+    return told.seeded
 
 
 S = Status
@@ -421,7 +397,7 @@ def _evolved(  # noqa: C901 - one arm an event
         case e.PipelineStarted() | e.PipelineResumed():
             return replace(state, status=Status.RUNNING, reason="", error=None, attempt=0)
         case e.StopRequested():
-            deadline = time + body.deadline if body.deadline else None
+            deadline = time + body.deadline if body.deadline is not None else None
             return replace(state, draining=Drain.STOP, reason=body.reason, deadline_at=deadline)
         case e.PauseRequested():
             return replace(state, draining=Drain.PAUSE, reason=body.reason)
@@ -446,7 +422,8 @@ def _reported(state: State, body: e.Body, offset: Offset) -> State:  # noqa: C90
         case e.RunStarted():
             return replace(state, run=Run(offset), active=True, retry_at=None)
         case e.PipelineStopped():
-            return _rested(state, Status.STOPPED, body.checkpoint, reason=body.reason)
+            rested = _rested(state, Status.STOPPED, body.checkpoint, reason=body.reason)
+            return replace(rested, error=body.error or state.error)
         case e.PipelinePaused():
             return _rested(state, Status.PAUSED, body.checkpoint, reason=body.reason)
         case e.PipelineFailed():

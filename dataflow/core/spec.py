@@ -216,11 +216,11 @@ def _chained(transforms: Sequence[Transform], source: str) -> tuple[Transform, .
 
 
 def sink_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
-    """Tell whether ``new`` writes elsewhere or otherwise; another step before a sink does not."""
+    """Tell whether ``new`` writes elsewhere; other options go on with what is written."""
     if old.sinks == new.sinks:
         return False
-    return {name: replace(s, input="") for name, s in old.sinks.items()} != {
-        name: replace(s, input="") for name, s in new.sinks.items()
+    return {name: (s.sink_type, s.connection_string) for name, s in old.sinks.items()} != {
+        name: (s.sink_type, s.connection_string) for name, s in new.sinks.items()
     }
 
 

@@ -18,9 +18,6 @@ from dataflow.engine.records import DeadLetter
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STEP = "dead-letters"
-"""The name under which a checkpoint holds what was staged; no step of a pipeline can have it."""
-
 DIGITS = 20
 """Of a number in a key, so that keys sort as numbers do."""
 

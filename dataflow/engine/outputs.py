@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataflow.connect import (
     AtLeastOnceSink,
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+class Staged(NamedTuple):
+    """What a sink prepared: what to commit, as JSON text, and the rows that stay hidden then."""
+
+    text: str = ""
+    hidden: int = 0
+
+
 class Output(ABC):
     """A sink as the task drives it."""
 
@@ -44,9 +51,9 @@ class Output(ABC):
     async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:
         """Write rows of the next checkpoint."""
 
-    async def prepare(self, number: int, *, final: bool) -> str:  # noqa: ARG002 - only staging
-        """Make the rows so far durable, undecided; returns what to commit, as JSON."""
-        return ""
+    async def prepare(self, number: int, *, final: bool) -> Staged:  # noqa: ARG002 - only staging
+        """Make the rows so far durable, undecided."""
+        return Staged()
 
     async def decide(self, checkpoint: Checkpoint) -> None:  # noqa: B027 - optional
         """Decide in the sink itself, where the sink does."""
@@ -70,7 +77,7 @@ class Staging(Output):
 
     async def open(self, task: Task, start: Checkpoint) -> None:
         """Publish the last decision again, cut back to it, drop what older runs staged."""
-        text = start.committables.get(self.name, "")
+        text = "" if self._begins_anew(start) else start.committables.get(self.name, "")
         last = self.model.model_validate_json(text) if text else None
         if last is not None:
             await self.sink.commit(last)
@@ -80,14 +87,19 @@ class Staging(Output):
         await self.sink.discard(task, last)
         self.probe("output.discarded")
 
+    def _begins_anew(self, start: Checkpoint) -> bool:
+        """Tell whether everything is read again into a sink that replaces what was there."""
+        is_beginning = not (start.seeded or start.positions or start.latest)
+        return is_beginning and self.sink.replaces
+
     async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:  # noqa: ARG002 - same face
         """Stage rows."""
         await self.sink.write(batch)
 
-    async def prepare(self, number: int, *, final: bool) -> str:
+    async def prepare(self, number: int, *, final: bool) -> Staged:
         """Make what is staged durable."""
         committable: Committable = await self.sink.prepare(number, final=final)
-        return committable.model_dump_json()
+        return Staged(committable.model_dump_json(), committable.hidden_rows)
 
     async def commit(self, committable: str) -> None:
         """Publish."""
@@ -136,10 +148,10 @@ class Idempotent(Output):
         """Write under keys made of split and ordinal."""
         await self.sink.write(batch, split)
 
-    async def prepare(self, number: int, *, final: bool) -> str:  # noqa: ARG002 - same face
+    async def prepare(self, number: int, *, final: bool) -> Staged:  # noqa: ARG002 - same face
         """Wait until all rows are durable."""
         await self.sink.flush()
-        return ""
+        return Staged()
 
     async def close(self) -> None:
         """Release the sink."""
@@ -160,10 +172,10 @@ class AtLeastOnce(Output):
         """Write."""
         await self.sink.write(batch)
 
-    async def prepare(self, number: int, *, final: bool) -> str:  # noqa: ARG002 - same face
+    async def prepare(self, number: int, *, final: bool) -> Staged:  # noqa: ARG002 - same face
         """Wait until all rows are delivered."""
         await self.sink.flush()
-        return ""
+        return Staged()
 
     async def close(self) -> None:
         """Release the sink."""

@@ -12,11 +12,10 @@ import pyarrow as pa
 from dataflow.connect import Position
 from dataflow.connect import Task as TaskId
 from dataflow.connect.transform import ORDINAL
-from dataflow.core.checkpoint import Checkpoint, Stamp
+from dataflow.core.checkpoint import DEAD_LETTERS, Checkpoint, Stamp
 from dataflow.core.clock import Clock
 from dataflow.core.errors import Code, Rejected
 from dataflow.core.ids import SplitId
-from dataflow.engine.dead_letters import STEP as DEAD_LETTERS
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.items import BarrierItem, Rows
 from dataflow.engine.limits import in_time
@@ -101,13 +100,14 @@ class Writer:
         self._sinking.probe("task.staged")
         letters = await self._sinking.dead_letters.stage(self._task.run, barrier.number, self._dead)
         self._dead, self.dead_bytes = [], 0
-        committables = {self._sinking.name: staged, DEAD_LETTERS: letters}
+        committables = {self._sinking.name: staged.text, DEAD_LETTERS: letters}
         checkpoint = replace(
             self._tally.checkpoint(),
             stamp=Stamp(self._task.run, barrier.number),
             seeded=True,
             committables={name: text for name, text in committables.items() if text},
             states=barrier.states,
+            hidden=staged.hidden,
         )
         async with self._turn:
             await self._sinking.output.decide(checkpoint)

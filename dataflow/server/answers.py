@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from dataflow.core.checkpoint import Checkpoint
-from dataflow.core.lifecycle import State, Status
 from dataflow.core.messages import Phase
 from dataflow.core.spec import shown
+from dataflow.core.state import State, Status
 from dataflow.server import backend as b
 from dataflow.server.commands import STATUS
 from dataflow.v1 import event_pb2, pipeline_pb2

@@ -14,9 +14,9 @@ from dataflow.core.errors import DataFlowError, Problem
 from dataflow.core.events import Event
 from dataflow.core.ids import PipelineId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import State
 from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec
+from dataflow.core.state import State
 from dataflow.engine.records import DeadLetter, PreviewStep
 from dataflow.views.contract import Query, Summary
 

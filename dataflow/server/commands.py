@@ -18,8 +18,8 @@ from dataflow.core import commands as c
 from dataflow.core import ids
 from dataflow.core.answers import Answer
 from dataflow.core.errors import Code, Rejected
-from dataflow.core.lifecycle import Status
 from dataflow.core.spec import Position
+from dataflow.core.state import Status
 from dataflow.server.call import Call
 from dataflow.server.checker import Checker
 from dataflow.server.errors import Failure, NewId

@@ -11,7 +11,7 @@ from typing import get_args
 
 from dataflow.core import events, ids
 from dataflow.core.errors import Problem, Rejected
-from dataflow.core.lifecycle import Status
+from dataflow.core.state import Status
 from dataflow.server import answers
 from dataflow.server.backend import Backend, Query
 from dataflow.server.call import Call

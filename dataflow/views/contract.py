@@ -14,8 +14,8 @@ from typing import Protocol
 from dataflow.core.events import ConfigUpdated, Event, PipelineCreated
 from dataflow.core.ids import Offset, PipelineId, ShardId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import State, Status
 from dataflow.core.light import light
+from dataflow.core.state import State, Status
 
 VERSION_TYPES = frozenset({PipelineCreated.__name__, ConfigUpdated.__name__})
 """The events that make a version of a spec."""

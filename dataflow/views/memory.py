@@ -9,7 +9,7 @@ from datetime import datetime
 from dataflow.core.errors import Unavailable
 from dataflow.core.ids import Offset, PipelineId, ShardId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import Status
+from dataflow.core.state import Status
 from dataflow.views import rows
 from dataflow.views.contract import Entry, Projected, Query, Summary
 

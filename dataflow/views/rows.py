@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataflow.core.ids import Version
-from dataflow.core.lifecycle import State
+from dataflow.core.state import State
 from dataflow.views.contract import VERSION_TYPES, Entry, Projected, Summary
 
 

@@ -11,8 +11,8 @@ from dataflow.core import events
 from dataflow.core.answers import Answer
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.errors import Corrupted
-from dataflow.core.lifecycle import State
 from dataflow.core.light import light
+from dataflow.core.state import State
 from dataflow.v1 import event_pb2 as pb
 from dataflow.wire.core import to_core, to_message
 

@@ -15,8 +15,9 @@ from dataflow.core import events as e
 from dataflow.core.checkpoint import Checkpoint, Ledger, SplitPosition, Stamp
 from dataflow.core.errors import Code, Rejected
 from dataflow.core.ids import CommandId, Offset, PipelineId, Run, Sequence, Version
-from dataflow.core.lifecycle import RESTING, Bodies, Drain, State, Status, decide, evolve
+from dataflow.core.lifecycle import RESTING, Bodies, decide, evolve
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Position, Sink, Source, canonical
+from dataflow.core.state import Drain, State, Status
 
 PIPELINE = PipelineId("p")
 AnyCommand: TypeAlias = c.UserCommand | c.EngineCommand
@@ -131,6 +132,8 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(version=st.integers(0, 5), spec=specs, with_checkpoint=st.booleans())
     def rollback(self, version: int, spec: PipelineSpec, with_checkpoint: bool) -> None:  # noqa: FBT001 - hypothesis draws it
         found = spec if 1 <= version <= self.state.version else None
+        if version == self.state.version:
+            found = spec = self.state.spec
         asked = c.RollbackPipeline(Version(version), with_checkpoint, found)
         if self.ask(asked):
             assert self.state.spec == spec

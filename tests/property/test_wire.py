@@ -15,7 +15,7 @@ from dataflow.core import events as e
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.errors import Corrupted
-from dataflow.core.lifecycle import State
+from dataflow.core.state import State
 from dataflow.v1 import event_pb2 as pb
 from dataflow.wire.journalled import (
     Remembered,

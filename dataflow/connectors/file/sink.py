@@ -61,6 +61,7 @@ class FileSink(StagingSink[Written]):
     """
 
     def __init__(self, target: Target, context: Context, batch_size: int = 0) -> None:
+        self.replaces = target.options.if_exists == "replace"
         self._target = target
         self._clock = context.clock
         self._gather_rows = batch_size or GATHER_ROWS

@@ -161,6 +161,11 @@ class Written(Committable):
     replaces: bool = False
     next: int = 1
 
+    @property
+    def hidden_rows(self) -> int:
+        """See ``Committable``; a plain file has no stage, its rows are seen where they are."""
+        return self.open.rows if self.open and self.open.stage else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

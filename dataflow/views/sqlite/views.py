@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from dataflow.core.errors import Code, Corrupted, Unavailable
 from dataflow.core.ids import Offset, PipelineId, ShardId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import Status
+from dataflow.core.state import Status
 from dataflow.journal.sqlite.file import connect_reading
 from dataflow.journal.sqlite.reader import Reader
 from dataflow.views.contract import Entry, Projected, Query, Summary

@@ -11,8 +11,8 @@ import pytest
 
 from dataflow.connect import Task as TaskId
 from dataflow.core import messages as m
-from dataflow.core.checkpoint import Checkpoint
-from dataflow.engine.dead_letters import STEP, DeadLetters
+from dataflow.core.checkpoint import DEAD_LETTERS, Checkpoint
+from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.outputs import Idempotent, Staging, Transactional
 from dataflow.engine.reader import Reader
 from dataflow.engine.tally import Tally
@@ -79,7 +79,7 @@ def forgets_the_end_of_splits(self: Tally, split: str) -> None:
 async def keeps_letters_by_the_register(self: Writer) -> Checkpoint | None:
     """What a transactional sink has decided is dropped as if nobody had."""
     letters = self._sinking.dead_letters
-    await letters.commit(self._start.committables.get(STEP, ""))
+    await letters.commit(self._start.committables.get(DEAD_LETTERS, ""))
     await letters.discard(self._task.run)
     return await self._sinking.output.open(self._task, self._start)
 

@@ -12,8 +12,9 @@ import pytest
 
 from dataflow.core import events as e
 from dataflow.core.ids import CommandId, Offset, PipelineId, Sequence, ShardId
-from dataflow.core.lifecycle import State, evolve
+from dataflow.core.lifecycle import evolve
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.core.state import State
 from dataflow.views.contract import Projected, Views
 from dataflow.views.memory import Memory
 from dataflow.views.sqlite import Sqlite

@@ -11,8 +11,8 @@ import pytest
 from dataflow.core import events as e
 from dataflow.core.errors import Unavailable
 from dataflow.core.ids import PipelineId, Version
-from dataflow.core.lifecycle import Status
 from dataflow.core.spec import Source
+from dataflow.core.state import Status
 from dataflow.views.contract import Projected, Query, Summary, Views
 
 Owner = Any

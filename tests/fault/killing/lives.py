@@ -28,8 +28,8 @@ from dataflow.app.standalone import node
 from dataflow.core import commands as c
 from dataflow.core.errors import DataFlowError, Unavailable
 from dataflow.core.ids import CommandId, PipelineId
-from dataflow.core.lifecycle import Drain, State, Status
 from dataflow.core.spec import canonical
+from dataflow.core.state import Drain, State, Status
 from dataflow.server.specs import spec_of
 from dataflow.v1 import pipeline_pb2 as pb
 from dataflow.wire.json import from_value

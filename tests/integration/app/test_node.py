@@ -18,8 +18,8 @@ from dataflow.core.checkpoint import Ledger
 from dataflow.core.errors import DataFlowError
 from dataflow.core.ids import CommandId, PipelineId
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import State, Status
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.core.state import State, Status
 
 P = PipelineId("p")
 NUMBERS = count()

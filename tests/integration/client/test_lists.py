@@ -9,7 +9,7 @@ import pytest
 from dataflow.client import DataFlow, Rejected
 from dataflow.client.messages import Status
 from dataflow.core.errors import Waiting
-from dataflow.core.lifecycle import Status as Word
+from dataflow.core.state import Status as Word
 from tests.integration.client.conftest import Served
 from tests.integration.client.service import Fault
 

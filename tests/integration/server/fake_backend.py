@@ -13,9 +13,10 @@ from dataflow.core.answers import Answer
 from dataflow.core.checkpoint import Checkpoint, Ledger, SplitPosition, Totals
 from dataflow.core.errors import Code, DataFlowError, Problem, Rejected, Waiting
 from dataflow.core.events import Event
-from dataflow.core.lifecycle import Drain, State, Status, decide, evolve
+from dataflow.core.lifecycle import decide, evolve
 from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec
+from dataflow.core.state import Drain, State, Status
 from dataflow.server import backend as b
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

@@ -21,8 +21,8 @@ from dataflow.core.checkpoint import Checkpoint, SplitPosition, Stamp
 from dataflow.core.errors import Code, Waiting
 from dataflow.core.events import Cause, ErrorType, PipelineError
 from dataflow.core.ids import CommandId, PipelineId, Run
-from dataflow.core.lifecycle import Drain, State, Status
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Source, canonical
+from dataflow.core.state import Drain, State, Status
 from dataflow.journal.contract import Decision
 from dataflow.journal.memory import Memory
 from dataflow.wire.journalled import checkpoint_bytes, checkpoint_from

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from dataflow.core import commands as c
 from dataflow.core import events as e
-from dataflow.core.checkpoint import Checkpoint, Origin, Stamp
+from dataflow.core.checkpoint import Checkpoint, LineageStart, Origin, Stamp
 from dataflow.core.errors import Code, Invalid, Problem, Rejected, Unavailable
 from dataflow.core.ids import (
     CommandId,
     Lineage,
+    Offset,
     PipelineId,
     Run,
     Version,
@@ -22,14 +24,17 @@ from dataflow.core.ids import (
     pipeline_id,
     shard_of,
 )
-from dataflow.core.lifecycle import TABLE, Drain, State, Status, decide
+from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.core.lifecycle import TABLE, decide, evolve
 from dataflow.core.retry import backoff
 from dataflow.core.spec import DEFAULTS, PipelineSpec, Position, Sink, Source, canonical
+from dataflow.core.state import Drain, State, Status
 
 WAYS_OUT = r"; |no such|does not run|for good|never used"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = canonical(PipelineSpec(source=Source("file", "/a.csv"), sink=Sink("file", "/b.csv")))
 MOVED = canonical(PipelineSpec(source=Source("file", "/c.csv"), sink=Sink("file", "/b.csv")))
+ELSEWHERE = canonical(PipelineSpec(source=Source("file", "/a.csv"), sink=Sink("file", "/d.csv")))
 DECIDED = Checkpoint(lineage=Lineage(1), stamp=Stamp(Run(3), 2), seeded=True)
 STOPPED = State(
     pipeline_id=PipelineId("p"),
@@ -40,6 +45,19 @@ STOPPED = State(
     checkpoint=DECIDED,
 )
 RUNNING = replace(STOPPED, status=Status.RUNNING, active=True, run=Run(3))
+
+
+def happened(body: e.Body) -> e.Event:
+    """Return an event."""
+    return e.Event(
+        pipeline_id=STOPPED.pipeline_id,
+        offset=Offset(9),
+        sequence=SequenceNumber(9),
+        time=NOW,
+        actor="engine",
+        command_id=CommandId("c"),
+        body=body,
+    )
 
 
 @pytest.mark.parametrize("command", list(TABLE), ids=lambda command: str(command.__name__))
@@ -187,11 +205,77 @@ def test_a_batch_over_its_time_limit_is_named_before_the_retry() -> None:
     assert isinstance(scheduled, e.RetryScheduled)
 
 
-def test_a_failure_while_draining_ends_the_drain() -> None:
+FLEETING = e.PipelineError(message="the disk is full", retryable=True)
+
+
+def test_a_failure_while_draining_ends_the_drain_and_is_told() -> None:
     """Whoever asked for a stop waits for an answer, not for another attempt."""
     state = replace(RUNNING, draining=Drain.STOP, reason="enough")
-    (stopped,) = decide(state, c.ReportFailure(Run(3), e.PipelineError(retryable=True)), NOW)
-    assert isinstance(stopped, e.PipelineStopped)
+    (stopped,) = decide(state, c.ReportFailure(Run(3), FLEETING, DECIDED), NOW)
+    assert stopped == e.PipelineStopped("enough", DECIDED, FLEETING)
+    assert evolve(state, happened(stopped)).error == FLEETING
+
+
+@pytest.mark.parametrize(("patience_s", "retries"), [(60, True), (0.1, False)])
+def test_a_stop_tries_again_to_show_what_it_has_decided(patience_s: float, retries: bool) -> None:  # noqa: FBT001 - pytest names it
+    """Rows that are decided are read by nobody again; only the deadline ends the trying."""
+    until = NOW + timedelta(seconds=patience_s)
+    state = replace(RUNNING, draining=Drain.STOP, checkpoint=DECIDED, deadline_at=until)
+    pending = replace(DECIDED, pending=True)
+    *_, last = decide(state, c.ReportFailure(Run(3), FLEETING, pending), NOW)
+    assert isinstance(last, e.RetryScheduled if retries else e.PipelineStopped)
+
+
+def test_a_retry_tells_the_journal_what_was_decided() -> None:
+    """A stop while backing off would go on from an older copy, and rows would come twice."""
+    known = replace(RUNNING, checkpoint=DECIDED)
+    later = replace(DECIDED, stamp=Stamp(Run(3), DECIDED.stamp.number + 1))
+    told, _ = decide(known, c.ReportFailure(Run(3), FLEETING, later), NOW)
+    assert told == e.CheckpointUpdated(later)
+    (scheduled,) = decide(known, c.ReportFailure(Run(3), FLEETING, DECIDED), NOW)
+    assert isinstance(scheduled, e.RetryScheduled)
+
+
+@pytest.mark.parametrize("unseen", [{"hidden": 5}, {"pending": True}])
+def test_another_sink_waits_for_rows_that_cannot_be_seen_yet(unseen: dict[str, Any]) -> None:
+    """Nobody reads them again: they would be in neither."""
+    held = replace(STOPPED, checkpoint=replace(DECIDED, **unseen))
+    with pytest.raises(Rejected) as refused:
+        decide(held, c.UpdatePipeline(ELSEWHERE), NOW)
+    assert refused.value.code == Code.POSITION_REQUIRED
+    assert decide(held, c.UpdatePipeline(ELSEWHERE, Position.BEGINNING), NOW)
+    assert decide(STOPPED, c.UpdatePipeline(ELSEWHERE), NOW)
+
+
+def test_other_options_of_a_sink_go_on_with_what_it_holds() -> None:
+    """A lineage that began anew would leave the rows of an open part behind."""
+    options = canonical(replace(SPEC, sinks={"sink": replace(SPEC.sinks["sink"], batch_size=5)}))
+    (updated,) = decide(STOPPED, c.UpdatePipeline(options), NOW)
+    assert isinstance(updated, e.ConfigUpdated)
+    assert (updated.lineage, updated.start) == (STOPPED.lineage, None)
+
+
+def test_a_lineage_that_never_began_hands_on_how_it_would_have() -> None:
+    """A run that claimed its register and failed has begun nothing: latest stays latest."""
+    claimed = replace(DECIDED, seeded=False, latest=True)
+    start = LineageStart(origin=Origin.LATEST)
+    state = replace(STOPPED, start=start, checkpoint=claimed)
+    (updated,) = decide(state, c.UpdatePipeline(ELSEWHERE), NOW)
+    assert isinstance(updated, e.ConfigUpdated)
+    assert updated.start is not None
+    assert updated.start.origin is Origin.LATEST
+
+
+def test_a_rollback_to_what_there_is_changes_nothing() -> None:
+    """Its checkpoint is the present one; there is nothing to go back to."""
+    back = c.RollbackPipeline(STOPPED.version, with_checkpoint=True, spec=SPEC, checkpoint=None)
+    assert decide(STOPPED, back, NOW) == ()
+
+
+def test_a_stop_within_no_time_has_a_deadline() -> None:
+    """At once is the shortest time there is, not an endless one."""
+    state = evolve(RUNNING, happened(e.StopRequested("now", timedelta())))
+    assert state.deadline_at is not None
 
 
 def test_pushed_records_are_audited_in_ranges() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from dataflow.core.events import PipelineError
 from dataflow.core.ids import PipelineId
-from dataflow.core.lifecycle import State, Status
 from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.core.state import State, Status
 from dataflow.server.answers import details, health
 from dataflow.server.backend import Pipeline, Running
 

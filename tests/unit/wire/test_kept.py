@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dataflow.core.lifecycle import State
 from dataflow.core.light import replace
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Source, Transform
+from dataflow.core.state import State
 from dataflow.wire import kept
 from dataflow.wire.journalled import state_bytes, state_from
 
