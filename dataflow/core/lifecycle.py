@@ -115,7 +115,7 @@ def _stop(state: State, body: c.StopPipeline, _: datetime) -> Bodies:
     requested = e.StopRequested(reason=body.reason, deadline=body.deadline)
     if state.active:
         return (requested,)
-    return (requested, e.PipelineStopped(reason=body.reason, checkpoint=state.checkpoint))
+    return (requested, e.PipelineStopped(body.reason, state.checkpoint, state.error))
 
 
 def _pause(state: State, body: c.PausePipeline, _: datetime) -> Bodies:
@@ -423,7 +423,7 @@ def _reported(state: State, body: e.Body, offset: Offset) -> State:  # noqa: C90
             return replace(state, run=Run(offset), active=True, retry_at=None)
         case e.PipelineStopped():
             rested = _rested(state, Status.STOPPED, body.checkpoint, reason=body.reason)
-            return replace(rested, error=body.error or state.error)
+            return replace(rested, error=body.error)
         case e.PipelinePaused():
             return _rested(state, Status.PAUSED, body.checkpoint, reason=body.reason)
         case e.PipelineFailed():

@@ -116,6 +116,8 @@ def _health(state: State, running: b.Running) -> tuple[str, str]:
     if state.status is Status.FAILED:
         said = f": {state.error.message}" if state.error else ""
         return UNHEALTHY, f"failed{said}"
+    if state.status is Status.STOPPED and state.error is not None:
+        return DEGRADED, f"stopped, its last checkpoint given up: {state.error.message}"
     if state.status is not Status.RUNNING:
         return HEALTHY, f"{state.status}; nothing is going on"
     if running.phase in {Phase.WAITING, Phase.BACKING_OFF}:
@@ -139,7 +141,9 @@ def settled(answered: S, state: State) -> S:
     """Return the answer to a stop or pause with what has come of it."""
     answered.status = STATUS[state.status]  # type: ignore[assignment]  # a number of the enum
     reason = f": {state.reason}" if state.reason else ""
-    answered.message = f"{state.status}{reason}"
+    given_up = state.error if state.status is Status.STOPPED else None
+    error = f"; its last checkpoint was given up: {given_up.message}" if given_up else ""
+    answered.message = f"{state.status}{reason}{error}"
     _set_time(answered.timestamp, state.updated_at)
     return answered
 

@@ -11,8 +11,9 @@ from dataflow.core.ids import PipelineId
 from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 from dataflow.core.state import State, Status
-from dataflow.server.answers import details, health
+from dataflow.server.answers import details, health, settled
 from dataflow.server.backend import Pipeline, Running
+from dataflow.v1.pipeline_pb2 import StopPipelineResponse
 
 STATE = State(
     pipeline_id=PipelineId("p"),
@@ -30,6 +31,12 @@ STATE = State(
         (replace(STATE, attempt=2), Running(Phase.PROCESSING), "degraded", "failed 2 times"),
         (replace(STATE, status=Status.STOPPED), Running(), "healthy", "stopped"),
         (
+            replace(STATE, status=Status.STOPPED, error=PipelineError(message="disk")),
+            Running(),
+            "degraded",
+            "stopped, its last checkpoint given up: disk",
+        ),
+        (
             replace(STATE, status=Status.FAILED, error=PipelineError(message="disk")),
             Running(),
             "unhealthy",
@@ -44,6 +51,14 @@ def test_health_says_whether_somebody_must_look(
     answer = health(Pipeline(state, None, running, ""))
     assert answer.health == word
     assert answer.message.startswith(said)
+
+
+def test_the_answer_to_a_stop_names_what_kept_the_last_checkpoint_from_being_seen() -> None:
+    """Stopped without a word would be taken for finished."""
+    state = replace(STATE, status=Status.STOPPED, reason="enough")
+    assert settled(StopPipelineResponse(), state).message == "stopped: enough"
+    given_up = replace(state, error=PipelineError(message="disk full"))
+    assert settled(StopPipelineResponse(), given_up).message.endswith("given up: disk full")
 
 
 def test_what_never_ran_shows_zeros() -> None:
