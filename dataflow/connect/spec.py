@@ -50,6 +50,7 @@ class SourceSpec(Generic[OptionsT]):
         check: finds what the model cannot, without I/O; fields are relative to the step.
         schema: the columns and types declared in the options, if they are: lets expressions be
             checked when a pipeline is created.
+        covers: tells whether the source reads what lies at a sink's ``place``.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SourceSpec(Generic[OptionsT]):
     pinned: type[Pinned] = Pinned
     check: Callable[[SourceStep, OptionsT], Sequence[Problem]] = _no_problems
     schema: Callable[[OptionsT], Mapping[str, str] | None] = lambda _: None
+    covers: Callable[[SourceStep, str], bool] = lambda *_: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class SinkSpec(Generic[OptionsT]):
         open: a callable ``(step: core.Sink, options, context)`` that returns one of the kinds in
             ``dataflow.connect.sink``.
         committable: of a staging sink.
+        place: where the sink writes, in the form that sources of its kind know; empty if none.
     """
 
     name: str
@@ -100,6 +103,7 @@ class SinkSpec(Generic[OptionsT]):
     open: Load
     committable: type[Committable] = Committable
     check: Callable[[SinkStep, OptionsT], Sequence[Problem]] = _no_problems
+    place: Callable[[SinkStep], str] = lambda _: ""
 
 
 AnySpec: TypeAlias = SourceSpec[Any] | TransformSpec[Any] | SinkSpec[Any]

@@ -89,9 +89,18 @@ class _Checker:
             if step:
                 transforms.append((transform, *step))
         sink = self._sink(line.sink)
+        if source and sink:
+            self._apart(source[0], sink[0])
         if self.problems or source is None or sink is None or self._spec.options is None:
             return None
         return Plan(line, *source, transforms, *sink, self._spec.options.on_error)
+
+    def _apart(self, source: SourceSpec[Any], sink: SinkSpec[Any]) -> None:
+        """Note a sink that writes what the source reads."""
+        place = sink.place(self._line.sink)
+        if place and source.covers(self._line.source, place):
+            problem = "the source reads what is written there; write somewhere else"
+            self.problems.append(Problem(f"{self._sink_path}.connectionString", problem))
 
     def _source(self, step: Source) -> tuple[SourceSpec[Any], Options] | None:
         path = self._source_path

@@ -70,6 +70,18 @@ def test_a_replay_into_a_sink_that_replaces_writes_in_place_of_what_there_was(
     assert ids(folder / name) == [1, 2]
 
 
+def test_a_sink_over_its_own_source_is_refused_before_anything_is_touched(
+    http: Api, folder: Path
+) -> None:
+    """Replaced, the input would be gone."""
+    (folder / "same.csv").write_text("a\n1\n2\n")
+    spec = line(source(folder / "same.csv"), sink(folder / "same.csv", ifExists="replace"))
+    answer = http.client.post("/pipelines", json=spec)
+    assert answer.status_code == 400
+    assert answer.json()["details"][0]["field"] == "sink.connectionString"
+    assert (folder / "same.csv").read_text() == "a\n1\n2\n"
+
+
 def test_rows_that_wait_in_an_open_part_stay_with_their_sink(http: Api, folder: Path) -> None:
     """They are decided, so nobody reads them again: another sink would never get them."""
     spec = line(generated(0, 2000), sink(folder / "out", format="csv"))

@@ -19,6 +19,7 @@ from dataflow.connect import (
     SinkSpec,
     SinkStep,
 )
+from dataflow.connectors.file.place import written
 
 Format = Literal["csv", "json", "parquet", "text"]
 Compression = Literal["none", "gzip", "zstd", "snappy"]
@@ -262,4 +263,5 @@ SPEC = SinkSpec(
     open="dataflow.connectors.file.sink:open_sink",
     committable=Written,
     check=_check,
+    place=written,
 )

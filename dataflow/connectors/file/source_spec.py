@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataflow.connect import SourceSpec
+from dataflow.connectors.file.place import covers
 from dataflow.connectors.file.source_check import check, declared
 from dataflow.connectors.file.source_options import FilePinned, FilePosition, FileSourceOptions
 
@@ -15,4 +16,5 @@ SPEC = SourceSpec(
     pinned=FilePinned,
     check=check,
     schema=declared,
+    covers=covers,
 )

@@ -1,0 +1,45 @@
+"""Whether a source would read what a sink writes: it would be replaced, or read for ever."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from dataflow.connect import Rejected, SinkStep, SourceStep
+from dataflow.connectors.file.source_options import local_path
+
+REFERENCE = "${"
+"""What it stands for is known on its node alone, when the run starts."""
+
+_WILD = frozenset("*?[")
+
+
+def written(step: SinkStep) -> str:
+    """Return the file or directory that a sink writes; empty where that is not known yet."""
+    connection = step.connection_string
+    return str(_real(connection)) if connection and REFERENCE not in connection else ""
+
+
+def covers(step: SourceStep, place: str) -> bool:
+    """Tell whether a source reads a file, or the files that come to lie in a directory."""
+    try:
+        connection = local_path(step.connection_string)
+    except Rejected:
+        return False
+    target = Path(place)
+    if REFERENCE in connection or target.name.startswith((".", "_")):
+        return False
+    if _WILD.isdisjoint(connection):
+        root = _real(connection)
+        return target == root or (target.parent == root and not target.is_dir())
+    parts = Path(connection).parts
+    fixed = next(n for n, part in enumerate(parts) if not _WILD.isdisjoint(part))
+    pattern = str(_real(str(Path(*parts[:fixed]))).joinpath(*parts[fixed:]))
+    return fnmatchcase(place, pattern) or fnmatchcase(f"{place}/part-1-000001.csv", pattern)
+
+
+def _real(path: str) -> Path:
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL: opening it says so
+        return Path(path)

@@ -1,0 +1,45 @@
+"""A pipeline that writes into its own input is found before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dataflow.connect import SinkStep, SourceStep
+from dataflow.connectors.file.place import covers, written
+
+
+@pytest.mark.parametrize(
+    ("source", "sink", "found"),
+    [
+        ("{}/in.csv", "{}/in.csv", True),
+        ("file://{}/in.csv", "{}/in.csv", True),
+        ("{}/link.csv", "{}/in.csv", True),
+        ("{}/in.csv", "{}/link.csv", True),
+        ("{}", "{}/out.csv", True),
+        ("{}", "{}", True),
+        ("{}/*.csv", "{}/out.csv", True),
+        ("{}/*/part-*.csv", "{}/out", True),
+        ("{}/in.csv", "{}/out.csv", False),
+        ("{}", "{}/out", False),
+        ("{}", "{}/_out.csv", False),
+        ("{}/*.csv", "{}/out.parquet", False),
+        ("{}/*.csv", "{}/deeper/out", False),
+        ("${{env:IN}}", "{}/out.csv", False),
+        ("{}", "${{env:OUT}}", False),
+        ("", "{}/out.csv", False),
+    ],
+)
+def test_a_sink_that_its_source_would_read_is_known(
+    source: str,
+    sink: str,
+    found: bool,
+    tmp_path: Path,  # noqa: FBT001 - pytest names it
+) -> None:
+    """Replaced, the input is gone; appended to, it is read for ever."""
+    (tmp_path / "in.csv").write_text("a\n1\n")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "in.csv")
+    (tmp_path / "out").mkdir()
+    place = written(SinkStep("file", sink.format(tmp_path)))
+    assert (bool(place) and covers(SourceStep("file", source.format(tmp_path)), place)) is found
