@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from dataflow.cluster.aggregates import Aggregates
-from dataflow.cluster.window import Window, recall
+from dataflow.cluster.window import Window, answer, recall, remember
 from dataflow.core import commands as c
 from dataflow.core import events as e
 from dataflow.core.answers import Answer
@@ -24,7 +24,7 @@ from dataflow.core.clock import Clock
 from dataflow.core.errors import Code, Corrupted, DataFlowError, Fenced, Unavailable
 from dataflow.core.ids import SHARDS, Offset, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.core.lifecycle import Drain, State, decide, evolve
+from dataflow.core.lifecycle import State, decide, evolve
 from dataflow.core.light import replace
 from dataflow.journal.contract import APPEND_BYTES, AppendId, Held, Journal, Record, Snapshot, link
 from dataflow.wire.journalled import (
@@ -140,7 +140,7 @@ class Shard:
             return None
         self.aggregates.put([state])
         if event.command_digest:
-            self._window.add(_remember(event, state))
+            self._window.add(remember(event, state))
         return Committed(event, state)
 
     async def handle(self, commands: Sequence[c.Command]) -> Sequence[Answer | DataFlowError]:
@@ -184,14 +184,14 @@ class Shard:
         bodies = decide(state, command.body, batch.now)
         if isinstance(command.body, ENGINE_COMMANDS):
             if not bodies:
-                return _answer(state, batch.now, changed=False)
+                return answer(state, batch.now, changed=False)
         else:
             bodies = bodies or (e.CommandAccepted(command=type(command.body).__name__),)
         for body in bodies[:-1]:
             state = self._stamp(state, body, replace(command, digest=b""), batch)
         state = self._stamp(state, bodies[-1], command, batch)
         batch.states[command.pipeline_id] = state
-        remembered = _remember(batch.committed[-1].event, state)
+        remembered = remember(batch.committed[-1].event, state)
         if command.digest:
             batch.remembered[key] = remembered
         return remembered.answer
@@ -271,28 +271,3 @@ class Shard:
             log.warning("no snapshot", shard=self._held.shard, why=str(error))
             return
         self._appended_since_snapshot = 0
-
-
-def _remember(event: e.Event, state: State) -> Remembered:
-    """Return how a command is remembered: told by its last event, first time and at replay."""
-    changed = not isinstance(event.body, e.CommandAccepted)
-    answer = _answer(state, event.time, changed=changed)
-    return Remembered(event.actor, event.command_id, event.command_digest, answer)
-
-
-def _answer(state: State, time: datetime, *, changed: bool) -> Answer:
-    return Answer(
-        pipeline_id=state.pipeline_id,
-        status=state.status,
-        message=_message(state, changed=changed),
-        time=time,
-        changed=changed,
-        version=state.version,
-        sequence=state.sequence,
-    )
-
-
-def _message(state: State, *, changed: bool) -> str:
-    if state.draining is not Drain.NOTHING:
-        return f"pipeline finishes its last checkpoint, to {state.draining}"
-    return f"pipeline is {state.status}" if changed else f"pipeline already is {state.status}"
