@@ -131,6 +131,9 @@ class Shard:
             self._projection.apply([one for one in committed if one.event.offset > seen])
 
     def _replay(self, record: Record) -> Committed | None:
+        """Take up an event; None from the first of a pipeline on that cannot be understood."""
+        if record.pipeline in self.aggregates.quarantined:
+            return None
         try:
             event = event_from(record.payload)
             state = evolve(self.aggregates.get(event.pipeline_id), event)
@@ -256,8 +259,12 @@ class Shard:
             await self.snapshot()
 
     async def snapshot(self) -> None:
-        """Save the shard's state, so that the next owner need not replay to here."""
-        if not self._appended_since_snapshot:
+        """Save the shard's state, so that the next owner need not replay to here.
+
+        None is saved while a pipeline is in quarantine: the replay must find again what could not
+        be read.
+        """
+        if not self._appended_since_snapshot or self.aggregates.quarantined:
             return
         # BEFORE the snapshot the views must hold what it covers: they are not replayed behind it.
         await self._projection.settled()

@@ -27,6 +27,10 @@ from dataflow.journal.memory import Memory
 
 SPEC = canonical(PipelineSpec(name="a", source=Source("file", "/a"), sink=Sink("console")))
 P = PipelineId("p")
+NEIGHBOUR = next(
+    other for n in range(99) if shard_of(other := PipelineId(f"q{n}"), 4) == shard_of(P, 4)
+)
+"""Another pipeline of the same shard."""
 
 
 @dataclass
@@ -317,27 +321,52 @@ async def test_views_that_were_lost_are_told_everything_again() -> None:
     assert seen.events[-1].state.status is Status.RUNNING
 
 
-async def test_an_unreadable_event_quarantines_its_pipeline_alone() -> None:
-    """One pipeline's odd event must not take its shard down."""
-    journal = Memory()
-    other = next(
-        PipelineId(f"q{n}") for n in range(99) if shard_of(PipelineId(f"q{n}"), 4) == shard_of(P, 4)
-    )
-    async with hosting(journal) as host:
-        await host.execute(command(c.CreatePipeline(SPEC), "other", other))
-    held = await journal.acquire(shard_of(P, 4), Nonce("x"))
+async def append_unreadable(journal: Memory, pipeline: PipelineId = P, shards: int = 4) -> None:
+    """Journal an event as a newer release might, behind everything else of its shard."""
+    held = await journal.acquire(shard_of(pipeline, shards), Nonce("x"))
     offset, payload = Offset(held.offset + 1), b"\xff\xff"
+    sequence = SequenceNumber(len(journal.store.histories[pipeline]) + 1)
     odd = Record(
-        offset, P, SequenceNumber(1), "New", datetime(2026, 1, 1, tzinfo=UTC), "me",
+        offset, pipeline, sequence, "New", datetime(2026, 1, 1, tzinfo=UTC), "me",
         CommandId("c"), payload, link(held.head, offset, payload),
     )  # fmt: skip
     await journal.append(held, [odd], AppendId("odd"))
+
+
+async def test_an_unreadable_event_quarantines_its_pipeline_alone() -> None:
+    """One pipeline's odd event must not take its shard down."""
+    journal = Memory()
     async with hosting(journal) as host:
-        assert host.state(other).status is Status.CONFIGURED
+        await host.execute(CREATE)
+        await host.execute(command(c.CreatePipeline(SPEC), "other", NEIGHBOUR))
+    await append_unreadable(journal)
+    async with hosting(journal) as host:
+        assert host.state(NEIGHBOUR).status is Status.CONFIGURED
         with pytest.raises(Corrupted):
             host.state(P)
         with pytest.raises(Corrupted):
             await host.execute(command(c.StartPipeline()))
+        assert [resting.pipeline_id for resting in host.known()] == [NEIGHBOUR]
+
+
+@pytest.mark.parametrize("snapshot_events", [1, 1_000])
+async def test_a_quarantine_lasts_until_the_event_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, snapshot_events: int
+) -> None:
+    """A snapshot behind the event would hide it, and its sequence number be used again."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", snapshot_events)
+    journal = Memory()
+    async with hosting(journal) as host:
+        await host.execute(CREATE)
+    await append_unreadable(journal)
+    async with hosting(journal) as host:
+        await host.execute(command(c.CreatePipeline(SPEC), "other", NEIGHBOUR))
+        await host.execute(command(c.StartPipeline(), "start", NEIGHBOUR))
+    async with hosting(journal) as host:
+        assert host.state(NEIGHBOUR).status is Status.RUNNING
+        with pytest.raises(Corrupted):
+            await host.execute(command(c.StartPipeline()))
+    assert [record.sequence for record in journal.store.histories[P]] == [1, 2]
 
 
 async def test_going_back_in_time_is_looked_up_before_the_rule_is_asked() -> None:
