@@ -255,26 +255,28 @@ class Shard:
     async def _snapshot_if_due(self, appended: int) -> None:
         self._appended_since_snapshot += appended
         if self._appended_since_snapshot >= self._snapshot_due:
-            self._snapshot_due = SNAPSHOT_EVENTS
+            # BEFORE it is tried: one that fails is tried again later, not behind every append.
+            self._snapshot_due = self._appended_since_snapshot + SNAPSHOT_EVENTS
             await self.snapshot()
 
     async def snapshot(self) -> None:
         """Save the shard's state, so that the next owner need not replay to here.
 
-        None is saved while a pipeline is in quarantine: the replay must find again what could not
-        be read.
+        Fails nothing: one that cannot be saved costs the next owner a longer replay. None is saved
+        while a pipeline is in quarantine: the replay must find again what could not be read.
         """
         if not self._appended_since_snapshot or self.aggregates.quarantined:
             return
-        # BEFORE the snapshot the views must hold what it covers: they are not replayed behind it.
-        await self._projection.settled()
-        payload = snapshot_bytes(self.aggregates.encoded(), self._window.encoded())
         try:
+            # BEFORE the snapshot the views must hold what it covers: they are not replayed behind
+            # it.
+            await self._projection.settled()
+            payload = snapshot_bytes(self.aggregates.encoded(), self._window.encoded())
             await self._journal.save_snapshot(
                 self._held, Snapshot(self._held.offset, self._held.head, payload)
             )
-        except Unavailable as error:
-            # Costs the next owner a longer replay, nothing else; the next one may succeed.
+        except DataFlowError as error:
             log.warning("no snapshot", shard=self._held.shard, why=str(error))
             return
         self._appended_since_snapshot = 0
+        self._snapshot_due = SNAPSHOT_EVENTS

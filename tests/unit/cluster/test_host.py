@@ -22,7 +22,7 @@ from dataflow.core.ids import CommandId, Offset, PipelineId, ShardId, Version, s
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.lifecycle import Status
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
-from dataflow.journal.contract import AppendId, Decision, Held, Nonce, Record, link
+from dataflow.journal.contract import AppendId, Decision, Held, Nonce, Record, Snapshot, link
 from dataflow.journal.memory import Memory
 
 SPEC = canonical(PipelineSpec(name="a", source=Source("file", "/a"), sink=Sink("console")))
@@ -306,6 +306,52 @@ async def test_a_command_that_rests_in_a_snapshot_is_remembered(
         with pytest.raises(Rejected) as caught:
             await host.execute(replace(CREATE, digest=b"another"))
         assert caught.value.code == Code.COMMAND_ID_REUSED
+
+
+@dataclass
+class Stuck(Seen):
+    """A projection that cannot write down what it is told."""
+
+    asked: int = 0
+
+    async def settled(self) -> None:
+        self.asked += 1
+        raise Unavailable("the views have stopped", code=Code.STORAGE)
+
+
+class Unsaving(Memory):
+    """A journal that takes no snapshot."""
+
+    async def save_snapshot(self, held: Held, snapshot: Snapshot) -> None:
+        raise Corrupted("the file is damaged")
+
+
+@pytest.mark.parametrize(
+    ("journal", "seen"), [(Memory(), Stuck()), (Unsaving(), Seen())], ids=["views", "journal"]
+)
+async def test_a_snapshot_that_fails_fails_no_command(
+    monkeypatch: pytest.MonkeyPatch, journal: Memory, seen: Seen
+) -> None:
+    """Their append has returned: a caller told anything else asks for it once more."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", 1)
+    async with hosting(journal, seen) as host:
+        assert (await host.execute(CREATE)).changed
+        assert (await host.execute(command(c.StartPipeline()))).changed
+    assert [one.event.sequence for one in seen.events] == [1, 2]
+
+
+async def test_a_snapshot_that_failed_is_tried_again_as_many_events_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To encode a shard for each append in vain would slow down every command."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", 10)
+    seen = Stuck()
+    async with hosting(Memory(), seen) as host:
+        await host.execute(CREATE)
+        tried = seen.asked
+        for n in range(20):
+            await host.execute(command(c.StartPipeline(), f"s{n}"))
+        assert seen.asked == tried + 2
 
 
 async def test_views_that_were_lost_are_told_everything_again() -> None:
