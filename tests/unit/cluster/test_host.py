@@ -15,6 +15,7 @@ from dataflow.cluster import aggregates, shard, window
 from dataflow.cluster.host import Host
 from dataflow.cluster.shard import Committed
 from dataflow.core import commands as c
+from dataflow.core import events as e
 from dataflow.core.answers import Answer
 from dataflow.core.checkpoint import Checkpoint, Stamp
 from dataflow.core.errors import Code, Corrupted, Fenced, Rejected, Unavailable
@@ -24,6 +25,7 @@ from dataflow.core.lifecycle import Status
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 from dataflow.journal.contract import AppendId, Decision, Held, Nonce, Record, Snapshot, link
 from dataflow.journal.memory import Memory
+from dataflow.wire.journalled import event_from
 
 SPEC = canonical(PipelineSpec(name="a", source=Source("file", "/a"), sink=Sink("console")))
 P = PipelineId("p")
@@ -413,6 +415,35 @@ async def test_a_quarantine_lasts_until_the_event_can_be_read(
         with pytest.raises(Corrupted):
             await host.execute(command(c.StartPipeline()))
     assert [record.sequence for record in journal.store.histories[P]] == [1, 2]
+
+
+async def test_a_release_that_can_read_the_event_ends_the_quarantine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The views are told of it too, though they have seen what came behind it."""
+    journal = Memory()
+    async with hosting(journal) as host:
+        await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline()))
+    journal.store.snapshots.clear()  # as a crash would have it
+
+    def older(payload: bytes) -> e.Event:
+        event = event_from(payload)
+        if isinstance(event.body, e.PipelineStarted):
+            raise Corrupted("unknown")
+        return event
+
+    with monkeypatch.context() as before_the_upgrade:
+        before_the_upgrade.setattr("dataflow.cluster.shard.event_from", older)
+        async with hosting(journal) as host:
+            with pytest.raises(Corrupted):
+                host.state(P)
+            await host.execute(command(c.CreatePipeline(SPEC), "other", NEIGHBOUR))
+    seen = Seen()
+    async with hosting(journal, seen) as host:
+        assert host.state(P).status is Status.RUNNING
+    told = [one.event.type for one in seen.events if one.event.pipeline_id == P]
+    assert told[-1] == "PipelineStarted"
 
 
 async def test_going_back_in_time_is_looked_up_before_the_rule_is_asked() -> None:
