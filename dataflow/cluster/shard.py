@@ -8,6 +8,7 @@ before its append has returned. Reads see committed state.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -149,25 +150,33 @@ class Shard:
         return Committed(event, state)
 
     async def handle(self, commands: Sequence[c.Command]) -> Sequence[Answer | DataFlowError]:
-        """Decide commands in order, append what happened, and answer them."""
+        """Decide commands in order, append what happened, and answer them.
+
+        The error of an append is the answer to its own commands alone: what another one holds is
+        durable, and its callers must not hear anything else.
+        """
+        waiting = deque(commands)
         answers: list[Answer | DataFlowError] = []
-        batch = self._batch()
-        for command in commands:
-            answers.append(self._answer(command, batch))
-            if batch.size >= APPEND_BYTES:
-                await self._commit(batch)
-                batch = self._batch()
-        await self._commit(batch)
+        while waiting:
+            answers += await self._handle_some(waiting)
         return answers
 
-    def _batch(self) -> _Batch:
-        return _Batch({}, [], {}, [], self._held, self._clock.now())
+    async def _handle_some(self, waiting: deque[c.Command]) -> Sequence[Answer | DataFlowError]:
+        """Take as many commands as fill one append."""
+        batch = _Batch({}, [], {}, [], self._held, self._clock.now())
+        answers: list[Answer | DataFlowError] = []
+        while waiting and batch.size < APPEND_BYTES:
+            answers.append(self._answer(waiting.popleft(), batch))
+        if batch.records:
+            try:
+                self._held = await self._append(batch)
+            except DataFlowError as error:
+                return [error] * len(answers)
+            await self._appended(batch)
+        return answers
 
-    async def _commit(self, batch: _Batch) -> None:
-        """Append a batch; only then is what it says true."""
-        if not batch.records:
-            return
-        self._held = await self._append(batch)
+    async def _appended(self, batch: _Batch) -> None:
+        """Take up what is true from now on; nothing here may fail the commands."""
         self.aggregates.put(batch.states.values())
         for remembered in batch.remembered.values():
             self._window.add(remembered)

@@ -269,6 +269,23 @@ async def test_an_append_is_cut_where_it_grows_too_large() -> None:
     assert [one.event.sequence for one in seen.events] == [*range(1, 10)]
 
 
+async def test_an_append_that_fails_takes_back_no_other() -> None:
+    """What is durable is answered, or its caller does it again under another id."""
+    journal, seen = Unsure(), Seen()
+    large = replace(SPEC, description="x" * (400 << 10))
+    updates = [
+        command(c.UpdatePipeline(replace(large, name=str(n))), f"u{n}") for n in range(8)
+    ]  # three fill an append
+    async with hosting(journal, seen) as host:
+        journal.doubts = ["", "full"]
+        answers = await host.execute_all([CREATE, *updates])
+        versions = [one.version if isinstance(one, Answer) else one.code for one in answers]
+        assert versions == [1, 2, 3, 4, *[Code.STORAGE] * 3, 5, 6]
+        assert (await host.execute(updates[3])).version == 7
+    assert len(journal.appends) == 4
+    assert [one.event.sequence for one in seen.events] == [*range(1, 8)]
+
+
 async def test_commands_of_one_pipeline_keep_their_order() -> None:
     """Create, start, stop in one message must not be start first."""
     async with hosting(Memory()) as host:
