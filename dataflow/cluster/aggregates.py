@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from dataflow.core.errors import Corrupted
@@ -58,8 +58,18 @@ class Aggregates:
         self._rest()
 
     def quarantine(self, pipeline: PipelineId, why: str) -> None:
-        """Refuse to serve one pipeline; its neighbours go on."""
+        """Refuse to serve one pipeline; its neighbours go on.
+
+        Its state is forgotten: it is older than what could not be read, and nobody may act on it.
+        """
         self._quarantined[pipeline] = why
+        self._live.pop(pipeline, None)
+        self._passive.pop(pipeline, None)
+
+    @property
+    def quarantined(self) -> Collection[PipelineId]:
+        """Return the pipelines that are not served."""
+        return self._quarantined.keys()
 
     def encoded(self) -> Mapping[str, bytes]:
         """Return every state as bytes."""

@@ -152,6 +152,7 @@ class Host:
 
         Raises:
             Rejected: there is no such pipeline.
+            Corrupted: it is in quarantine, and ``known`` leaves it out.
         """
         state = self._of(pipeline).shard.aggregates.get(pipeline)
         if state.status is Status.EMPTY:
@@ -163,7 +164,7 @@ class Host:
         return state
 
     def known(self) -> Iterator[AtRest]:
-        """Iterate over every pipeline of every shard, without waking it."""
+        """Iterate over every pipeline that is served, without waking it."""
         for owned in self._owned.values():
             yield from owned.shard.aggregates
 

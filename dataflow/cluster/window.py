@@ -9,6 +9,8 @@ from typing import TypeAlias
 from dataflow.core.answers import Answer
 from dataflow.core.commands import Command
 from dataflow.core.errors import Code, Rejected
+from dataflow.core.events import CommandAccepted, Event
+from dataflow.core.state import Drain, State
 from dataflow.wire.journalled import Remembered, remembered_bytes, remembered_from
 
 Key: TypeAlias = tuple[str, str]
@@ -79,3 +81,29 @@ def recall(found: Remembered | None, command: Command) -> Answer | None:
             field="commandId",
         )
     return found.answer
+
+
+def remember(event: Event, state: State) -> Remembered:
+    """Return how a command is remembered: told by its last event, first time and at replay."""
+    changed = not isinstance(event.body, CommandAccepted)
+    told = answer(state, event.time, changed=changed)
+    return Remembered(event.actor, event.command_id, event.command_digest, told)
+
+
+def answer(state: State, time: datetime, *, changed: bool) -> Answer:
+    """Return what a command is answered that has left a pipeline in this state."""
+    return Answer(
+        pipeline_id=state.pipeline_id,
+        status=state.status,
+        message=_message(state, changed=changed),
+        time=time,
+        changed=changed,
+        version=state.version,
+        sequence=state.sequence,
+    )
+
+
+def _message(state: State, *, changed: bool) -> str:
+    if state.draining is not Drain.NOTHING:
+        return f"pipeline finishes its last checkpoint, to {state.draining}"
+    return f"pipeline is {state.status}" if changed else f"pipeline already is {state.status}"

@@ -6,12 +6,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dataflow.connect import Rejected, SinkStep, SourceStep
-from dataflow.connectors.file.source_options import local_path
+from dataflow.connectors.file.source_options import FORMATS, local_path
 
 REFERENCE = "${"
 """What it stands for is known on its node alone, when the run starts."""
 
 _WILD = frozenset("*?[")
+_EXTENSIONS = [f"{name}{stored}" for name in FORMATS for stored in ("", ".gz", ".zst")]
 
 
 def written(step: SinkStep) -> str:
@@ -35,7 +36,10 @@ def covers(step: SourceStep, place: str) -> bool:
     parts = Path(connection).parts
     fixed = next(n for n, part in enumerate(parts) if not _WILD.isdisjoint(part))
     pattern = str(_real(str(Path(*parts[:fixed]))).joinpath(*parts[fixed:]))
-    return fnmatchcase(place, pattern) or fnmatchcase(f"{place}/part-1-000001.csv", pattern)
+    places = [target, *(target / f"part-1-000001.{extension}" for extension in _EXTENSIONS)]
+    if "**" in parts:
+        return any(fnmatchcase(str(path), pattern) for path in places)
+    return any(path.match(pattern) for path in places)
 
 
 def _real(path: str) -> Path:

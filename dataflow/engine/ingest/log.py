@@ -236,15 +236,19 @@ class OpenLog:
 async def run(executor: Executor | None, work: Callable[..., T], *args: object) -> T:
     """Have blocking work done by one of an executor's threads; a caller that goes waits for it.
 
-    So no file is closed while a thread is at it.
+    So no file is closed while a thread is at it, however often the caller is told to go.
     """
     working = asyncio.get_running_loop().run_in_executor(executor, work, *args)
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await asyncio.wait({working})
+    gone: asyncio.CancelledError | None = None
+    while not working.done():
+        try:
+            await asyncio.wait({working})
+        except asyncio.CancelledError as cancelled:
+            gone = cancelled
+    if gone is not None:
         working.exception()  # Nobody is left to hear of it.
-        raise
+        raise gone
+    return working.result()
 
 
 def _answer(taken: Taken, *, duplicate: bool) -> Ingested:

@@ -15,6 +15,7 @@ from dataflow.cluster import aggregates, shard, window
 from dataflow.cluster.host import Host
 from dataflow.cluster.shard import Committed
 from dataflow.core import commands as c
+from dataflow.core import events as e
 from dataflow.core.answers import Answer
 from dataflow.core.checkpoint import Checkpoint, Stamp
 from dataflow.core.errors import Code, Corrupted, Fenced, Rejected, Unavailable
@@ -22,11 +23,16 @@ from dataflow.core.ids import CommandId, Offset, PipelineId, ShardId, Version, s
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 from dataflow.core.state import Status
-from dataflow.journal.contract import AppendId, Decision, Held, Nonce, Record, link
+from dataflow.journal.contract import AppendId, Decision, Held, Nonce, Record, Snapshot, link
 from dataflow.journal.memory import Memory
+from dataflow.wire.journalled import event_from
 
 SPEC = canonical(PipelineSpec(name="a", source=Source("file", "/a"), sink=Sink("console")))
 P = PipelineId("p")
+NEIGHBOUR = next(
+    other for n in range(99) if shard_of(other := PipelineId(f"q{n}"), 4) == shard_of(P, 4)
+)
+"""Another pipeline of the same shard."""
 
 
 @dataclass
@@ -263,6 +269,23 @@ async def test_an_append_is_cut_where_it_grows_too_large() -> None:
     assert [one.event.sequence for one in seen.events] == [*range(1, 10)]
 
 
+async def test_an_append_that_fails_takes_back_no_other() -> None:
+    """What is durable is answered, or its caller does it again under another id."""
+    journal, seen = Unsure(), Seen()
+    large = replace(SPEC, description="x" * (400 << 10))
+    updates = [
+        command(c.UpdatePipeline(replace(large, name=str(n))), f"u{n}") for n in range(8)
+    ]  # three fill an append
+    async with hosting(journal, seen) as host:
+        journal.doubts = ["", "full"]
+        answers = await host.execute_all([CREATE, *updates])
+        versions = [one.version if isinstance(one, Answer) else one.code for one in answers]
+        assert versions == [1, 2, 3, 4, *[Code.STORAGE] * 3, 5, 6]
+        assert (await host.execute(updates[3])).version == 7
+    assert len(journal.appends) == 4
+    assert [one.event.sequence for one in seen.events] == [*range(1, 8)]
+
+
 async def test_commands_of_one_pipeline_keep_their_order() -> None:
     """Create, start, stop in one message must not be start first."""
     async with hosting(Memory()) as host:
@@ -304,6 +327,52 @@ async def test_a_command_that_rests_in_a_snapshot_is_remembered(
         assert caught.value.code == Code.COMMAND_ID_REUSED
 
 
+@dataclass
+class Stuck(Seen):
+    """A projection that cannot write down what it is told."""
+
+    asked: int = 0
+
+    async def settled(self) -> None:
+        self.asked += 1
+        raise Unavailable("the views have stopped", code=Code.STORAGE)
+
+
+class Unsaving(Memory):
+    """A journal that takes no snapshot."""
+
+    async def save_snapshot(self, held: Held, snapshot: Snapshot) -> None:
+        raise Corrupted("the file is damaged")
+
+
+@pytest.mark.parametrize(
+    ("journal", "seen"), [(Memory(), Stuck()), (Unsaving(), Seen())], ids=["views", "journal"]
+)
+async def test_a_snapshot_that_fails_fails_no_command(
+    monkeypatch: pytest.MonkeyPatch, journal: Memory, seen: Seen
+) -> None:
+    """Their append has returned: a caller told anything else asks for it once more."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", 1)
+    async with hosting(journal, seen) as host:
+        assert (await host.execute(CREATE)).changed
+        assert (await host.execute(command(c.StartPipeline()))).changed
+    assert [one.event.sequence for one in seen.events] == [1, 2]
+
+
+async def test_a_snapshot_that_failed_is_tried_again_as_many_events_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To encode a shard for each append in vain would slow down every command."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", 10)
+    seen = Stuck()
+    async with hosting(Memory(), seen) as host:
+        await host.execute(CREATE)
+        tried = seen.asked
+        for n in range(20):
+            await host.execute(command(c.StartPipeline(), f"s{n}"))
+        assert seen.asked == tried + 2
+
+
 async def test_views_that_were_lost_are_told_everything_again() -> None:
     """They can be deleted; the journal is the truth."""
     journal = Memory()
@@ -317,27 +386,81 @@ async def test_views_that_were_lost_are_told_everything_again() -> None:
     assert seen.events[-1].state.status is Status.RUNNING
 
 
-async def test_an_unreadable_event_quarantines_its_pipeline_alone() -> None:
-    """One pipeline's odd event must not take its shard down."""
-    journal = Memory()
-    other = next(
-        PipelineId(f"q{n}") for n in range(99) if shard_of(PipelineId(f"q{n}"), 4) == shard_of(P, 4)
-    )
-    async with hosting(journal) as host:
-        await host.execute(command(c.CreatePipeline(SPEC), "other", other))
-    held = await journal.acquire(shard_of(P, 4), Nonce("x"))
+async def append_unreadable(journal: Memory, pipeline: PipelineId = P, shards: int = 4) -> None:
+    """Journal an event as a newer release might, behind everything else of its shard."""
+    held = await journal.acquire(shard_of(pipeline, shards), Nonce("x"))
     offset, payload = Offset(held.offset + 1), b"\xff\xff"
+    sequence = SequenceNumber(len(journal.store.histories[pipeline]) + 1)
     odd = Record(
-        offset, P, SequenceNumber(1), "New", datetime(2026, 1, 1, tzinfo=UTC), "me",
+        offset, pipeline, sequence, "New", datetime(2026, 1, 1, tzinfo=UTC), "me",
         CommandId("c"), payload, link(held.head, offset, payload),
     )  # fmt: skip
     await journal.append(held, [odd], AppendId("odd"))
+
+
+async def test_an_unreadable_event_quarantines_its_pipeline_alone() -> None:
+    """One pipeline's odd event must not take its shard down."""
+    journal = Memory()
     async with hosting(journal) as host:
-        assert host.state(other).status is Status.CONFIGURED
+        await host.execute(CREATE)
+        await host.execute(command(c.CreatePipeline(SPEC), "other", NEIGHBOUR))
+    await append_unreadable(journal)
+    async with hosting(journal) as host:
+        assert host.state(NEIGHBOUR).status is Status.CONFIGURED
         with pytest.raises(Corrupted):
             host.state(P)
         with pytest.raises(Corrupted):
             await host.execute(command(c.StartPipeline()))
+        assert [resting.pipeline_id for resting in host.known()] == [NEIGHBOUR]
+
+
+@pytest.mark.parametrize("snapshot_events", [1, 1_000])
+async def test_a_quarantine_lasts_until_the_event_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, snapshot_events: int
+) -> None:
+    """A snapshot behind the event would hide it, and its sequence number be used again."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", snapshot_events)
+    journal = Memory()
+    async with hosting(journal) as host:
+        await host.execute(CREATE)
+    await append_unreadable(journal)
+    async with hosting(journal) as host:
+        await host.execute(command(c.CreatePipeline(SPEC), "other", NEIGHBOUR))
+        await host.execute(command(c.StartPipeline(), "start", NEIGHBOUR))
+    async with hosting(journal) as host:
+        assert host.state(NEIGHBOUR).status is Status.RUNNING
+        with pytest.raises(Corrupted):
+            await host.execute(command(c.StartPipeline()))
+    assert [record.sequence for record in journal.store.histories[P]] == [1, 2]
+
+
+async def test_a_release_that_can_read_the_event_ends_the_quarantine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The views are told of it too, though they have seen what came behind it."""
+    journal = Memory()
+    async with hosting(journal) as host:
+        await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline()))
+    journal.store.snapshots.clear()  # as a crash would have it
+
+    def older(payload: bytes) -> e.Event:
+        event = event_from(payload)
+        if isinstance(event.body, e.PipelineStarted):
+            raise Corrupted("unknown")
+        return event
+
+    with monkeypatch.context() as before_the_upgrade:
+        before_the_upgrade.setattr("dataflow.cluster.shard.event_from", older)
+        async with hosting(journal) as host:
+            with pytest.raises(Corrupted):
+                host.state(P)
+            await host.execute(command(c.CreatePipeline(SPEC), "other", NEIGHBOUR))
+    seen = Seen()
+    async with hosting(journal, seen) as host:
+        assert host.state(P).status is Status.RUNNING
+    told = [one.event.type for one in seen.events if one.event.pipeline_id == P]
+    assert told[-1] == "PipelineStarted"
 
 
 async def test_going_back_in_time_is_looked_up_before_the_rule_is_asked() -> None:

@@ -18,7 +18,7 @@ from dataflow.cluster.runs import Node, Runs
 from dataflow.core import commands as c
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint, SplitPosition, Stamp
-from dataflow.core.errors import Code, Waiting
+from dataflow.core.errors import Code, Corrupted, Waiting
 from dataflow.core.events import Cause, ErrorType, PipelineError
 from dataflow.core.ids import CommandId, PipelineId, Run
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Source, canonical
@@ -26,7 +26,7 @@ from dataflow.core.state import Drain, State, Status
 from dataflow.journal.contract import Decision
 from dataflow.journal.memory import Memory
 from dataflow.wire.journalled import checkpoint_bytes, checkpoint_from
-from tests.unit.cluster.test_host import Past, Seen
+from tests.unit.cluster.test_host import Past, Seen, append_unreadable
 
 P = PipelineId("p")
 SHORT = timedelta(milliseconds=10)
@@ -367,6 +367,18 @@ async def test_a_restart_takes_up_what_was_running() -> None:
         assert task.checkpoint.seeded
         body = owner.seen.events[0].event.body
         assert (owner.types(), body.cause) == (["RunStarted"], Cause.RESTART)  # type: ignore[union-attr]  # as asserted
+
+
+async def test_a_start_passes_over_a_running_pipeline_in_quarantine() -> None:
+    """One pipeline's unreadable event must not keep the program from starting."""
+    journal = Memory()
+    async with owning(journal, grace=0.01) as owner:
+        await started(owner)
+    await append_unreadable(journal, P, shards=2)
+    async with owning(journal) as owner:
+        assert owner.runs.running == ()
+        with pytest.raises(Corrupted):
+            owner.host.state(P)
 
 
 async def test_a_shutdown_closes_a_last_checkpoint_and_leaves_the_status() -> None:

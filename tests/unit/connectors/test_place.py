@@ -26,6 +26,7 @@ from dataflow.connectors.file.place import covers, written
         ("{}", "{}/_out.csv", False),
         ("{}/*.csv", "{}/out.parquet", False),
         ("{}/*.csv", "{}/deeper/out", False),
+        ("{}/**/*.gz", "{}/deeper/out", True),
         ("${{env:IN}}", "{}/out.csv", False),
         ("{}", "${{env:OUT}}", False),
         ("", "{}/out.csv", False),
@@ -34,8 +35,8 @@ from dataflow.connectors.file.place import covers, written
 def test_a_sink_that_its_source_would_read_is_known(
     source: str,
     sink: str,
-    found: bool,
-    tmp_path: Path,  # noqa: FBT001 - pytest names it
+    found: bool,  # noqa: FBT001 - pytest names it
+    tmp_path: Path,
 ) -> None:
     """Replaced, the input is gone; appended to, it is read for ever."""
     (tmp_path / "in.csv").write_text("a\n1\n")
