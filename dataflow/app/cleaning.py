@@ -25,6 +25,7 @@ class Cleaning:
     def __init__(self, ingest: IngestLogs, tasks: asyncio.TaskGroup) -> None:
         self._ingest = ingest
         self._tasks = tasks
+        self._open = True
 
     @classmethod
     @asynccontextmanager
@@ -35,12 +36,15 @@ class Cleaning:
             for resting in host.known():
                 if resting.status is Status.DELETED:
                     tasks.create_task(cleaning._remove(resting.pipeline_id))
-            yield cleaning
+            try:
+                yield cleaning
+            finally:
+                cleaning._open = False  # What is deleted from here on is for the next start.
 
     def committed(self, committed: Sequence[Committed]) -> None:
         """React to what has been journalled."""
         for event, _ in committed:
-            if isinstance(event.body, PipelineDeleted):
+            if self._open and isinstance(event.body, PipelineDeleted):
                 self._tasks.create_task(self._remove(event.pipeline_id))
 
     async def _remove(self, pipeline: PipelineId) -> None:

@@ -62,7 +62,10 @@ class StagingSink(ABC, Generic[CommittableT]):
 
     @abstractmethod
     async def write(self, batch: pa.RecordBatch) -> None:
-        """Stage rows behind those before; not visible to readers yet."""
+        """Stage rows behind those before; not visible to readers yet.
+
+        A run's first batch may have no rows: it tells the columns.
+        """
 
     @abstractmethod
     async def prepare(self, number: int, *, final: bool) -> CommittableT:

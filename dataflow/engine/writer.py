@@ -46,6 +46,8 @@ class Writer:
         self._start = start
         self._tally = Tally(start, sinking.name)
         self._turn = asyncio.Lock()
+        self._tells_columns = 1
+        """The first batch is given to the sink also without rows: its columns make a header."""
         self._dead: list[pa.RecordBatch] = []
         self.dead_bytes = 0
         """Of the dead letters that wait in memory for the next checkpoint."""
@@ -76,10 +78,11 @@ class Writer:
         if not self._sinking.output.keeps_ordinal and ORDINAL in batch.schema.names:
             batch = batch.drop_columns([ORDINAL])
         step = self._sinking.batch_rows_max or max(batch.num_rows, 1)
-        for offset in range(0, batch.num_rows, step):
+        for offset in range(0, max(batch.num_rows, self._tells_columns), step):
             give = self._give(batch.slice(offset, step), rows.split)
             await in_time(give, self._sinking.batch_timeout, self._sinking.name)
         rows.processing_s += self._sinking.clock.steady() - began_s
+        self._tells_columns = 0
         self._dead += rows.dead
         self.dead_bytes += sum(batch.nbytes for batch in rows.dead)
         self._tally.written(rows, self._sinking.clock.now())

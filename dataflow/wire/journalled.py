@@ -48,7 +48,13 @@ def event_from(payload: bytes) -> events.Event:
             f"event {message.sequence} of {message.pipeline_id!r} has schema version"
             f" {message.schema_version} and a body this release does not know; upgrade"
         )
-    return to_core(message, events.Event)
+    try:
+        return to_core(message, events.Event)
+    except (KeyError, ValueError, OverflowError) as error:  # a word of an enum, a moment in time
+        raise Corrupted(
+            f"event {message.sequence} of {message.pipeline_id!r} holds what this release does"
+            f" not know ({error}); upgrade"
+        ) from error
 
 
 def state_bytes(state: State) -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.e2e.programs import Api, until
-from tests.e2e.specs import generated, line, sink, source, written
+from tests.e2e.specs import generated, line, sink, source, where, written
 
 Document = dict[str, Any]
 
@@ -121,3 +122,14 @@ def test_everything_may_be_written_to_another_sink_from_the_beginning(
     update(http, pipeline, elsewhere)
     again(http, pipeline)
     assert ids(folder / "other") == list(range(3000))
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_an_output_without_rows_still_tells_its_columns(http: Api, folder: Path, name: str) -> None:
+    """Whoever reads it next asks for columns, not for rows."""
+    (folder / "in.csv").write_text("a,b\n1,2\n")
+    http.run(line(source(folder / "in.csv"), sink(folder / name), where("a > 5")))
+    if name == "out.csv":
+        assert (folder / name).read_text() == "a,b\n"
+    else:
+        assert pq.read_table(folder / name).to_pydict() == {"a": [], "b": []}

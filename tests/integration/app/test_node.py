@@ -10,9 +10,11 @@ from pathlib import Path
 
 from prometheus_client import generate_latest
 
+from dataflow.app.cleaning import Cleaning
 from dataflow.app.node import Node
 from dataflow.app.settings import Settings
 from dataflow.app.standalone import node
+from dataflow.cluster.shard import Committed
 from dataflow.core import commands as c
 from dataflow.core.checkpoint import Ledger
 from dataflow.core.errors import DataFlowError
@@ -131,3 +133,17 @@ async def test_a_node_shows_its_pipelines_to_prometheus(tmp_path: Path) -> None:
     assert 'dataflow_pipelines{status="running"} 1.0' in shown
     assert 'dataflow_records_total{pipeline="p"}' in shown
     assert "process_resident_memory_bytes" in shown
+
+
+async def test_a_delete_that_is_journalled_while_the_node_ends_is_cleaned_up_by_the_next(
+    tmp_path: Path,
+) -> None:
+    """What ends first must not be asked for more; nothing is lost by waiting for a start."""
+    async with node(Settings(data_dir=tmp_path / "data")) as served:
+        await ask(served, c.CreatePipeline(copying(tmp_path)))
+        host, ingest = served._parts.host, served._parts.ingest
+        async with Cleaning.open(host, ingest) as cleaning:
+            pass
+        await ask(served, c.DeletePipeline())
+        (event,) = await served.events(P, SequenceNumber(1), 10, "")
+        cleaning.committed([Committed(event, host.state(P))])
