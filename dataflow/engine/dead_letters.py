@@ -1,8 +1,9 @@
 """Records that a step could not handle: staged with a checkpoint, kept when it is decided.
 
-An object a checkpoint, in the object store: ``deadletters/<pipeline>/staged/<run>-<number>``
-until the decision, then ``deadletters/<pipeline>/kept/<number>-<run>``. Recovery moves what was
-decided again and drops what was not, so no letter is lost or listed twice.
+An object a checkpoint, in the object store: ``deadletters/<pipeline>/staged/<name>`` until the
+decision, then ``deadletters/<pipeline>/kept/<name>``, where the name is number, run and count of
+letters. Recovery moves what was decided again and drops what was not, so no letter is lost or
+listed twice.
 """
 
 from __future__ import annotations
