@@ -32,7 +32,11 @@ class Objects:
             Unavailable: the folder cannot be made or used.
         """
         try:
-            return cls(LocalStore(root, mkdir=True), root)
+            missing = [path for path in (root, *root.parents) if not path.exists()]
+            store = LocalStore(root, mkdir=True)
+            for made in missing:
+                _fsync(made.parent)
+            return cls(store, root)
         except (BaseError, OSError) as error:
             raise Unavailable(f"{root}: {error}", code=Code.STORAGE) from error
 
@@ -96,11 +100,15 @@ def _sync(root: Path, key: str) -> None:
     """Make an object durable, and every folder on the way: the store may have made them."""
     path = root / key
     for target in (path, *path.parents[: len(Path(key).parts)]):
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _fsync(target)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _unavailable(key: str, error: Exception) -> Unavailable:

@@ -16,6 +16,7 @@ from dataflow.core.checkpoint import SplitPosition
 from dataflow.core.events import ErrorType
 from dataflow.core.spec import with_defaults
 from dataflow.engine.channel import Channel
+from dataflow.engine.closing import to_its_end
 from dataflow.engine.failure import blaming, pipeline_error
 from dataflow.engine.items import BarrierItem, Item, Rows, SplitEnded
 from dataflow.engine.limits import in_time
@@ -67,44 +68,46 @@ class Task:
         self._asked.put_nowait(message)
 
     async def work(self) -> None:
-        """Run. Every end but a cancellation has been told to the owner."""
+        """Run. Every end but a cancellation is told to the owner, BEFORE the sink is closed.
+
+        Closing waits for the call that the sink is in, and that may have hung. It goes to its end
+        whoever cancels the run, or the sink would keep what it holds.
+        """
+        task = TaskId(self._pipeline, 0, self._run, self._start.lineage)
+        writer = Writer(task, self._sinking, self._start)
         try:
-            try:
-                reader, writer = await self._open()
-                try:
-                    await self._flow(reader, writer)
-                finally:
-                    await writer.close()
-            finally:
-                await self._input.source.close()
+            reader = await self._open(writer)
+            await self._flow(reader, writer)
         except Exception as error:  # noqa: BLE001 - whatever a connector raises ends this run alone
             failure = pipeline_error(error)
             self._around.send(m.Failed(self._pipeline, self._run, failure))
+        finally:
+            await to_its_end(self._close(writer))
+
+    async def _close(self, writer: Writer) -> None:
+        try:
+            await writer.close()
+        finally:
+            await self._input.source.close()
 
     # --- opening ---------------------------------------------------------------------------------
 
-    async def _open(self) -> tuple[Reader, Writer]:
+    async def _open(self, writer: Writer) -> Reader:
         """Ask the sink BEFORE anything else what it holds: positions, pins and states are there.
 
         The register may not have heard of what a transactional sink has decided; a source opened
         by the register alone would pin something else for the rest of the lineage.
         """
-        task = TaskId(self._pipeline, 0, self._run, self._start.lineage)
-        writer = Writer(task, self._sinking, self._start)
-        try:
-            with blaming(ErrorType.SINK, self._sinking.name):
-                held = await writer.open()
-            self._start = held or self._start
-            with blaming(ErrorType.SOURCE, self._input.name):
-                await self._open_source()
-            await self._chain.restore(self._start.states, self._around.states)
-        except BaseException:
-            await writer.close()
-            raise
+        with blaming(ErrorType.SINK, self._sinking.name):
+            held = await writer.open()
+        self._start = held or self._start
+        with blaming(ErrorType.SOURCE, self._input.name):
+            await self._open_source()
+        await self._chain.restore(self._start.states, self._around.states)
         writer.begin(self._start)
         self._around.probe("task.opened")
         self._around.send(m.Opened(self._pipeline, self._run, held))
-        return Reader(self._input, self._start, self._read, self._around.clock), writer
+        return Reader(self._input, self._start, self._read, self._around.clock)
 
     async def _open_source(self) -> None:
         """Open the source, waiting for what it reads to be there, and fix what it pins."""

@@ -17,6 +17,7 @@ from dataflow.connect import Registry
 from dataflow.core import messages as m
 from dataflow.core.clock import Clock
 from dataflow.core.ids import PipelineId, Run
+from dataflow.engine.closing import to_its_end
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import pipeline_error
 from dataflow.engine.objects import Objects
@@ -26,6 +27,11 @@ from dataflow.engine.surroundings import Contexts, TaskSurroundings
 
 if TYPE_CHECKING:
     from dataflow.engine.task import Task
+
+LET_GO_S = 30.0
+"""A run lets go when the call is over that its sink is in; the longest makes a parquet file, of 6 M
+rows in 0.5 s. One that takes longer than this may have hung, in a thread that nobody can end: then
+the next run asks the sink, whose lock or fence refuses it with a reason, and retries go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,18 @@ class Surroundings:
 class _Running:
     run: Run
     working: asyncio.Task[None]
+    before: frozenset[asyncio.Task[None]]
+    """What it waits for: the run before it, and what that one had to wait for."""
     task: Task | None = None
+
+    def give_up(self) -> None:
+        """Cancel it, once: after that it is closing."""
+        if not self.working.cancelling():
+            self.working.cancel()
 
 
 class Worker:
-    """Keeps at most one task a pipeline; a new run begins AFTER the one before it has let go."""
+    """Keeps one task a pipeline; a new run begins AFTER the one before it has let go, or hangs."""
 
     def __init__(self, around: Surroundings, tasks: asyncio.TaskGroup) -> None:
         self._around = around
@@ -65,7 +78,7 @@ class Worker:
                 yield worker
             finally:
                 for running in worker._running.values():
-                    running.working.cancel()
+                    running.give_up()
 
     def receive(self, message: m.ToWorker) -> None:
         """Take a message from an owner."""
@@ -74,7 +87,7 @@ class Worker:
                 self._run(message)
             case m.Abandon():
                 if (running := self._current(message)) is not None:
-                    running.working.cancel()
+                    running.give_up()
             case m.Barrier() | m.Decided():
                 running = self._current(message)
                 if running is not None and running.task is not None:
@@ -85,18 +98,20 @@ class Worker:
         return running if running is not None and running.run == message.run else None
 
     def _run(self, message: m.RunTask) -> None:
-        before = self._running.get(message.pipeline_id)
-        if before is not None:
-            if before.run >= message.run:
+        current = self._running.get(message.pipeline_id)
+        before: frozenset[asyncio.Task[None]] = frozenset()
+        if current is not None:
+            if current.run >= message.run:
                 return
-            before.working.cancel()
+            current.give_up()
+            before = frozenset(t for t in (*current.before, current.working) if not t.done())
         working = self._tasks.create_task(self._work(message, before))
-        self._running[message.pipeline_id] = _Running(message.run, working)
+        self._running[message.pipeline_id] = _Running(message.run, working, before)
 
-    async def _work(self, message: m.RunTask, before: _Running | None) -> None:
-        if before is not None:
-            await asyncio.wait({before.working})
+    async def _work(self, message: m.RunTask, before: frozenset[asyncio.Task[None]]) -> None:
         try:
+            if before:  # also where this run is given up meanwhile: the next one waits for it
+                await to_its_end(asyncio.wait(before, timeout=LET_GO_S))
             make = await asyncio.to_thread(_load)
             task = self._running[message.pipeline_id].task = self._task(make, message)
             await task.work()

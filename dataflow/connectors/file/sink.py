@@ -57,7 +57,7 @@ class FileSink(StagingSink[Written]):
     """Hands every call, in turn, to one thread of its own, and gathers small batches before.
 
     A call that was cancelled goes on in its thread; ``close`` comes after it, so nothing is ever
-    written past it.
+    written past it, and nobody else has the lock before.
     """
 
     def __init__(self, target: Target, context: Context, batch_size: int = 0) -> None:
@@ -113,12 +113,14 @@ class FileSink(StagingSink[Written]):
         await self._call(lambda: self._target.discard(task, keep))
 
     async def close(self) -> None:
-        """Drop what was not prepared, and let the next writer in."""
+        """Drop what was not prepared, and let the next writer in.
+
+        It happens whoever gives up waiting for it: a lock that stays is another writer's for ever.
+        """
         self._held.clear()
-        try:
-            await self._call(self._target.close)
-        finally:
-            self._thread.shutdown(wait=False)
+        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._target.close)
+        self._thread.shutdown(wait=False)
+        await asyncio.shield(closing)
 
     async def _write_held(self) -> None:
         held, self._held = self._held, []

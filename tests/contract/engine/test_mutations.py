@@ -88,24 +88,17 @@ async def never_discards_letters(self: DeadLetters, run: int) -> None:
     """What nobody decided stays."""
 
 
-async def opens_the_source_first(self: Task) -> tuple[Reader, Writer]:
+async def opens_the_source_first(self: Task, writer: Writer) -> Reader:
     """The register does not know what the sink's decision has pinned."""
     await self._open_source()
     pinned = self._start.pinned
-    writer = Writer(
-        TaskId(self._pipeline, 0, self._run, self._start.lineage), self._sinking, self._start
-    )
-    try:
-        held = await writer.open()
-    except BaseException:
-        await writer.close()
-        raise
+    held = await writer.open()
     self._start = held or self._start
     if not self._start.pinned:
         self._start = replace(self._start, pinned=pinned)
     writer.begin(self._start)
     self._around.send(m.Opened(self._pipeline, self._run, held))
-    return Reader(self._input, self._start, self._read, self._around.clock), writer
+    return Reader(self._input, self._start, self._read, self._around.clock)
 
 
 MUTATIONS: Mapping[str, tuple[str, Patch]] = {

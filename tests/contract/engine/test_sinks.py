@@ -24,6 +24,7 @@ from dataflow.connect import (
     Pinned,
     Position,
     Registry,
+    SinkSpec,
     Source,
     SourceSpec,
     SourceStep,
@@ -31,6 +32,7 @@ from dataflow.connect import (
     SplitId,
     Waiting,
 )
+from dataflow.connectors.file.sink_spec import SPEC as FILE
 from dataflow.core.checkpoint import Ledger
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Transform, canonical
 from dataflow.core.spec import Source as SourceOf
@@ -89,9 +91,9 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def registry(*more: SourceSpec[Options]) -> Registry:
+def registry(*more: SourceSpec[Options] | SinkSpec[Options]) -> Registry:
     """Return the steps there are."""
-    return Registry([LINES, FILTER, MAP, ARROW_FILES, SQLITE_TABLE, KEYED, *more])
+    return Registry([LINES, FILTER, MAP, ARROW_FILES, SQLITE_TABLE, KEYED, FILE, *more])
 
 
 def pipeline(kind: Kind, source: SourceOf, target: Path, *transforms: Transform) -> PipelineSpec:

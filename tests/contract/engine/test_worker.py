@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dataflow.connect import Context
+from dataflow.connect import Context, Options, SinkSpec
 from dataflow.connect.testkit.places import Clock
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
@@ -45,16 +45,20 @@ class Line:
 
 
 @asynccontextmanager
-async def line(root: Path) -> AsyncGenerator[Line, None]:
-    """Return a worker over a folder."""
+async def line(
+    root: Path, *more: SinkSpec[Options], probe: Callable[[str], None] = lambda _: None
+) -> AsyncGenerator[Line, None]:
+    """Return a worker over a folder; ``more`` are sinks beside the usual ones."""
     heard: asyncio.Queue[m.ToOwner] = asyncio.Queue()
     around = Surroundings(
-        registry=registry(),
-        contexts=lambda pipeline, step: Context(pipeline, step, Clock(), lambda t: t, Path),
+        registry=registry(*more),
+        contexts=lambda pipeline, step: Context(
+            pipeline, step, Clock(), lambda text: text, Path, probe=probe
+        ),
         objects=Objects.local(root / "objects"),
         clock=Clock(),
         send=heard.put_nowait,
-        probe=lambda _: None,
+        probe=probe,
     )
     async with asyncio.timeout(PATIENCE_S), Worker.open(around) as worker:
         yield Line(worker, heard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -126,6 +127,21 @@ async def test_objects_survive_and_move_once(tmp_path: Path) -> None:
     assert list(await objects.keys("a")) == ["a/c/1"]
     await objects.delete(["a/c/1", "a/c/1"])
     assert list(await objects.keys("a")) == []
+
+
+async def test_an_object_and_every_folder_on_its_way_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut makes unreachable is lost, however well its own bytes were synced."""
+    synced: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+    )
+    objects = Objects.local(tmp_path / "x" / "objects")
+    assert sorted(synced) == [tmp_path, tmp_path / "x"]
+    await objects.put("a/1", b"x")
+    made = ("x/objects", "x/objects/a", "x/objects/a/1")
+    assert sorted(synced) == [tmp_path, tmp_path / "x", *map(tmp_path.joinpath, made)]
 
 
 async def test_an_object_that_is_gone_is_corruption_where_it_was_decided(tmp_path: Path) -> None:
