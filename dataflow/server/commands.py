@@ -34,6 +34,9 @@ STOP_DEADLINE_DEFAULT = timedelta(seconds=30)
 STOP_DEADLINE_MAX = timedelta(days=1)
 """A stop that may take longer than a day is no stop."""
 
+REASON_LENGTH_MAX = 1_000
+"""Characters; a reason stands in the audit trail for ever, twice, and in every answer after it."""
+
 MICROSECOND = timedelta(microseconds=1)
 
 STATUS = {status: number(event_pb2.Status.DESCRIPTOR, status) or 0 for status in Status}
@@ -54,7 +57,7 @@ class Commands:
             pipeline_pb2.UpdatePipelineRequest: self._update,
             pipeline_pb2.StartPipelineRequest: lambda _: c.StartPipeline(),
             pipeline_pb2.StopPipelineRequest: _stop,
-            pipeline_pb2.PausePipelineRequest: lambda r: c.PausePipeline(reason=r.reason),
+            pipeline_pb2.PausePipelineRequest: lambda r: c.PausePipeline(_reason(r)),
             pipeline_pb2.ResumePipelineRequest: lambda _: c.ResumePipeline(),
             pipeline_pb2.ResetPipelineRequest: lambda _: c.ResetPipeline(),
             pipeline_pb2.RollbackPipelineRequest: _rollback,
@@ -113,7 +116,13 @@ def known(text: str) -> ids.PipelineId:
 
 
 def _stop(request: pipeline_pb2.StopPipelineRequest) -> c.UserCommand:
-    return c.StopPipeline(reason=request.reason, deadline=stop_deadline(request))
+    return c.StopPipeline(reason=_reason(request), deadline=stop_deadline(request))
+
+
+def _reason(request: pipeline_pb2.StopPipelineRequest | pipeline_pb2.PausePipelineRequest) -> str:
+    if len(request.reason) > REASON_LENGTH_MAX:
+        raise Rejected(f"use at most {REASON_LENGTH_MAX} characters", field="reason")
+    return request.reason
 
 
 def stop_deadline(request: pipeline_pb2.StopPipelineRequest) -> timedelta:

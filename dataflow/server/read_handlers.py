@@ -16,7 +16,7 @@ from dataflow.server import answers
 from dataflow.server.backend import Backend, Query
 from dataflow.server.call import Call
 from dataflow.server.commands import known
-from dataflow.server.parameters import moment, page_number, page_size
+from dataflow.server.parameters import fitting, moment, page_number, page_size
 from dataflow.server.specs import checked, examined, spec_of
 from dataflow.v1 import event_pb2, pipeline_pb2
 from dataflow.wire.core import to_message
@@ -94,11 +94,12 @@ class ReadHandlers:
         size = page_size(request.page_size)
         after = ids.Sequence(page_number(request.page_token, request.after))
         pipeline = known(request.pipeline_id)
-        found = await self._backend.events(pipeline, after, size + 1, request.type)
-        page = found[:size]
+        events = await self._backend.events(pipeline, after, size + 1, request.type)
+        found = [to_message(event, event_pb2.Event) for event in events]
+        page = fitting(found, size)
         return pipeline_pb2.ListEventsResponse(
-            events=[to_message(event, event_pb2.Event) for event in page],
-            next_page_token=str(page[-1].sequence) if len(found) > size else "",
+            events=page,
+            next_page_token=str(page[-1].sequence) if len(found) > len(page) else "",
         )
 
     async def ListVersions(
@@ -108,24 +109,29 @@ class ReadHandlers:
         size = page_size(request.page_size)
         before = ids.Version(page_number(request.page_token, 0))
         pipeline = known(request.pipeline_id)
-        found = await self._backend.versions(pipeline, before, size + 1)
-        page = found[:size]
+        versions = await self._backend.versions(pipeline, before, size + 1)
+        found = list(map(answers.version, versions))
+        page = fitting(found, size)
         return pipeline_pb2.ListVersionsResponse(
-            versions=map(answers.version, page),
-            next_page_token=str(page[-1].version) if len(found) > size else "",
+            versions=page,
+            next_page_token=str(page[-1].version) if len(found) > len(page) else "",
         )
 
     async def ListDeadLetters(
         self, request: pipeline_pb2.ListDeadLettersRequest, _: Call
     ) -> pipeline_pb2.ListDeadLettersResponse:
         """List records that a step could not handle."""
-        letters, total, token = await self._backend.dead_letters(
-            known(request.pipeline_id), request.page_token, page_size(request.page_size)
-        )
+        pipeline, size = known(request.pipeline_id), page_size(request.page_size)
+        while True:
+            letters, total, token = await self._backend.dead_letters(
+                pipeline, request.page_token, size
+            )
+            found = [to_message(letter, pipeline_pb2.DeadLetter) for letter in letters]
+            if len(fitting(found, size)) == len(found):
+                break
+            size = (len(found) + 1) // 2  # the backend knows where a page of so many ends
         return pipeline_pb2.ListDeadLettersResponse(
-            dead_letters=[to_message(letter, pipeline_pb2.DeadLetter) for letter in letters],
-            total=total,
-            next_page_token=token,
+            dead_letters=found, total=total, next_page_token=token
         )
 
     async def ValidatePipeline(

@@ -69,6 +69,7 @@ def _salvaged(spec: PipelineSpec) -> PipelineSpec | None:
     rest = replace(
         spec,
         name="",
+        description="",
         labels={},
         options=None,
         source=_bare(spec.source) if spec.source else None,
