@@ -17,13 +17,13 @@ from google.protobuf.message import Message
 from dataflow.core import commands as c
 from dataflow.core import ids
 from dataflow.core.answers import Answer
-from dataflow.core.errors import Code, Rejected
+from dataflow.core.errors import Code, Invalid, Rejected
 from dataflow.core.spec import Position
 from dataflow.core.state import Status
 from dataflow.server.call import Call
 from dataflow.server.checker import Checker
 from dataflow.server.errors import Failure, NewId
-from dataflow.server.specs import Validate
+from dataflow.server.specs import Validate, id_problems, wrong
 from dataflow.v1 import event_pb2, pipeline_pb2
 from dataflow.wire.core import EPOCH, to_core
 from dataflow.wire.words import number, word
@@ -50,6 +50,7 @@ class Commands:
     """Turns requests into commands."""
 
     def __init__(self, validate: Validate, new_id: NewId) -> None:
+        self._validate = validate
         self._checked = Checker(validate)
         self._new_id = new_id
         self._bodies: Mapping[type[Message], Callable[[Any], c.UserCommand]] = {
@@ -77,11 +78,17 @@ class Commands:
         if creates and not request.pipeline_id:
             pipeline = ids.derived_pipeline_id(call.actor, command)
         elif creates:
-            pipeline = ids.pipeline_id(request.pipeline_id)
+            self._check_id(request)
+            pipeline = ids.PipelineId(request.pipeline_id)
         else:
             pipeline = known(request.pipeline_id)
         body = self._bodies[type(request)](request)
         return c.Command(pipeline, command, call.actor, body, digest(request))
+
+    def _check_id(self, request: pipeline_pb2.CreatePipelineRequest) -> None:
+        """Refuse an id that is none, and tell what else is wrong."""
+        if id_problems(request):
+            raise Invalid(wrong(request, (), self._validate))
 
     def _create(self, request: pipeline_pb2.CreatePipelineRequest) -> c.UserCommand:
         return c.CreatePipeline(self._checked(request))

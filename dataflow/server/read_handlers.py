@@ -6,18 +6,17 @@ error of ``dataflow.core.errors``. The names are those of the service in proto/.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import get_args
 
 from dataflow.core import events, ids
-from dataflow.core.errors import Problem, Rejected
+from dataflow.core.errors import Rejected
 from dataflow.core.state import Status
 from dataflow.server import answers
 from dataflow.server.backend import Backend, Query
 from dataflow.server.call import Call
 from dataflow.server.commands import known
 from dataflow.server.parameters import fitting, moment, page_number, page_size
-from dataflow.server.specs import checked, examined, spec_of
+from dataflow.server.specs import checked, examined, id_problems, spec_of
 from dataflow.v1 import event_pb2, pipeline_pb2
 from dataflow.wire.core import to_message
 from dataflow.wire.words import word
@@ -138,19 +137,9 @@ class ReadHandlers:
         self, request: pipeline_pb2.ValidatePipelineRequest, __: Call
     ) -> pipeline_pb2.ValidatePipelineResponse:
         """Report everything that is wrong with a spec."""
-        problems: list[Problem] = []
-        if request.pipeline_id:
-            problems += _problems_of_id(request.pipeline_id)
         _, found, guarantee = examined(spec_of(request), self._backend.validate)
-        problems += found
-        return pipeline_pb2.ValidatePipelineResponse(
-            valid=not problems,
-            problems=[
-                pipeline_pb2.FieldProblem(field=problem.field, message=problem.message)
-                for problem in problems
-            ],
-            guarantee=guarantee,
-        )
+        problems = [*id_problems(request), *found]
+        return answers.found(problems, guarantee)
 
     async def PreviewPipeline(
         self, request: pipeline_pb2.PreviewPipelineRequest, _: Call
@@ -169,11 +158,3 @@ class ReadHandlers:
             spec = checked(spec_of(request), self._backend.validate)
         steps = await self._backend.preview(spec, count)
         return pipeline_pb2.PreviewPipelineResponse(steps=map(answers.preview_step, steps))
-
-
-def _problems_of_id(text: str) -> Sequence[Problem]:
-    try:
-        ids.pipeline_id(text)
-    except Rejected as rejected:
-        return rejected.problems
-    return ()

@@ -199,6 +199,54 @@ async def test_versions_are_listed_with_their_specs(http: httpx.AsyncClient, pip
     assert [version["version"] for version in rest.json()["versions"]] == [1]
 
 
+MISREAD = {
+    "foo": 1,
+    "name": 5,
+    "source": {"sourceType": "fil", "batchSize": "x", "options": {"formt": 1}},
+    "transforms": [{"transformType": 7}],
+    "sink": {"sinkType": "console"},
+    "options": {"maxAttempts": -1},
+}
+EVERYTHING = [
+    "foo",
+    "name",
+    "source.batchSize",
+    "transforms[0].transformType",
+    "options.maxAttempts",
+    "source.sourceType",
+    "source.options.formt",
+]
+
+
+async def test_validation_tells_what_could_not_be_read_with_the_rest(
+    http: httpx.AsyncClient,
+) -> None:
+    """A misspelt field would hide every other mistake, and each is asked for once."""
+    answer = await http.post(f"{V1}:validate", json=MISREAD | {"pipelineId": "Bad Id"})
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["valid"] is False
+    fields = [problem["field"] for problem in told["problems"]]
+    assert fields == [*EVERYTHING[:4], "pipelineId", *EVERYTHING[4:]]
+    twice = await http.post(f"{V1}:validate", content=EXAMPLE[:-1] + b',"name":"a","name":"b"}')
+    assert [problem["field"] for problem in twice.json()["problems"]] == ["name"]
+    assert (await http.post(f"{V1}:validate", content=b"[]")).status_code == 400
+
+
+async def test_create_and_update_tell_what_could_not_be_read_with_the_rest(
+    http: httpx.AsyncClient, pipeline: str
+) -> None:
+    """As validation does."""
+    created = await http.post(V1, json=MISREAD)
+    updated = await http.put(f"{V1}/{pipeline}", json=MISREAD)
+    for answer in (created, updated):
+        assert answer.status_code == 400
+        assert [entry["field"] for entry in answer.json()["details"]] == EVERYTHING
+    ill_named = await http.post(V1, json=orjson.loads(EXAMPLE) | {"pipelineId": "A", "sink": None})
+    fields = [entry["field"] for entry in ill_named.json()["details"]]
+    assert fields == ["pipelineId", "sink"]
+
+
 async def paged(http: httpx.AsyncClient, path: str, entries: str) -> list[list[Any]]:
     """Return every page of a list."""
     pages, token = [], "-"
