@@ -32,6 +32,10 @@ BATCH_SIZE_MAX = 1_000_000
 """Rows; larger batches gain nothing and pin memory (measured: flat from 50,000 on)."""
 
 
+POLL_INTERVAL_MS_MAX = 86_400_000
+"""A day; who looks less often starts the pipeline when there is something."""
+
+
 class OnError(StrEnum):
     """What happens to a record that a step cannot handle."""
 
@@ -254,6 +258,9 @@ def _form_problems(spec: PipelineSpec) -> list[Problem]:
     for path, step in [*_ends(spec, "source"), *_ends(spec, "sink")]:
         if not 0 <= step.batch_size <= BATCH_SIZE_MAX:
             problems.append(Problem(f"{path}.batchSize", f"use 0 to {BATCH_SIZE_MAX} rows"))
+        if isinstance(step, Source) and not 0 <= step.poll_interval_ms <= POLL_INTERVAL_MS_MAX:
+            message = f"use 0 to {POLL_INTERVAL_MS_MAX} ms, which is a day"
+            problems.append(Problem(f"{path}.pollIntervalMs", message))
     return problems
 
 

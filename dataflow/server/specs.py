@@ -110,7 +110,7 @@ def _salvaged(spec: PipelineSpec) -> PipelineSpec | None:
 
 
 def _bare(source: Source) -> Source:
-    return replace(source, batch_size=0)
+    return replace(source, batch_size=0, poll_interval_ms=0)
 
 
 def _bare_sink(sink: Sink) -> Sink:
