@@ -15,7 +15,7 @@ from dataflow.core.lifecycle import evolve
 from dataflow.core.spec import PipelineSpec
 from dataflow.core.state import State
 from dataflow.journal.contract import Journal
-from dataflow.server.backend import SpecVersion
+from dataflow.server.backend import EVENTS_BYTES_MAX, SpecVersion
 from dataflow.views.contract import Views
 from dataflow.wire.journalled import event_from
 
@@ -39,9 +39,21 @@ class Past:
     async def events(
         self, pipeline: PipelineId, after: SequenceNumber, limit: int
     ) -> Sequence[Event]:
-        """Return a page of a pipeline's events, in order."""
-        records = await self._journal.history(pipeline, after, limit)
-        return [event_from(record.payload) for record in records]
+        """Return a page of a pipeline's events, in order; it ends behind ``EVENTS_BYTES_MAX``."""
+        found: list[Event] = []
+        size = 0
+        while len(found) < limit and size <= EVENTS_BYTES_MAX:
+            wanted = min(limit - len(found), PAGE)
+            records = await self._journal.history(pipeline, after, wanted)
+            for record in records:
+                size += len(record.payload)
+                found.append(event_from(record.payload))
+                if size > EVENTS_BYTES_MAX:
+                    return found
+            if len(records) < wanted:
+                break
+            after = found[-1].sequence
+        return found
 
     async def events_of(
         self, pipeline: PipelineId, event_type: str, after: SequenceNumber, limit: int
@@ -49,7 +61,15 @@ class Past:
         """Return a page of a pipeline's events of one type, in order."""
         await self._views.settled()
         entries = await self._views.events(pipeline, {event_type}, after, limit)
-        return [await self._event(pipeline, entry.sequence) for entry in entries]
+        found: list[Event] = []
+        size = 0
+        for entry in entries:
+            event, length = await self._sized(pipeline, entry.sequence)
+            found.append(event)
+            size += length
+            if size > EVENTS_BYTES_MAX:
+                break
+        return found
 
     async def state(self, pipeline: PipelineId, until: Callable[[Event], bool]) -> State:
         """Return the state after the last event before the first that ``until`` says no to."""
@@ -101,10 +121,15 @@ class Past:
                 return None
 
     async def _event(self, pipeline: PipelineId, sequence: SequenceNumber) -> Event:
-        found = await self.events(pipeline, SequenceNumber(sequence - 1), 1)
-        if not found or found[0].sequence != sequence:
+        return (await self._sized(pipeline, sequence))[0]
+
+    async def _sized(self, pipeline: PipelineId, sequence: SequenceNumber) -> tuple[Event, int]:
+        """Return an event, and how many bytes it has in the journal."""
+        found = await self._journal.history(pipeline, SequenceNumber(sequence - 1), 1)
+        event = event_from(found[0].payload) if found else None
+        if event is None or event.sequence != sequence:
             raise Corrupted(f"event {sequence} of {pipeline!r} is in the index, not in the journal")
-        return found[0]
+        return event, len(found[0].payload)
 
     async def _all(self, pipeline: PipelineId) -> AsyncGenerator[Event, None]:
         after = SequenceNumber(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,12 +15,12 @@ from dataflow.client.messages import (
     PipelineSpec,
     UpdatePipelineRequest,
 )
-from dataflow.core.errors import Rejected
+from dataflow.core.errors import Problem, Rejected
 from dataflow.core.spec import PipelineSpec as CoreSpec
 from dataflow.core.spec import Position
 from dataflow.v1 import pipeline_pb2
 from dataflow.wire.core import to_message
-from dataflow.wire.json import from_value
+from dataflow.wire.json import from_value, read_value
 
 M = TypeVar("M", bound=Message)
 
@@ -48,6 +48,13 @@ def request(spec: Spec, cls: type[M]) -> M:
     if isinstance(spec, Mapping):
         return from_value(dict(spec), cls)
     return _shared(spec, cls)
+
+
+def read(spec: Spec, cls: type[M]) -> tuple[M, Sequence[Problem]]:
+    """Return a request that holds all of a spec that fits, and what does not."""
+    if isinstance(spec, Mapping):
+        return read_value(dict(spec), cls)
+    return request(spec, cls), ()
 
 
 def create_command(spec: Spec, *, pipeline_id: str = "", command_id: str = "") -> Command:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 from dataflow.client.connection import Connection
-from dataflow.client.documents import Spec, request
+from dataflow.client.documents import Spec, read, request
 from dataflow.client.following import Watch
 from dataflow.client.messages import (
     DeadLetter,
@@ -20,9 +20,10 @@ from dataflow.client.messages import (
     ValidatePipelineResponse,
     WatchPipelinesResponse,
 )
-from dataflow.core.errors import Rejected
+from dataflow.core.errors import Problem, Rejected
 from dataflow.core.state import Status
 from dataflow.v1.pipeline_pb2 import (
+    FieldProblem,
     GetHealthRequest,
     GetMetricsRequest,
     GetPipelineRequest,
@@ -33,6 +34,7 @@ from dataflow.v1.pipeline_pb2 import (
     PreviewPipelineRequest,
     ValidatePipelineRequest,
 )
+from dataflow.wire.json import joined
 
 PAGE_SIZE = 200
 """Between the server's default and its maximum: a list of thousands takes few requests, and the
@@ -151,11 +153,16 @@ class Questions:
     ) -> ValidatePipelineResponse:
         """Return everything that is wrong with a spec; nothing is stored.
 
-        Raises:
-            Invalid: the spec is no document that the request could hold.
+        Also what the request could not hold, such as a misspelt field.
         """
-        asked = request(spec, ValidatePipelineRequest)
-        return await self._connection.call(self._connection.stub.ValidatePipeline, asked, timeout)
+        asked, unread = read(spec, ValidatePipelineRequest)
+        call = self._connection.stub.ValidatePipeline
+        told: ValidatePipelineResponse = await self._connection.call(call, asked, timeout)
+        if unread:
+            problems = joined(unread, [Problem(p.field, p.message) for p in told.problems])
+            found = [FieldProblem(field=p.field, message=p.message) for p in problems]
+            return ValidatePipelineResponse(valid=False, problems=found)
+        return told
 
     async def preview(
         self,

@@ -178,14 +178,28 @@ def _named(specs: Mapping[str, SpecT], name: str, field: str) -> SpecT:
 def parse(model: type[OptionsT], text: str) -> OptionsT:
     """Return a step's options from their JSON text (empty text is no options).
 
+    Read strictly: ``"yes"`` is no truth value and ``"5"`` no number, as everywhere in a spec.
+
     Raises:
         Invalid: with one problem for every wrong field, by its path below ``options``.
     """
     try:
-        return model.model_validate_json(text or "{}")
+        options = model.model_validate_json(text or "{}", strict=True)
     except ValidationError as error:
         known = _known_fields(model)
         raise Invalid([_problem(detail, known) for detail in error.errors()]) from None
+    if nameless := _nameless(options):
+        raise Invalid(nameless)
+    return options
+
+
+def _nameless(options: Options) -> Sequence[Problem]:
+    """Return a problem for every option that gives something to a column without a name."""
+    return [
+        Problem(f"options.{field.alias or name}", "a name is empty")
+        for name, field in type(options).model_fields.items()
+        if isinstance(given := getattr(options, name), Mapping) and "" in given
+    ]
 
 
 def _known_fields(model: type[Options]) -> str:

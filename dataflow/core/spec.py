@@ -21,11 +21,19 @@ SOURCE, SINK = "source", "sink"
 NAME_LENGTH_MAX = 200
 """Fits a line of a terminal; a longer text belongs into the description."""
 
+DESCRIPTION_LENGTH_MAX = 10_000
+"""Some pages; a longer text belongs into a document, to which the description can point."""
+
 LABELS_MAX = 32
-"""Labels travel as tags with every event."""
+LABEL_LENGTH_MAX = 200
+"""Labels travel as tags with every event, and stand in every line of a list."""
 
 BATCH_SIZE_MAX = 1_000_000
 """Rows; larger batches gain nothing and pin memory (measured: flat from 50,000 on)."""
+
+
+POLL_INTERVAL_MS_MAX = 86_400_000
+"""A day; who looks less often starts the pipeline when there is something."""
 
 
 class OnError(StrEnum):
@@ -141,7 +149,7 @@ def canonical(spec: PipelineSpec) -> PipelineSpec:
     Raises:
         Invalid: with every problem of the document's shape; connectors' options are not looked at.
     """
-    problems = [*_text_problems(spec), *_form_problems(spec)]
+    problems = [*text_problems(spec.name, spec.description, spec.labels), *_form_problems(spec)]
     options = with_defaults(spec.options)
     problems += _option_problems(options)
     if problems:
@@ -224,12 +232,19 @@ def sink_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
     }
 
 
-def _text_problems(spec: PipelineSpec) -> list[Problem]:
+def text_problems(name: str, description: str, labels: Mapping[str, str]) -> list[Problem]:
+    """Return what is wrong with the texts, on which no step depends."""
     problems = []
-    if len(spec.name) > NAME_LENGTH_MAX:
+    if len(name) > NAME_LENGTH_MAX:
         problems.append(Problem("name", f"use at most {NAME_LENGTH_MAX} characters"))
-    if len(spec.labels) > LABELS_MAX:
+    if len(description) > DESCRIPTION_LENGTH_MAX:
+        message = f"use at most {DESCRIPTION_LENGTH_MAX} characters"
+        problems.append(Problem("description", message))
+    if len(labels) > LABELS_MAX:
         problems.append(Problem("labels", f"use at most {LABELS_MAX}"))
+    if any(max(len(key), len(value)) > LABEL_LENGTH_MAX for key, value in labels.items()):
+        message = f"use at most {LABEL_LENGTH_MAX} characters for a name, and for a value"
+        problems.append(Problem("labels", message))
     return problems
 
 
@@ -243,6 +258,9 @@ def _form_problems(spec: PipelineSpec) -> list[Problem]:
     for path, step in [*_ends(spec, "source"), *_ends(spec, "sink")]:
         if not 0 <= step.batch_size <= BATCH_SIZE_MAX:
             problems.append(Problem(f"{path}.batchSize", f"use 0 to {BATCH_SIZE_MAX} rows"))
+        if isinstance(step, Source) and not 0 <= step.poll_interval_ms <= POLL_INTERVAL_MS_MAX:
+            message = f"use 0 to {POLL_INTERVAL_MS_MAX} ms, which is a day"
+            problems.append(Problem(f"{path}.pollIntervalMs", message))
     return problems
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.errors import Problem
 from dataflow.core.messages import Phase
 from dataflow.core.spec import shown
 from dataflow.core.state import State, Status
@@ -135,6 +136,17 @@ def summary(line: b.Summary) -> pipeline_pb2.PipelineSummary:
 def version(old: b.SpecVersion) -> pipeline_pb2.PipelineVersion:
     """Return one version of a spec, in the form that people write."""
     return to_message(replace(old, spec=shown(old.spec)), pipeline_pb2.PipelineVersion)
+
+
+def found(
+    problems: Sequence[Problem], guarantee: str = ""
+) -> pipeline_pb2.ValidatePipelineResponse:
+    """Return what is wrong with a spec."""
+    return pipeline_pb2.ValidatePipelineResponse(
+        valid=not problems,
+        problems=[pipeline_pb2.FieldProblem(field=p.field, message=p.message) for p in problems],
+        guarantee=guarantee,
+    )
 
 
 def settled(answered: S, state: State) -> S:

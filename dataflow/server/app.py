@@ -43,7 +43,7 @@ def make_app(
     """Return the application; ``loopback`` says that only this machine can reach it."""
     paths: dict[str, Verbs] = {}
     for route in routes_of(services.rpcs):
-        answer = endpoints.rpc_answer(route)
+        answer = endpoints.rpc_answer(route, services)
         if route.rpc.name == "IngestBatch":
             answer = endpoints.ingest_answer(services)
         paths.setdefault(route.template, {})[route.verb] = (route.rpc.name, answer)

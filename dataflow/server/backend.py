@@ -21,6 +21,7 @@ from dataflow.engine.records import DeadLetter, PreviewStep
 from dataflow.views.contract import Query, Summary
 
 __all__ = [
+    "EVENTS_BYTES_MAX",
     "Backend",
     "Change",
     "DeadLetter",
@@ -32,6 +33,10 @@ __all__ = [
     "SpecVersion",
     "Summary",
 ]
+
+
+EVENTS_BYTES_MAX = 8 << 20
+"""Of events read at once. More than a page may have, so one that ends here has a next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class Backend(Protocol):
     async def events(
         self, pipeline: PipelineId, after: SequenceNumber, limit: int, event_type: str
     ) -> Sequence[Event]:
-        """Return a page of a pipeline's events."""
+        """Return a page of a pipeline's events, or fewer if they have ``EVENTS_BYTES_MAX``."""
         ...
 
     async def versions(

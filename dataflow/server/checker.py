@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from dataflow.core.light import replace
-from dataflow.core.spec import LABELS_MAX, NAME_LENGTH_MAX, PipelineSpec
+from dataflow.core.spec import PipelineSpec, text_problems
 from dataflow.server.specs import Validate, checked, spec_of
 from dataflow.v1 import pipeline_pb2
 
@@ -50,7 +50,7 @@ class Checker:
             return checked(spec_of(request), self._validate)
         key = _steps(request)
         steps = self._kept.get(key)
-        if steps is None or not _texts_fit(request):
+        if steps is None or text_problems(request.name, request.description, request.labels):
             stored = checked(spec_of(request), self._validate)
             self._keep(key, replace(stored, name="", description="", labels={}))
             return stored
@@ -66,10 +66,6 @@ class Checker:
         self._kept[key] = steps
         if len(self._kept) > KEPT_MAX:
             self._kept.popitem(last=False)
-
-
-def _texts_fit(request: SpecRequest) -> bool:
-    return len(request.name) <= NAME_LENGTH_MAX and len(request.labels) <= LABELS_MAX
 
 
 def _steps(request: SpecRequest) -> Key:

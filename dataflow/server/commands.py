@@ -17,13 +17,13 @@ from google.protobuf.message import Message
 from dataflow.core import commands as c
 from dataflow.core import ids
 from dataflow.core.answers import Answer
-from dataflow.core.errors import Code, Rejected
+from dataflow.core.errors import Code, Invalid, Rejected
 from dataflow.core.spec import Position
 from dataflow.core.state import Status
 from dataflow.server.call import Call
 from dataflow.server.checker import Checker
 from dataflow.server.errors import Failure, NewId
-from dataflow.server.specs import Validate
+from dataflow.server.specs import Validate, id_problems, wrong
 from dataflow.v1 import event_pb2, pipeline_pb2
 from dataflow.wire.core import EPOCH, to_core
 from dataflow.wire.words import number, word
@@ -33,6 +33,9 @@ M = TypeVar("M", bound=Message)
 STOP_DEADLINE_DEFAULT = timedelta(seconds=30)
 STOP_DEADLINE_MAX = timedelta(days=1)
 """A stop that may take longer than a day is no stop."""
+
+REASON_LENGTH_MAX = 1_000
+"""Characters; a reason stands in the audit trail for ever, twice, and in every answer after it."""
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -47,6 +50,7 @@ class Commands:
     """Turns requests into commands."""
 
     def __init__(self, validate: Validate, new_id: NewId) -> None:
+        self._validate = validate
         self._checked = Checker(validate)
         self._new_id = new_id
         self._bodies: Mapping[type[Message], Callable[[Any], c.UserCommand]] = {
@@ -54,7 +58,7 @@ class Commands:
             pipeline_pb2.UpdatePipelineRequest: self._update,
             pipeline_pb2.StartPipelineRequest: lambda _: c.StartPipeline(),
             pipeline_pb2.StopPipelineRequest: _stop,
-            pipeline_pb2.PausePipelineRequest: lambda r: c.PausePipeline(reason=r.reason),
+            pipeline_pb2.PausePipelineRequest: lambda r: c.PausePipeline(_reason(r)),
             pipeline_pb2.ResumePipelineRequest: lambda _: c.ResumePipeline(),
             pipeline_pb2.ResetPipelineRequest: lambda _: c.ResetPipeline(),
             pipeline_pb2.RollbackPipelineRequest: _rollback,
@@ -74,11 +78,17 @@ class Commands:
         if creates and not request.pipeline_id:
             pipeline = ids.derived_pipeline_id(call.actor, command)
         elif creates:
-            pipeline = ids.pipeline_id(request.pipeline_id)
+            self._check_id(request)
+            pipeline = ids.PipelineId(request.pipeline_id)
         else:
             pipeline = known(request.pipeline_id)
         body = self._bodies[type(request)](request)
         return c.Command(pipeline, command, call.actor, body, digest(request))
+
+    def _check_id(self, request: pipeline_pb2.CreatePipelineRequest) -> None:
+        """Refuse an id that is none, and tell what else is wrong."""
+        if id_problems(request):
+            raise Invalid(wrong(request, (), self._validate))
 
     def _create(self, request: pipeline_pb2.CreatePipelineRequest) -> c.UserCommand:
         return c.CreatePipeline(self._checked(request))
@@ -113,7 +123,13 @@ def known(text: str) -> ids.PipelineId:
 
 
 def _stop(request: pipeline_pb2.StopPipelineRequest) -> c.UserCommand:
-    return c.StopPipeline(reason=request.reason, deadline=stop_deadline(request))
+    return c.StopPipeline(reason=_reason(request), deadline=stop_deadline(request))
+
+
+def _reason(request: pipeline_pb2.StopPipelineRequest | pipeline_pb2.PausePipelineRequest) -> str:
+    if len(request.reason) > REASON_LENGTH_MAX:
+        raise Rejected(f"use at most {REASON_LENGTH_MAX} characters", field="reason")
+    return request.reason
 
 
 def stop_deadline(request: pipeline_pb2.StopPipelineRequest) -> timedelta:

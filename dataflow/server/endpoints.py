@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dataflow.core.errors import Invalid, Problem
+from dataflow.server import answers
 from dataflow.server.body import BODY_BYTES_MAX, INGEST_BYTES_MAX, read_body
 from dataflow.server.call import ACTOR_KEY, COMMAND_KEY, DEADLINE_DEFAULT, Call, actor
 from dataflow.server.errors import EdgeError, failure
@@ -20,6 +21,7 @@ from dataflow.server.observe import CANCELLED, OK
 from dataflow.server.replies import error_reply, reply
 from dataflow.server.routes import Route
 from dataflow.server.services import Services
+from dataflow.server.specs import wrong
 from dataflow.v1 import pipeline_pb2
 from dataflow.wire import json
 
@@ -67,15 +69,17 @@ class Endpoint:
         return self._verbs[verb]
 
 
-def rpc_answer(route: Route) -> Answer:
+def rpc_answer(route: Route, services: Services) -> Answer:
     """Return what answers a route: request to message, handler, message to response."""
     fields = route.rpc.request.DESCRIPTOR.fields_by_name
     parameters = [(name, fields[name].json_name) for name in route.parameters]
 
     async def answer(request: Request) -> Response:
         query = request.query_params.multi_items()
+        unread: Sequence[Problem] = ()
         if route.has_body:
-            message: Any = await _message(request, route)
+            message: Any
+            message, unread = await _message(request, route)
             if query:
                 what = "this request takes its parameters from the body"
                 raise Invalid([Problem(key, what) for key, _ in query])
@@ -87,15 +91,31 @@ def rpc_answer(route: Route) -> Answer:
             if given and given != in_path:
                 raise Invalid([Problem(shown, f"is {given[:80]!r} here and another in the path")])
             setattr(message, name, in_path)
+        if unread:
+            return _unread(message, unread, services)
         response = await route.rpc.handler(message, call_of(request))
         return reply(json.dump(response), route.status)
 
     return answer
 
 
-async def _message(request: Request, route: Route) -> Any:  # noqa: ANN401 - any request message
+async def _message(request: Request, route: Route) -> tuple[Any, Sequence[Problem]]:
     body = await read_body(request, BODY_BYTES_MAX)
-    return json.parse(body, route.rpc.request) if body.strip() else route.rpc.request()
+    return json.read(body, route.rpc.request) if body.strip() else (route.rpc.request(), ())
+
+
+def _unread(message: Any, unread: Sequence[Problem], services: Services) -> Response:  # noqa: ANN401 - any request message
+    """Tell what could not be read, and of a spec also what is wrong with the rest.
+
+    Raises:
+        Invalid: with every problem, unless it was asked for the problems.
+    """
+    problems = unread
+    if "transforms" in message.DESCRIPTOR.fields_by_name:
+        problems = wrong(message, unread, services.backend.validate)
+    if not isinstance(message, pipeline_pb2.ValidatePipelineRequest) or not problems[0].field:
+        raise Invalid(problems)
+    return reply(json.dump(answers.found(problems)))
 
 
 def ingest_answer(services: Services) -> Answer:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-
-import orjson
 
 from dataflow.core.errors import Invalid, Problem, Rejected
 from dataflow.core.ids import COMMAND_ID_LENGTH_MAX
@@ -112,4 +111,5 @@ def _unwrap_slowly(body: bytes) -> tuple[str, bytes]:
         problems.append(Problem("records", what))
     if problems:
         raise Invalid(problems)
-    return batch, orjson.dumps(records)
+    # orjson would refuse whole numbers of more than 64 bits, which the parser names by record.
+    return batch, json.dumps(records, ensure_ascii=False).encode()

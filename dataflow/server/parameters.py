@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
+from google.protobuf.message import Message
+
+from dataflow.core import ids
 from dataflow.core.errors import Rejected
-from dataflow.core.ids import Sequence
 from dataflow.wire.json_times import EPOCH, read_moment
+
+M = TypeVar("M", bound=Message)
 
 PAGE_DEFAULT = 50
 PAGE_MAX = 1_000
 """A page is made and sent as one message."""
+
+PAGE_BYTES_MAX = 4 << 20
+"""A page ends here too: a quarter of the largest message, since JSON takes more room."""
 
 NUMBER_DIGITS_MAX = 18
 """Fits 63 bits."""
@@ -23,6 +32,16 @@ def page_size(asked: int) -> int:
     return asked or PAGE_DEFAULT
 
 
+def fitting(entries: Sequence[M], size: int) -> Sequence[M]:
+    """Return the entries of a page: as many as its size and its bytes allow, and at least one."""
+    total = 0
+    for index, entry in enumerate(entries[:size]):
+        total += entry.ByteSize()
+        if total > PAGE_BYTES_MAX and index:
+            return entries[:index]
+    return entries[:size]
+
+
 def page_number(token: str, default: int) -> int:
     """Return the number at which a page begins; raises ``Rejected`` for a token made elsewhere."""
     if not token:
@@ -33,7 +52,7 @@ def page_number(token: str, default: int) -> int:
     return found
 
 
-def moment(text: str) -> Sequence | datetime:
+def moment(text: str) -> ids.Sequence | datetime:
     """Return a moment of the past: the number of an event, or a time.
 
     Raises:
@@ -41,7 +60,7 @@ def moment(text: str) -> Sequence | datetime:
     """
     found = _number(text)
     if found:
-        return Sequence(found)
+        return ids.Sequence(found)
     time = read_moment(text)
     if time is None:
         raise Rejected(

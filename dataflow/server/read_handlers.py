@@ -6,18 +6,17 @@ error of ``dataflow.core.errors``. The names are those of the service in proto/.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import get_args
 
 from dataflow.core import events, ids
-from dataflow.core.errors import Problem, Rejected
+from dataflow.core.errors import Rejected
 from dataflow.core.state import Status
 from dataflow.server import answers
 from dataflow.server.backend import Backend, Query
 from dataflow.server.call import Call
 from dataflow.server.commands import known
-from dataflow.server.parameters import moment, page_number, page_size
-from dataflow.server.specs import checked, examined, spec_of
+from dataflow.server.parameters import fitting, moment, page_number, page_size
+from dataflow.server.specs import checked, examined, id_problems, spec_of
 from dataflow.v1 import event_pb2, pipeline_pb2
 from dataflow.wire.core import to_message
 from dataflow.wire.words import word
@@ -94,11 +93,12 @@ class ReadHandlers:
         size = page_size(request.page_size)
         after = ids.Sequence(page_number(request.page_token, request.after))
         pipeline = known(request.pipeline_id)
-        found = await self._backend.events(pipeline, after, size + 1, request.type)
-        page = found[:size]
+        events = await self._backend.events(pipeline, after, size + 1, request.type)
+        found = [to_message(event, event_pb2.Event) for event in events]
+        page = fitting(found, size)
         return pipeline_pb2.ListEventsResponse(
-            events=[to_message(event, event_pb2.Event) for event in page],
-            next_page_token=str(page[-1].sequence) if len(found) > size else "",
+            events=page,
+            next_page_token=str(page[-1].sequence) if len(found) > len(page) else "",
         )
 
     async def ListVersions(
@@ -108,43 +108,38 @@ class ReadHandlers:
         size = page_size(request.page_size)
         before = ids.Version(page_number(request.page_token, 0))
         pipeline = known(request.pipeline_id)
-        found = await self._backend.versions(pipeline, before, size + 1)
-        page = found[:size]
+        versions = await self._backend.versions(pipeline, before, size + 1)
+        found = list(map(answers.version, versions))
+        page = fitting(found, size)
         return pipeline_pb2.ListVersionsResponse(
-            versions=map(answers.version, page),
-            next_page_token=str(page[-1].version) if len(found) > size else "",
+            versions=page,
+            next_page_token=str(page[-1].version) if len(found) > len(page) else "",
         )
 
     async def ListDeadLetters(
         self, request: pipeline_pb2.ListDeadLettersRequest, _: Call
     ) -> pipeline_pb2.ListDeadLettersResponse:
         """List records that a step could not handle."""
-        letters, total, token = await self._backend.dead_letters(
-            known(request.pipeline_id), request.page_token, page_size(request.page_size)
-        )
+        pipeline, size = known(request.pipeline_id), page_size(request.page_size)
+        while True:
+            letters, total, token = await self._backend.dead_letters(
+                pipeline, request.page_token, size
+            )
+            found = [to_message(letter, pipeline_pb2.DeadLetter) for letter in letters]
+            if len(fitting(found, size)) == len(found):
+                break
+            size = (len(found) + 1) // 2  # the backend knows where a page of so many ends
         return pipeline_pb2.ListDeadLettersResponse(
-            dead_letters=[to_message(letter, pipeline_pb2.DeadLetter) for letter in letters],
-            total=total,
-            next_page_token=token,
+            dead_letters=found, total=total, next_page_token=token
         )
 
     async def ValidatePipeline(
         self, request: pipeline_pb2.ValidatePipelineRequest, __: Call
     ) -> pipeline_pb2.ValidatePipelineResponse:
         """Report everything that is wrong with a spec."""
-        problems: list[Problem] = []
-        if request.pipeline_id:
-            problems += _problems_of_id(request.pipeline_id)
         _, found, guarantee = examined(spec_of(request), self._backend.validate)
-        problems += found
-        return pipeline_pb2.ValidatePipelineResponse(
-            valid=not problems,
-            problems=[
-                pipeline_pb2.FieldProblem(field=problem.field, message=problem.message)
-                for problem in problems
-            ],
-            guarantee=guarantee,
-        )
+        problems = [*id_problems(request), *found]
+        return answers.found(problems, guarantee)
 
     async def PreviewPipeline(
         self, request: pipeline_pb2.PreviewPipelineRequest, _: Call
@@ -163,11 +158,3 @@ class ReadHandlers:
             spec = checked(spec_of(request), self._backend.validate)
         steps = await self._backend.preview(spec, count)
         return pipeline_pb2.PreviewPipelineResponse(steps=map(answers.preview_step, steps))
-
-
-def _problems_of_id(text: str) -> Sequence[Problem]:
-    try:
-        ids.pipeline_id(text)
-    except Rejected as rejected:
-        return rejected.problems
-    return ()

@@ -8,15 +8,21 @@ from typing import TypeAlias
 
 from google.protobuf.message import Message
 
+from dataflow.core import ids
 from dataflow.core.errors import Code, Invalid, Problem, Rejected
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.v1 import pipeline_pb2
 from dataflow.wire.core import to_core
+from dataflow.wire.json import joined
 
 SPEC_BYTES_MAX = 1 << 20
 """A spec stands in events and snapshots for ever."""
 
 TRANSFORMS_MAX = 500
 """More than any graph that a person can read."""
+
+CHOOSING = (pipeline_pb2.CreatePipelineRequest, pipeline_pb2.ValidatePipelineRequest)
+"""Requests whose id is a choice; that of the others names a pipeline that there is."""
 
 Validate: TypeAlias = Callable[[PipelineSpec], tuple[Sequence[Problem], str]]
 
@@ -64,11 +70,32 @@ def examined(
     return stored, problems, guarantee
 
 
+def wrong(request: Message, unread: Sequence[Problem], validate: Validate) -> Sequence[Problem]:
+    """Return what could not be read of a request, with all that is wrong with the rest."""
+    try:
+        _, found, _ = examined(spec_of(request), validate)
+    except Rejected as rejected:
+        found = rejected.problems
+    return joined(unread, [*id_problems(request), *found])
+
+
+def id_problems(request: Message) -> Sequence[Problem]:
+    """Return what is wrong with the id that was chosen for a pipeline, if one was."""
+    if not isinstance(request, CHOOSING) or not request.pipeline_id:
+        return ()
+    try:
+        ids.pipeline_id(request.pipeline_id)
+    except Rejected as rejected:
+        return rejected.problems
+    return ()
+
+
 def _salvaged(spec: PipelineSpec) -> PipelineSpec | None:
     """Return a stored form of the steps alone, so that they are checked in spite of the rest."""
     rest = replace(
         spec,
         name="",
+        description="",
         labels={},
         options=None,
         source=_bare(spec.source) if spec.source else None,
@@ -83,7 +110,7 @@ def _salvaged(spec: PipelineSpec) -> PipelineSpec | None:
 
 
 def _bare(source: Source) -> Source:
-    return replace(source, batch_size=0)
+    return replace(source, batch_size=0, poll_interval_ms=0)
 
 
 def _bare_sink(sink: Sink) -> Sink:

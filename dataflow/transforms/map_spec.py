@@ -9,10 +9,15 @@ from dataflow.connect.expressions import typed
 from dataflow.transforms.map_columns import Columns
 from dataflow.transforms.map_options import MapOptions
 
+CHANGES = ("compute", "rename", "cast", "constants", "drop", "keep")
+
 
 def _check(
     _: TransformStep, options: MapOptions, columns: Mapping[str, str] | None
 ) -> Sequence[Problem]:
+    if not any(getattr(options, change) for change in CHANGES):
+        message = f"give one of {', '.join(CHANGES)}; without any it would change nothing"
+        return [Problem("options", message)]
     return Columns(options, typed(columns)).problems
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -42,14 +43,47 @@ def parse(text: bytes | bytearray, cls: type[M]) -> M:
     Raises:
         Invalid: with every problem; text that is no JSON names its line and column.
     """
-    return from_value(loads(text), cls)
+    return _flawless(*read(text, cls))
 
 
 def from_value(value: object, cls: type[M]) -> M:
     """Return the message that a JSON value stands for; raises ``Invalid`` with every problem."""
+    return _flawless(*read_value(value, cls))
+
+
+def read(text: bytes | bytearray, cls: type[M]) -> tuple[M, Sequence[Problem]]:
+    """Return a message with all that fits, and what does not: so that the rest is checked too.
+
+    Raises:
+        Invalid: the text is no JSON, with its line and column; too deep.
+    """
+    value, twice = _loads(text)
+    message, problems = read_value(value, cls)
+    return message, [*twice, *problems]
+
+
+def read_value(value: object, cls: type[M]) -> tuple[M, Sequence[Problem]]:
+    """Return a message with all of a JSON value that fits, and what does not."""
     message = cls()
     problems: Problems = []
     reader(message.DESCRIPTOR)(message, value, "", problems)
+    return message, problems
+
+
+def joined(unread: Sequence[Problem], found: Sequence[Problem]) -> Sequence[Problem]:
+    """Return what could not be read and what is wrong with the rest.
+
+    A value that was not read is missing in the rest, which says nothing new about its field.
+    """
+    if len(unread) >= PROBLEMS_MAX or any(not problem.field for problem in unread):
+        return unread  # reading has ended early
+    fields = tuple(problem.field for problem in unread)
+    below = tuple(f"{field}{mark}" for field in fields for mark in ".[")
+    rest = [p for p in found if p.field not in fields and not p.field.startswith(below)]
+    return [*unread, *rest]
+
+
+def _flawless(message: M, problems: Sequence[Problem]) -> M:
     if problems:
         raise Invalid(problems)
     return message
@@ -98,13 +132,23 @@ def loads(text: bytes | bytearray) -> Any:  # noqa: ANN401 - any JSON value
     Raises:
         Invalid: the text is no JSON, with its line and column; a key is there twice; too deep.
     """
+    value, twice = _loads(text)
+    if twice:
+        raise Invalid(twice)
+    return value
+
+
+def _loads(text: bytes | bytearray) -> tuple[Any, Problems]:
+    """Return a JSON value with the last of each key, and the keys that are there twice."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Invalid([Problem("", f"not JSON: {error}")]) from None
     if text.count(b"{") + text.count(b"[") > DEPTH_MAX and _deep(value):
         raise Invalid([Problem("", f"more than {DEPTH_MAX} objects or lists within each other")])
-    return _DECODER.decode(text.decode())
+    twice: Problems = []
+    decoder = json.JSONDecoder(object_pairs_hook=partial(_object, twice))
+    return decoder.decode(text.decode()), twice
 
 
 def _deep(value: object) -> bool:
@@ -121,12 +165,10 @@ def _deep(value: object) -> bool:
     return True
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(problems: Problems, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
-        raise Invalid([Problem(n, "given twice in one object") for n in twice[:PROBLEMS_MAX]])
+        room = PROBLEMS_MAX - len(problems)
+        problems += [Problem(n, "given twice in one object") for n in twice[:room]]
     return value
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)

@@ -56,7 +56,37 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
     "wrong type of an option": (
         line(generated() | {"options": {"rows": "many"}}, CONSOLE),
         "source.options.rows",
-        'valid integer, unable to parse string as an integer, not "many"',
+        'valid integer, not "many"',
+    ),
+    "a text for a truth value": (
+        line(source("/nowhere/in.csv", header="yes"), CONSOLE),
+        "source.options.header",
+        'valid boolean, not "yes"',
+    ),
+    "a number for a truth value": (
+        line(source("/nowhere/in.csv", watch=1), CONSOLE),
+        "source.options.watch",
+        "valid boolean, not 1",
+    ),
+    "a text for a number": (
+        line(source("/nowhere/in.csv", inferRows="5"), CONSOLE),
+        "source.options.inferRows",
+        'valid integer, not "5"',
+    ),
+    "a wait below zero": (
+        line(INPUT | {"pollIntervalMs": -5}, CONSOLE),
+        "source.pollIntervalMs",
+        "use 0 to 86400000 ms",
+    ),
+    "a column without a name": (
+        line({"sourceType": "push", "options": {"schema": {"": "int64"}}}, CONSOLE),
+        "source.options.schema",
+        "a name is empty",
+    ),
+    "a map that changes nothing": (
+        reading({"transformType": "map"}),
+        "transforms[0].options",
+        "give one of compute, rename, cast, constants, drop, keep",
     ),
     "option out of bounds": (
         line(INPUT, CONSOLE, options={"maxAttempts": -1}),

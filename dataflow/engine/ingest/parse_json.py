@@ -41,6 +41,7 @@ VALUES_MAX = 2 << 20
 
 _PADDING = re.compile(rb"[ \t\r]*\n[ \t\r\n]*")
 ROW = re.compile(r" in row \d+$")
+_ZONE = re.compile(r"(?<=\d)(Z|[+-]\d{2}(:?\d{2})?)$")
 _WHITE = b" \t\r\n"
 _SHOWN_MAX = 80
 
@@ -144,7 +145,21 @@ def read(payload: bytes, schema: pa.Schema | None) -> pa.Table:
 
 def _typed(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
     columns = [pc.cast(table.column(field.name), field.type) for field in schema]
-    return one_batch(pa.Table.from_arrays(columns, schema=schema))
+    batch = one_batch(pa.Table.from_arrays(columns, schema=schema))
+    if not all(_finite(column) for column in batch.columns):
+        raise Misfit("NaN and Infinity are no JSON")
+    return batch
+
+
+def _finite(values: pa.Array[Any]) -> bool:
+    """Tell whether every number is one that JSON has: Arrow also takes NaN and Infinity."""
+    if isinstance(values, pa.StructArray):
+        return all(map(_finite, values.flatten()))
+    if isinstance(values, pa.ListArray):
+        return _finite(values.flatten())
+    if not pa.types.is_floating(values.type):
+        return True
+    return pc.all(pc.is_finite(values), min_count=0).as_py() is not False
 
 
 def _written_schema(schema: pa.Schema) -> pa.Schema:
@@ -209,9 +224,23 @@ def reason(line: bytes, number: int, schema: pa.Schema, *, closed: bool = True) 
         one = pa.schema([schema.field(name)])
         if not _fits(orjson.dumps({name: given}), one):
             expected, found = type_name(one.field(0).type), orjson.dumps(given).decode()
-            message = f"expected {expected}, found {found:.{_SHOWN_MAX}}"
+            message = f"expected {expected}, found {found:.{_SHOWN_MAX}}{_remedy(one, given)}"
             return Misfit(message, record=number, field=name)
     return Misfit("a field is given twice, or a number has too many digits", record=number)
+
+
+def _remedy(one: pa.Schema, given: object) -> str:
+    """Return what to do about a moment that is right but for its zone."""
+    of = one.field(0).type
+    if not isinstance(of, pa.TimestampType) or not isinstance(given, str):
+        return ""
+    bare = _ZONE.sub("", given)
+    other = bare if of.tz is None else f"{bare}Z"
+    if not _fits(orjson.dumps({one.field(0).name: other}), one):
+        return ""
+    if of.tz is None:
+        return ", which has a zone: declare timestamptz, or leave out the zone"
+    return ", which has no zone: add one, such as Z, or declare timestamp"
 
 
 def require_objects(lines: Sequence[bytes], first: int) -> Sequence[dict[str, Any]]:

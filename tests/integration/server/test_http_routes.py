@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import orjson
 import pytest
 
+from dataflow.server import parameters
 from tests.integration.server.conftest import EXAMPLE, Server
 
 V1 = "/api/v1/pipelines"
@@ -194,6 +197,89 @@ async def test_versions_are_listed_with_their_specs(http: httpx.AsyncClient, pip
     assert page["versions"][0]["spec"]["source"]["sourceType"] == "file"
     rest = await http.get(f"{V1}/{pipeline}/versions", params={"pageToken": page["nextPageToken"]})
     assert [version["version"] for version in rest.json()["versions"]] == [1]
+
+
+MISREAD = {
+    "foo": 1,
+    "name": 5,
+    "source": {"sourceType": "fil", "batchSize": "x", "options": {"formt": 1}},
+    "transforms": [{"transformType": 7}],
+    "sink": {"sinkType": "console"},
+    "options": {"maxAttempts": -1},
+}
+EVERYTHING = [
+    "foo",
+    "name",
+    "source.batchSize",
+    "transforms[0].transformType",
+    "options.maxAttempts",
+    "source.sourceType",
+    "source.options.formt",
+]
+
+
+async def test_validation_tells_what_could_not_be_read_with_the_rest(
+    http: httpx.AsyncClient,
+) -> None:
+    """A misspelt field would hide every other mistake, and each is asked for once."""
+    answer = await http.post(f"{V1}:validate", json=MISREAD | {"pipelineId": "Bad Id"})
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["valid"] is False
+    fields = [problem["field"] for problem in told["problems"]]
+    assert fields == [*EVERYTHING[:4], "pipelineId", *EVERYTHING[4:]]
+    twice = await http.post(f"{V1}:validate", content=EXAMPLE[:-1] + b',"name":"a","name":"b"}')
+    assert [problem["field"] for problem in twice.json()["problems"]] == ["name"]
+    assert (await http.post(f"{V1}:validate", content=b"[]")).status_code == 400
+
+
+async def test_create_and_update_tell_what_could_not_be_read_with_the_rest(
+    http: httpx.AsyncClient, pipeline: str
+) -> None:
+    """As validation does."""
+    created = await http.post(V1, json=MISREAD)
+    updated = await http.put(f"{V1}/{pipeline}", json=MISREAD)
+    for answer in (created, updated):
+        assert answer.status_code == 400
+        assert [entry["field"] for entry in answer.json()["details"]] == EVERYTHING
+    ill_named = await http.post(V1, json=orjson.loads(EXAMPLE) | {"pipelineId": "A", "sink": None})
+    fields = [entry["field"] for entry in ill_named.json()["details"]]
+    assert fields == ["pipelineId", "sink"]
+
+
+async def paged(http: httpx.AsyncClient, path: str, entries: str) -> list[list[Any]]:
+    """Return every page of a list."""
+    pages, token = [], "-"
+    while token:
+        parameters = {"pageSize": "1000"} | ({} if token == "-" else {"pageToken": token})
+        page = (await http.get(path, params=parameters)).json()
+        pages.append(page[entries])
+        token = page["nextPageToken"]
+    return pages
+
+
+@pytest.mark.parametrize(("path", "entries"), [("events", "events"), ("versions", "versions")])
+async def test_a_page_ends_where_a_message_would_be_too_large(
+    http: httpx.AsyncClient, pipeline: str, path: str, entries: str
+) -> None:
+    """Whoever asks for 1,000 entries of a mebibyte gets them all, a few at a time."""
+    for n in range(6):
+        source = {"sourceType": "file", "connectionString": f"{n}" + "x" * 1_000_000}
+        changed = {"source": source, "sink": {"sinkType": "console"}, "position": "beginning"}
+        assert (await http.put(f"{V1}/{pipeline}", json=changed)).status_code == 200
+    pages = await paged(http, f"{V1}/{pipeline}/{path}", entries)
+    assert len(pages) == 2
+    numbers = [entry["sequence"] for page in pages for entry in page]
+    assert sorted(numbers) == list(range(1, 8))
+
+
+async def test_a_page_of_large_dead_letters_is_shorter(
+    http: httpx.AsyncClient, pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the next page begins only the store of letters can say, so it is asked for fewer."""
+    monkeypatch.setattr(parameters, "PAGE_BYTES_MAX", 50)
+    pages = await paged(http, f"{V1}/{pipeline}/deadletters", "deadLetters")
+    assert [len(page) for page in pages] == [1, 1, 1]
 
 
 async def test_dead_letters_are_listed(http: httpx.AsyncClient, pipeline: str) -> None:

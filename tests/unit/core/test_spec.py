@@ -72,6 +72,17 @@ def test_names_that_someone_chose_are_kept() -> None:
         ),
         (
             PipelineSpec(
+                sources={
+                    "a": Source(poll_interval_ms=-1),
+                    "b": Source(poll_interval_ms=86_400_001),
+                    "c": Source(poll_interval_ms=86_400_000),
+                },
+                sink=Sink(),
+            ),
+            ["sources.a.pollIntervalMs", "sources.b.pollIntervalMs"],
+        ),
+        (
+            PipelineSpec(
                 source=Source(),
                 sink=Sink(),
                 options=PipelineOptions(

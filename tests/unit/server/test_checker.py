@@ -95,6 +95,12 @@ def test_texts_are_looked_at_each_time() -> None:
     request.labels.update({str(n): "" for n in range(32)})
     with pytest.raises(Invalid, match="labels"):
         check(request)
+    with pytest.raises(Invalid, match="description"):
+        check(_request(description="d" * 10_001))
+    request = _request()
+    request.labels["team"] = "x" * 201
+    with pytest.raises(Invalid, match="labels"):
+        check(request)
 
 
 def test_steps_that_were_refused_are_checked_anew() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from dataflow.core.errors import Invalid
@@ -48,3 +50,11 @@ def test_what_is_between_large_ends_is_judged_where_it_is_parsed() -> None:
     space = b" " * (16 << 10)
     body = b'{"records": [1], "records": [2' + space + b"]}"
     assert unwrap(body) == ("", b'[1], "records": [2' + space + b"]")
+
+
+def test_a_number_of_more_than_64_bits_is_left_to_the_parser() -> None:
+    """Which names the record and the field; this one was an unexpected error once."""
+    body = b'{"records":[{"id":-9223372036854775809}]}'
+    assert unwrap(body) == ("", b'[{"id":-9223372036854775809}]')
+    odd = b'{"records":[{"id":-9223372036854775809}],"batchId":"a"' + b" " * 2000 + b"}"
+    assert json.loads(unwrap(odd)[1]) == [{"id": -9223372036854775809}]

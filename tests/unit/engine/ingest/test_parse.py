@@ -175,6 +175,41 @@ def test_what_is_no_record_is_refused(
         parse(content_type, payload, {}, stored)
 
 
+@pytest.mark.parametrize("content_type", [NDJSON, JSON])
+@pytest.mark.parametrize("number", ["Infinity", "-Inf", "NaN", "[1.5, NaN]", '{"x": Infinity}'])
+def test_a_number_that_json_has_not_is_refused(content_type: str, number: str) -> None:
+    """Arrow takes it, and no other reader of JSON does; also where the type is declared."""
+    of = {"[": "list<float64>", "{": "struct<x: float64>"}.get(number[0], "float64")
+    record = f'{{"f": {number}}}'.encode()
+    payload = b"[" + record + b"]" if content_type == JSON else record
+    with pytest.raises(Rejected, match=re.escape("records[0]")) as refused:
+        parse(content_type, payload, {"f": of}, None)
+    assert refused.value.code is Code.RECORD_REJECTED
+
+
+@pytest.mark.parametrize(
+    ("of", "text", "remedy"),
+    [
+        ("timestamp", "2026-01-01T00:00:00Z", "declare timestamptz, or leave out the zone"),
+        ("timestamp", "2026-01-01T00:00:00+02:00", "declare timestamptz, or leave out the zone"),
+        ("timestamptz", "2026-01-01T00:00:00", "add one, such as Z, or declare timestamp"),
+    ],
+)
+def test_a_moment_with_the_wrong_zone_is_told_the_remedy(of: str, text: str, remedy: str) -> None:
+    """The value looks right, so its type alone explains nothing."""
+    payload = f'{{"t": "{text}"}}'.encode()
+    with pytest.raises(Rejected, match=re.escape(remedy)) as refused:
+        parse(NDJSON, payload, {"t": of}, None)
+    assert refused.value.field == "records[0].t"
+
+
+def test_no_zone_is_blamed_for_what_is_no_moment() -> None:
+    """The remedy would not help."""
+    with pytest.raises(Rejected) as refused:
+        parse(NDJSON, b'{"t": "yesterday"}', {"t": "timestamp"}, None)
+    assert "zone" not in str(refused.value)
+
+
 def test_a_field_given_twice_is_refused() -> None:
     """Which of the two was meant nobody knows."""
     for stored in (None, STORED):
