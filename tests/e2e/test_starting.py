@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sqlite3
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.programs import DATAFLOW, PATIENCE_S, Server, api, environment, refusing, serving
+from tests.e2e.programs import (
+    DATAFLOW,
+    PATIENCE_S,
+    Server,
+    api,
+    environment,
+    refusing,
+    serving,
+)
 from tests.e2e.specs import generated, line
 
 CORRUPTED = 70
 """EX_SOFTWARE of sysexits.h: stop and page someone."""
+
+WITHOUT_PRIVILEGES: Sequence[str] = (
+    ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+)
+"""So that root is refused what another user would be."""
 
 
 def configured(folder: Path, text: str) -> tuple[int, str]:
@@ -171,6 +186,31 @@ def test_a_journal_that_is_something_else_stops_the_start(damaged: Path) -> None
     assert code == CORRUPTED
     assert "journal.db" in said
     assert journal.read_bytes() == before
+
+
+def test_a_journal_that_may_not_be_read_is_named(damaged: Path) -> None:
+    """Restored by another user, as backups are: which file, and what it needs."""
+    journal = damaged / "data" / "journal.db"
+    journal.chmod(0)
+    code, said = refusing(damaged, prefix=WITHOUT_PRIVILEGES)
+    assert code == 1
+    assert said == (
+        f"dataflow: {journal}: Permission denied; this user must be able to read and write the"
+        " file and its folder\n"
+    )
+
+
+def test_a_folder_in_the_journals_place_is_named(damaged: Path) -> None:
+    """A volume mounted one level too deep looks like this."""
+    journal = damaged / "data" / "journal.db"
+    journal.unlink()
+    journal.mkdir()
+    code, said = refusing(damaged)
+    assert code == 1
+    assert said == (
+        f"dataflow: {journal} is a folder; put the journal in its place, or choose another data"
+        " directory\n"
+    )
 
 
 def test_lost_views_are_made_again_from_the_journal(damaged: Path) -> None:

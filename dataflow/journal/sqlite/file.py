@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from dataflow.core.errors import Corrupted, Rejected
+from dataflow.core.errors import Code, Corrupted, Rejected, Unavailable
 from dataflow.core.ids import Offset, ShardId
 from dataflow.journal.contract import check_chain
 from dataflow.journal.sqlite import reader, wal
 from dataflow.journal.sqlite.check import check_log
-from dataflow.journal.sqlite.errors import FAILURES, translate
+from dataflow.journal.sqlite.errors import FAILURES, translate, unusable
 from dataflow.journal.sqlite.lock import FolderLock
 from dataflow.journal.sqlite.transaction import SQL, index
 
@@ -68,6 +68,9 @@ def open_journal(folder: Path) -> Opened:
     except FAILURES as error:
         lock.release()
         raise translate(error, str(file)) from error
+    except OSError as error:
+        lock.release()
+        raise unusable(error, file) from error
     except BaseException:
         lock.release()
         raise
@@ -128,6 +131,11 @@ def _wal(file: Path) -> Path:
 
 def _check_length(file: Path) -> None:
     """Tell a file that was cut apart from one that is damaged: SQLite says the same of both."""
+    if file.is_dir():
+        raise Unavailable(
+            f"{file} is a folder; put the journal in its place, or choose another data directory",
+            code=Code.STORAGE,
+        )
     ahead = _wal(file)
     if not file.exists() or (ahead.exists() and ahead.stat().st_size):
         return  # What the file lacks may be in the write-ahead log.
