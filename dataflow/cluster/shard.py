@@ -29,6 +29,7 @@ from dataflow.core.lifecycle import decide, evolve
 from dataflow.core.light import replace
 from dataflow.core.state import State
 from dataflow.journal.contract import APPEND_BYTES, AppendId, Held, Journal, Record, Snapshot, link
+from dataflow.journal.rules import check_seen
 from dataflow.wire.journalled import (
     Remembered,
     event_bytes,
@@ -119,17 +120,17 @@ class Shard:
         is 10 us an event, a quarter of a replay's time).
 
         Raises:
-            Corrupted: the log is broken; says where.
+            Corrupted: the log is broken, or ends before what the views have seen; says where.
         """
-        shard = self._held.shard
-        seen = self._projection.applied_offset(shard)
-        snapshot = await self._journal.load_snapshot(shard)
+        seen = self._projection.applied_offset(self._held.shard)
+        check_seen(self._held, seen, self._journal)
+        snapshot = await self._journal.load_snapshot(self._held.shard)
         after = Offset(0)
         if snapshot is not None and snapshot.offset <= seen:
             states, remembered = snapshot_from(snapshot.payload)
             self.aggregates, self._window = Aggregates(states), Window(remembered)
             after = snapshot.offset
-        async for page in self._journal.read(shard, after):
+        async for page in self._journal.read(self._held.shard, after):
             committed = [one for record in page if (one := self._replay(record))]
             self._appended_since_snapshot += len(page)
             self._projection.apply(committed)

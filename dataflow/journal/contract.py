@@ -113,6 +113,10 @@ class Journal(Protocol):
     the caller overlaps no two appends of one shard.
     """
 
+    def __str__(self) -> str:
+        """Return where it is, for an error's reader."""
+        ...
+
     async def acquire(self, shard: ShardId, nonce: Nonce) -> Held:
         """Raise the shard's fence and return the right to write.
 

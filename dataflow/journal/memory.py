@@ -56,6 +56,10 @@ class Memory:
         self.store = store or Store()
         self._closed = False
 
+    def __str__(self) -> str:
+        """See ``Journal.__str__``."""
+        return "the journal in memory"
+
     async def acquire(self, shard: ShardId, nonce: Nonce) -> Held:
         """See ``Journal.acquire``."""
         self._check_open()

@@ -21,6 +21,7 @@ from dataflow.journal.contract import (
     Fence,
     Hash,
     Held,
+    Journal,
     Nonce,
     Outcome,
     Record,
@@ -107,6 +108,20 @@ def outcome(stored: Stamp, decision: Decision) -> Outcome:
     if stored == decision.expected < decision.stamp:
         return Outcome(accepted=True, stored=decision.stamp)
     return Outcome(accepted=False, stored=stored)
+
+
+def check_seen(claim: Held, seen: Offset, journal: Journal) -> None:
+    """Check that a log holds what its readers have seen of it, who see durable records alone.
+
+    Raises:
+        Corrupted: the log was cut, or is an older one than theirs.
+    """
+    if seen > claim.offset:
+        raise Corrupted(
+            f"{journal}, shard {claim.shard}: its log ends at record {claim.offset}, the views have"
+            f" seen record {seen}: acknowledged events are lost; restore the data directory from a"
+            " backup, or remove views.db to go on with what is left"
+        )
 
 
 def check_history(pipeline: PipelineId, after: SequenceNumber, records: Sequence[Record]) -> None:

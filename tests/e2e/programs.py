@@ -148,9 +148,11 @@ def serving(
             server.stop()
 
 
-def refusing(folder: Path, settings: Mapping[str, str] | None = None) -> tuple[int, str]:
+def refusing(
+    folder: Path, settings: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+) -> tuple[int, str]:
     """Start the program where it must not start; return its exit code and what it said."""
-    server = launch(folder, settings or {})
+    server = launch(folder, settings or {}, prefix=prefix)
     try:
         return server.ended(), server.err
     finally:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sqlite3
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.programs import DATAFLOW, PATIENCE_S, Server, api, environment, refusing, serving
+from tests.e2e.programs import (
+    DATAFLOW,
+    PATIENCE_S,
+    Server,
+    api,
+    environment,
+    refusing,
+    serving,
+)
 from tests.e2e.specs import generated, line
 
 CORRUPTED = 70
 """EX_SOFTWARE of sysexits.h: stop and page someone."""
+
+WITHOUT_PRIVILEGES: Sequence[str] = (
+    ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+)
+"""So that root is refused what another user would be."""
 
 
 def configured(folder: Path, text: str) -> tuple[int, str]:
@@ -171,6 +186,98 @@ def test_a_journal_that_is_something_else_stops_the_start(damaged: Path) -> None
     assert code == CORRUPTED
     assert "journal.db" in said
     assert journal.read_bytes() == before
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: os.truncate(path, 0)])
+def test_a_lost_journal_stops_the_start(damaged: Path, lose: Callable[[Path], None]) -> None:
+    """A new one would list pipelines that it denies, and give their ids away again."""
+    lose(damaged / "data" / "journal.db")
+    code, said = refusing(damaged)
+    assert code == CORRUPTED
+    assert f"{damaged / 'data' / 'journal.db'} is" in said
+    assert "the journal was lost; restore the data directory from a backup" in said
+    assert said.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a server that was killed after it had shown thirty pipelines."""
+    folder = tmp_path_factory.mktemp("killed")
+    with serving(folder) as server, api(server) as http:
+        for _ in range(30):
+            http.create(line(generated(100), {"sinkType": "console"}))
+        assert http.get("/pipelines")["total"] == 30
+        server.kill()
+    return folder
+
+
+@pytest.fixture
+def unclosed(killed: Path, folder: Path) -> Path:
+    """Return a copy of its data, to be damaged."""
+    shutil.copytree(killed / "data", folder / "data")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda path: os.truncate(path, path.stat().st_size // 3),
+        lambda path: os.truncate(path, 0),
+        Path.unlink,
+    ],
+    ids=["a third left", "empty", "gone"],
+)
+def test_a_cut_write_ahead_log_stops_the_start(unclosed: Path, cut: Callable[[Path], None]) -> None:
+    """SQLite takes what is left for all there was; the views have seen more."""
+    cut(unclosed / "data" / "journal.db-wal")
+    for _ in range(2):
+        code, said = refusing(unclosed)
+        assert code == CORRUPTED
+        assert str(unclosed / "data" / "journal.db") in said
+        assert "restore the data directory from a backup" in said
+        assert said.count("\n") == 1
+
+
+def test_without_the_views_what_is_left_of_a_cut_log_is_served(unclosed: Path) -> None:
+    """Who has no backup may go on: what is listed then is what is there."""
+    log = unclosed / "data" / "journal.db-wal"
+    os.truncate(log, log.stat().st_size * 2 // 3)
+    code, said = refusing(unclosed)
+    assert code == CORRUPTED
+    assert "shard " in said
+    assert "acknowledged events are lost" in said
+    assert "remove views.db to go on with what is left" in said
+    (unclosed / "data" / "views.db").unlink()
+    with serving(unclosed) as server, api(server) as http:
+        shown = http.get("/pipelines", pageSize=100)["pipelines"]
+        assert 0 < len(shown) < 30
+        for pipeline in shown:
+            http.pipeline(pipeline["pipelineId"])
+
+
+def test_a_journal_that_may_not_be_read_is_named(damaged: Path) -> None:
+    """Restored by another user, as backups are: which file, and what it needs."""
+    journal = damaged / "data" / "journal.db"
+    journal.chmod(0)
+    code, said = refusing(damaged, prefix=WITHOUT_PRIVILEGES)
+    assert code == 1
+    assert said == (
+        f"dataflow: {journal}: Permission denied; this user must be able to read and write the"
+        " file and its folder\n"
+    )
+
+
+def test_a_folder_in_the_journals_place_is_named(damaged: Path) -> None:
+    """A volume mounted one level too deep looks like this."""
+    journal = damaged / "data" / "journal.db"
+    journal.unlink()
+    journal.mkdir()
+    code, said = refusing(damaged)
+    assert code == 1
+    assert said == (
+        f"dataflow: {journal} is a folder; put the journal in its place, or choose another data"
+        " directory\n"
+    )
 
 
 def test_lost_views_are_made_again_from_the_journal(damaged: Path) -> None:

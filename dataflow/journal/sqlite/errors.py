@@ -1,8 +1,9 @@
-"""The end of ``sqlite3``'s errors: here they become those of ``dataflow.core.errors``."""
+"""The end of the driver's errors and of the system's: they become ``dataflow.core.errors``."""
 
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from dataflow.core.errors import Code, Corrupted, DataFlowError, Unavailable
 
@@ -48,3 +49,12 @@ def translate(
             code=Code.STORAGE,
         )
     return Unavailable(f"{where}: {error}", code=Code.STORAGE)
+
+
+def unusable(error: OSError, file: Path) -> Unavailable:
+    """Return what it means that the system does not let this process have a file."""
+    return Unavailable(
+        f"{error.filename or file}: {error.strerror}; this user must be able to read and write the"
+        " file and its folder",
+        code=Code.STORAGE,
+    )

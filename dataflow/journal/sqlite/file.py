@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from dataflow.core.errors import Corrupted, Rejected
+from dataflow.core.errors import Code, Corrupted, Rejected, Unavailable
 from dataflow.core.ids import Offset, ShardId
 from dataflow.journal.contract import check_chain
 from dataflow.journal.sqlite import reader, wal
 from dataflow.journal.sqlite.check import check_log
-from dataflow.journal.sqlite.errors import FAILURES, translate
+from dataflow.journal.sqlite.errors import FAILURES, translate, unusable
 from dataflow.journal.sqlite.lock import FolderLock
 from dataflow.journal.sqlite.transaction import SQL, index
 
 JOURNAL_FILE = "journal.db"
+
+FOLLOWING = ("views.db", "ingest", "objects")
+"""What else a data directory holds. All of it is made AFTER the journal is durable, so a crash
+leaves none of it without one: beside any of it, a journal that is not there has been lost."""
 
 APPLICATION_ID = 0x44464A4C
 """ASCII ``DFJL``: what file(1) and other programs see in the header."""
@@ -68,6 +72,9 @@ def open_journal(folder: Path) -> Opened:
     except FAILURES as error:
         lock.release()
         raise translate(error, str(file)) from error
+    except OSError as error:
+        lock.release()
+        raise unusable(error, file) from error
     except BaseException:
         lock.release()
         raise
@@ -106,6 +113,9 @@ def _check_owner(connection: sqlite3.Connection, file: Path) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if owner != APPLICATION_ID and tables:
         raise Rejected(f"{file} is a database of another program; choose another data directory")
+    if not tables:
+        # Its header is written before its tables, which at first are in the write-ahead log alone.
+        _check_never_used(file, FOLLOWING)
 
 
 def _migrated(connection: sqlite3.Connection, file: Path, migrations: Sequence[str]) -> None:
@@ -128,18 +138,39 @@ def _wal(file: Path) -> Path:
 
 def _check_length(file: Path) -> None:
     """Tell a file that was cut apart from one that is damaged: SQLite says the same of both."""
+    if file.is_dir():
+        raise Unavailable(
+            f"{file} is a folder; put the journal in its place, or choose another data directory",
+            code=Code.STORAGE,
+        )
     ahead = _wal(file)
-    if not file.exists() or (ahead.exists() and ahead.stat().st_size):
+    if not file.exists() or not file.stat().st_size:
+        # BEFORE SQLite opens it, which removes a write-ahead log that has no file. A first start
+        # makes the file's header durable before it makes that log.
+        _check_never_used(file, (ahead.name, *FOLLOWING))
+        return
+    if ahead.exists() and ahead.stat().st_size:
         return  # What the file lacks may be in the write-ahead log.
     with file.open("rb") as opened:
         header = opened.read(100)
     size, page = file.stat().st_size, int.from_bytes(header[16:18], "big")
     pages = int.from_bytes(header[28:32], "big")
     wanted = pages * (65536 if page == 1 else page)
-    if 0 < size < max(wanted, len(header), 100):
+    if size < max(wanted, len(header), 100):
         raise Corrupted(
             f"{file} was cut: it has {size} bytes of {max(wanted, 100)}; restore it from a backup"
         )
+
+
+def _check_never_used(file: Path, names: Sequence[str]) -> None:
+    """Refuse to begin a journal where one has been: it would deny what the others speak of."""
+    for path in (file.with_name(name) for name in names):
+        if any(path.iterdir()) if path.is_dir() else path.exists() and path.stat().st_size:
+            raise Corrupted(
+                f"{file} is {'empty' if file.exists() else 'missing'}, yet {path} is there: the"
+                " journal was lost; restore the data directory from a backup, or choose another"
+                " one to begin anew"
+            )
 
 
 def _check_ends(connection: sqlite3.Connection, file: str) -> None:

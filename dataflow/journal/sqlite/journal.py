@@ -51,6 +51,10 @@ class Sqlite:
         """
         return cls(await asyncio.to_thread(file.open_journal, folder))
 
+    def __str__(self) -> str:
+        """See ``Journal.__str__``."""
+        return str(self._opened.file)
+
     async def acquire(self, shard: ShardId, nonce: Nonce) -> Held:
         """See ``Journal.acquire``."""
         return await self._writer.ask(Acquire(shard, nonce))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -52,7 +52,8 @@ class Reader:
             try:
                 return read(connection, self._file, *args, **kwargs)
             except FAILURES as error:
-                told = ", ".join(str(arg) for arg in args)
+                # Where it was, and not what somebody looked for: that is the caller's own.
+                told = ", ".join(str(arg) for arg in args if not isinstance(arg, Mapping))
                 where = f"{self._file}, {read.__name__}({told})"
                 raise translate(error, where) from error
             finally:

@@ -73,6 +73,22 @@ def _checked_version(connection: sqlite3.Connection, file: Path) -> int:
     return int(version)
 
 
+def damaged(file: Path) -> Unavailable:
+    """Discard a file that was found damaged, and return what whoever met it shall be told.
+
+    What SQLite said is left to the cause: it names a backup, which nobody needs here.
+
+    Raises:
+        Unavailable: it cannot be removed.
+    """
+    discard(file)
+    return Unavailable(
+        f"{file} is damaged; restart the program: the file is then built again, and nothing is"
+        " lost",
+        code=Code.STORAGE,
+    )
+
+
 def discard(file: Path) -> None:
     """Remove a file that is no good; who has it open keeps what they see, the next start is new.
 

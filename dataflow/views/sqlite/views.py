@@ -8,16 +8,16 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from dataflow.core.errors import Code, Corrupted, Unavailable
+from dataflow.core.errors import Corrupted, Unavailable
 from dataflow.core.ids import Offset, PipelineId, ShardId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.state import Status
 from dataflow.journal.sqlite.file import connect_reading
 from dataflow.journal.sqlite.reader import Reader
 from dataflow.views.contract import Entry, Projected, Query, Summary
-from dataflow.views.sqlite.file import SQL, VIEWS_FILE, discard, open_views
+from dataflow.views.sqlite.file import SQL, VIEWS_FILE, damaged, open_views
 from dataflow.views.sqlite.writer import EPOCH, MICROSECOND, Writer
 
 INTEGER_MAX = (1 << 63) - 1
@@ -129,11 +129,7 @@ class Sqlite:
         try:
             return await self._reader.run(read, *args, **kwargs)
         except Corrupted as error:
-            discard(self._file)
-            raise Unavailable(
-                f"the views are damaged: {error.message}; start again to build them again",
-                code=Code.STORAGE,
-            ) from error
+            raise damaged(self._file) from error
 
     def _check_open(self) -> None:
         if self._closed:
@@ -144,55 +140,66 @@ def _pipelines(
     connection: sqlite3.Connection, file: str, given: Mapping[str, object]
 ) -> tuple[Sequence[Summary], int]:
     """Count and list in one transaction, so that the page fits the total."""
-    del file
     connection.execute("BEGIN")
     try:
         (total,) = connection.execute(SQL["total"], given).fetchone()
         found = connection.execute(SQL["pipelines"], given).fetchall()
     finally:
         connection.execute("COMMIT")
-    page = [
-        Summary(
-            pipeline_id=PipelineId(pipeline_id),
-            name=name,
-            status=Status(status),
-            labels=json.loads(labels),
-            source_type=source_type,
-            sink_type=sink_type,
-            version=Version(version),
-            created_at=EPOCH + created_us * MICROSECOND,
-            updated_at=EPOCH + updated_us * MICROSECOND,
-        )
-        for (
-            pipeline_id,
-            name,
-            status,
-            labels,
-            source_type,
-            sink_type,
-            version,
-            created_us,
-            updated_us,
-        ) in found
-    ]
-    return page, total
+    return _made(_summary, found, file), total
 
 
 def _entries(
     connection: sqlite3.Connection, file: str, statement: str, given: Mapping[str, object]
 ) -> Sequence[Entry]:
-    del file
-    return [
-        Entry(
-            pipeline_id=PipelineId(pipeline),
-            sequence=SequenceNumber(sequence),
-            type=type_,
-            time=EPOCH + time_us * MICROSECOND,
-            version=Version(version),
-            shard=ShardId(shard),
-            offset=Offset(offset),
-        )
-        for pipeline, sequence, type_, time_us, version, shard, offset in connection.execute(
-            SQL[statement], given
-        )
-    ]
+    return _made(_entry, connection.execute(SQL[statement], given).fetchall(), file)
+
+
+def _made(make: Callable[..., T], found: Sequence[Sequence[Any]], file: str) -> Sequence[T]:
+    """Return what rows mean; SQLite has no checksums, so a damaged one shows only here.
+
+    Raises:
+        Corrupted: a row holds what was never written.
+    """
+    try:
+        return [make(*row) for row in found]
+    except (OverflowError, TypeError, ValueError) as error:
+        raise Corrupted(f"{file}: {error}") from error
+
+
+def _summary(  # noqa: PLR0917 - the columns of the statement, in its order
+    pipeline_id: str,
+    name: str,
+    status: str,
+    labels: str,
+    source_type: str,
+    sink_type: str,
+    version: int,
+    created_us: int,
+    updated_us: int,
+) -> Summary:
+    return Summary(
+        pipeline_id=PipelineId(pipeline_id),
+        name=name,
+        status=Status(status),
+        labels=json.loads(labels),
+        source_type=source_type,
+        sink_type=sink_type,
+        version=Version(version),
+        created_at=EPOCH + created_us * MICROSECOND,
+        updated_at=EPOCH + updated_us * MICROSECOND,
+    )
+
+
+def _entry(  # noqa: PLR0917 - the columns of the statement, in its order
+    pipeline: str, sequence: int, type_: str, time_us: int, version: int, shard: int, offset: int
+) -> Entry:
+    return Entry(
+        pipeline_id=PipelineId(pipeline),
+        sequence=SequenceNumber(sequence),
+        type=type_,
+        time=EPOCH + time_us * MICROSECOND,
+        version=Version(version),
+        shard=ShardId(shard),
+        offset=Offset(offset),
+    )

@@ -19,7 +19,7 @@ from dataflow.journal.sqlite.errors import FAILURES, translate
 from dataflow.journal.sqlite.statements import Row, write_rows
 from dataflow.views import rows
 from dataflow.views.contract import Projected
-from dataflow.views.sqlite.file import SQL, discard
+from dataflow.views.sqlite.file import SQL, damaged
 
 WAITING_MAX = 100_000
 """Events that may wait while the file cannot be written: 100 MB, ten seconds of the fullest load.
@@ -123,7 +123,7 @@ class Writer:
     def _given_up(self, failure: DataFlowError) -> DataFlowError:
         try:
             if isinstance(failure, Corrupted):
-                discard(self._file)
+                return damaged(self._file)
         except Unavailable as stuck:
             return stuck
         return Unavailable(

@@ -22,6 +22,8 @@ Owner = Any
 """``conftest.Owner``: events of one shard, in order."""
 Opener = Callable[[], Awaitable[Sqlite]]
 
+DAMAGED = "{} is damaged; restart the program: the file is then built again, and nothing is lost"
+
 
 async def applied(open_sqlite: Opener, owner: Owner) -> Sqlite:
     """Open views that show two events of one pipeline."""
@@ -119,13 +121,70 @@ async def test_damage_found_by_a_query_is_mended_by_the_next_start(
         content[start : start + 200] = bytes(200)
     path.write_bytes(content)
     views = await open_sqlite()
-    with pytest.raises(Unavailable, match="start again"):
-        await views.pipelines(Query(limit=1000))
+    for _ in range(2):
+        with pytest.raises(Unavailable) as told:
+            await views.pipelines(Query(limit=1000))
+        assert told.value.message == DAMAGED.format(path)
     views = await open_sqlite()
     assert (views.applied_offset(ShardId(3)), await views.pipelines(Query())) == (0, ([], 0))
 
 
+async def test_a_value_that_nobody_wrote_is_damage(
+    open_sqlite: Opener, owner: Owner, tmp_path: Path
+) -> None:
+    """SQLite has no checksums: a flipped bit in a row shows only in what the row then says."""
+    await (await applied(open_sqlite, owner)).close()
+    path = tmp_path / file.VIEWS_FILE
+    _change(path, "UPDATE pipelines SET labels = 'cut {', created_us = 'noon'")
+    views = await open_sqlite()
+    with pytest.raises(Unavailable) as told:
+        await views.pipelines(Query())
+    assert told.value.message == DAMAGED.format(path)
+    assert (await open_sqlite()).applied_offset(ShardId(3)) == 0
+
+
+async def test_a_query_that_fits_no_parameter_is_no_damage(
+    open_sqlite: Opener, owner: Owner
+) -> None:
+    """A caller's odd text must not cost everybody the views."""
+    views = await applied(open_sqlite, owner)
+    with pytest.raises(UnicodeEncodeError):
+        await views.pipelines(Query(text="\ud800"))
+    assert (await open_sqlite()).applied_offset(ShardId(3)) == 2
+
+
+async def test_a_file_that_cannot_be_read_now_is_told_without_the_query(
+    open_sqlite: Opener, owner: Owner
+) -> None:
+    """What a caller looked for helps nobody with a disk, and is not for the log."""
+    views = await applied(open_sqlite, owner)
+    for connection in views._reader._idle:
+        connection.set_progress_handler(lambda: 1, 1)
+    with pytest.raises(Unavailable, match=r"views\.db.*interrupted") as told:
+        await views.pipelines(Query(text="secret"))
+    assert "secret" not in told.value.message
+
+
 async def test_a_writer_that_meets_damage_says_so_and_stops(
+    open_sqlite: Opener, owner: Owner, tmp_path: Path
+) -> None:
+    """Nothing may wait for ever, and the next start begins anew."""
+    await (await applied(open_sqlite, owner)).close()
+    path = tmp_path / file.VIEWS_FILE
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + bytes(b ^ 0xFF for b in content[4096:]))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writing = writer.Writer(connection, path)
+    writing.apply(owner("p", e.PipelinePaused()))
+    for _ in range(2):
+        with pytest.raises(Unavailable) as told:
+            await writing.settled()
+        assert told.value.message == DAMAGED.format(path)
+    assert not path.exists()
+    await writing.close()
+
+
+async def test_a_writer_that_cannot_go_on_says_so_and_stops(
     open_sqlite: Opener, owner: Owner
 ) -> None:
     """Nothing may wait for ever, and the next start begins anew."""

@@ -24,7 +24,7 @@ from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 from dataflow.core.state import Status
 from dataflow.journal.contract import AppendId, Decision, Held, Nonce, Record, Snapshot, link
-from dataflow.journal.memory import Memory
+from dataflow.journal.memory import Memory, Store
 from dataflow.wire.journalled import event_from
 
 SPEC = canonical(PipelineSpec(name="a", source=Source("file", "/a"), sink=Sink("console")))
@@ -53,7 +53,9 @@ class Seen:
     """A projection that remembers what it was told, and how far it had got before."""
 
     events: list[Committed] = field(default_factory=list)
-    applied: int = 10**9
+    applied: int | None = None
+    """None: up to the end of each log."""
+    store: Store = field(default_factory=Store)
 
     def apply(self, committed: Sequence[Committed]) -> None:
         self.events += committed
@@ -62,7 +64,7 @@ class Seen:
         return
 
     def applied_offset(self, shard: ShardId) -> Offset:
-        return Offset(self.applied)
+        return self.store.ends[shard].offset if self.applied is None else Offset(self.applied)
 
 
 class Past:
@@ -108,9 +110,11 @@ async def hosting(
 ) -> AsyncIterator[Host]:
     """A host of four shards over a journal that outlives it."""
     nonces = count()
+    seen = seen or Seen()
+    seen.store = journal.store
     async with Host.open(
         journal,
-        projection=seen or Seen(),
+        projection=seen,
         history=Past(),
         clock=clock or Ticking(),
         new_nonce=lambda: f"n{next(nonces)}",
@@ -384,6 +388,22 @@ async def test_views_that_were_lost_are_told_everything_again() -> None:
         pass
     assert [one.event.type for one in seen.events] == ["PipelineCreated", "PipelineStarted"]
     assert seen.events[-1].state.status is Status.RUNNING
+
+
+async def test_a_log_that_ends_before_what_the_views_have_seen_is_not_served() -> None:
+    """Views are told of durable events alone: what they have seen and the log has not is lost."""
+    journal, seen = Memory(), Seen(applied=2)
+    async with hosting(journal) as host:
+        await host.execute(CREATE)
+    held = await journal.acquire(shard_of(P, 4), Nonce("x"))
+    with pytest.raises(Corrupted) as told:
+        await shard.Shard(journal, held, Ticking(), seen).load()
+    assert told.value.message == (
+        f"the journal in memory, shard {held.shard}: its log ends at record 1, the views have seen"
+        " record 2: acknowledged events are lost; restore the data directory from a backup, or"
+        " remove views.db to go on with what is left"
+    )
+    assert seen.events == []
 
 
 async def append_unreadable(journal: Memory, pipeline: PipelineId = P, shards: int = 4) -> None:

@@ -130,7 +130,8 @@ class Owner:
 @asynccontextmanager
 async def owning(journal: Memory | None = None, grace: float = 0.2) -> AsyncIterator[Owner]:
     """A node over a journal, whose worker is the test."""
-    seen, worker = Fanout(), Worker()
+    journal = journal or Memory()
+    seen, worker = Fanout(store=journal.store), Worker()
     points: list[str] = []
     clock = SystemClock()
 
@@ -140,7 +141,7 @@ async def owning(journal: Memory | None = None, grace: float = 0.2) -> AsyncIter
     async with AsyncExitStack() as stack:
         host = await stack.enter_async_context(
             Host.open(
-                journal or Memory(),
+                journal,
                 projection=seen,
                 history=Past(),
                 clock=clock,
