@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dataflow.connect import Corrupted, Rejected, Task, Unavailable
+from dataflow.connectors.file.sink_note import Note
 from dataflow.connectors.file.sink_spec import (
     Compression,
     FinishedPart,
@@ -131,11 +132,15 @@ class Stages:
         finals: where they are seen.
         prefix: what their names begin with.
         probe: dies between effects that must not swap, in tests.
+        note: of what was shown last.
     """
 
-    def __init__(self, folder: Path, finals: Path, prefix: str, probe: Probe) -> None:
+    def __init__(
+        self, folder: Path, finals: Path, prefix: str, probe: Probe, *, note: Note
+    ) -> None:
         self.folder = folder
         self.finals = finals
+        self.note = note
         self._prefix = prefix
         self._probe = probe
 
@@ -177,25 +182,29 @@ class Stages:
         """Make decided parts visible, again if need be; by an instance that never saw them too.
 
         Raises:
-            Corrupted: a part is neither staged nor visible.
+            Corrupted: a part is neither staged nor visible, and never was.
             Unavailable: somebody else's file has its name; nothing is overwritten.
         """
         if not parts:
             return
+        again = self.note.is_of(parts)
         for part in parts:
             with failures_of(self.finals / part.name):
-                self._reveal(part)
+                self._reveal(part, again=again)
             self._probe("file-sink.reveal.renamed")
         with failures_of(self.finals):
             sync_folder(self.finals)
         self._probe("file-sink.reveal.synced")
+        if not again:
+            self.note.write(parts)
+            self._probe("file-sink.reveal.noted")
         for part in parts:  # AFTER the names are durable: they are all that is left of the rows
             if part.spent:
                 with failures_of(self.folder / part.spent):
                     (self.folder / part.spent).unlink(missing_ok=True)
         self._probe("file-sink.reveal.cleaned")
 
-    def _reveal(self, part: FinishedPart) -> None:
+    def _reveal(self, part: FinishedPart, *, again: bool) -> None:
         stage, final = self.folder / part.stage, self.finals / part.name
         if stage.exists():
             if final.exists() and not part.over:
@@ -204,7 +213,9 @@ class Stages:
                 )
             self._probe("file-sink.reveal.before")
             stage.replace(final)
-        elif not final.exists() or size_of(final) != part.bytes:
+        elif again and not final.exists():
+            return  # a reader has taken it
+        elif size_of(final) != part.bytes or not final.exists():
             raise Corrupted(
                 f"{final}: {part.rows} decided rows are neither staged nor there; put the file"
                 f" of {part.bytes} bytes back, or replay the pipeline"

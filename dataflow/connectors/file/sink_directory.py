@@ -12,6 +12,7 @@ import pyarrow as pa
 from dataflow.connect import Context, Rejected, Task
 from dataflow.connectors.file.part import MEMBER_BYTES, Part, Stages, stages_of
 from dataflow.connectors.file.sink_lock import Lock
+from dataflow.connectors.file.sink_note import NOTE, Note
 from dataflow.connectors.file.sink_spec import (
     ROTATE_BYTES,
     ROTATE_INTERVAL,
@@ -38,7 +39,8 @@ class Directory(Target):
     ) -> None:
         super().__init__(path, layout, options, context)
         self.lock = Lock(path / STAGE / LOCK, path)
-        self._stages = Stages(path / STAGE, path, "", context.probe)
+        note = Note(path / STAGE / f"{context.pipeline}{NOTE}")
+        self._stages = Stages(path / STAGE, path, "", context.probe, note=note)
         self._task: Task | None = None
         self._part: Part | None = None
         self._finished: list[FinishedPart] = []
@@ -58,6 +60,8 @@ class Directory(Target):
         if last is None:
             self._replaces = self._may_replace(names)
         self.lock.claim(task)
+        if last is None:
+            self._stages.note.remove()
         self._task = task
         self.probe("file-sink.open.claimed")
         self._next = max([last.next if last else 1, *(n + 1 for n in self._numbers(names))])
@@ -111,16 +115,16 @@ class Directory(Target):
         self._stages.drop_older(task, stages_of(keep), PART.pattern)
 
     def close(self) -> None:
-        """Cut what was not prepared; where nothing is staged, leave nothing but parts."""
+        """Cut what was not prepared; where nothing is staged, leave parts and notes alone."""
         try:
             if self._part:
                 self._part.close()
         finally:
             self._part = None
-            empty = self.lock.held and self._staged() == [LOCK]
+            empty = self.lock.held and all(n == LOCK or n.endswith(NOTE) for n in self._staged())
             self.lock.release(remove=empty)
             if empty:
-                with suppress(OSError):  # the next writer has come
+                with suppress(OSError):  # there are notes, or the next writer has come
                     self._stages.folder.rmdir()
 
     def _staged(self) -> list[str]:

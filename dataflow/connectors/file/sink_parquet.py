@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataflow.connect import Context, Rejected, Task
+from dataflow.connect import Context, Corrupted, Rejected, Task
 from dataflow.connectors.file.part import Part, Stages, refused_columns, stages_of
 from dataflow.connectors.file.sink_lock import Lock
+from dataflow.connectors.file.sink_note import NOTE, Note
 from dataflow.connectors.file.sink_spec import FileSinkOptions, FinishedPart, Layout, Written
 from dataflow.connectors.file.sink_target import Target
 from dataflow.connectors.file.write_file import GrowingFile, failures_of, size_of, sync_folder
@@ -28,7 +29,8 @@ class ParquetFile(Target):
     ) -> None:
         super().__init__(path, layout, options, context)
         self.lock = Lock(path.with_name(f".{path.name}.lock"), path)
-        self._stages = Stages(path.parent, path.parent, ".", context.probe)
+        note = Note(path.with_name(f".{path.name}{NOTE}"))
+        self._stages = Stages(path.parent, path.parent, ".", context.probe, note=note)
         self._task: Task | None = None
         self._part: Part | None = None
         self._shown: FinishedPart | None = None
@@ -47,6 +49,7 @@ class ParquetFile(Target):
         self.probe("file-sink.open.claimed")
         self._replaces = last.replaces if last else bool(found)
         if last is None:
+            self._stages.note.remove()
             return
         self._remove_former()
         if last.open:
@@ -124,7 +127,17 @@ class ParquetFile(Target):
         return self._part
 
     def _take_back(self, shown: FinishedPart) -> None:
-        """Copy the finished file into a stage. It stays what readers see, and what is decided."""
+        """Copy the finished file into a stage. It stays what readers see, and what is decided.
+
+        Raises:
+            Corrupted: a reader has taken it; beginning another would hide that it is not all.
+        """
+        with failures_of(self.path):
+            if not self.path.exists():
+                raise Corrupted(
+                    f"{self.path}: the file with the {shown.rows} rows so far is gone; put the file"
+                    " back, or write what comes to another file"
+                )
         part = self._create(over=True)
         for batch in batches_of(self.path, shown.rows):
             part.write(batch)

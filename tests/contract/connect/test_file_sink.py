@@ -16,7 +16,7 @@ from dataflow.connect.spec import parse
 from dataflow.connect.testkit import InPlaceSinkSuite, SinkPlace, StagingSinkSuite, context, rows
 from dataflow.connectors.file.sink import FileSink, open_sink
 from dataflow.connectors.file.sink_spec import FileSinkOptions, Written
-from tests.unit.connectors.file_sink.rig import kill, rows_in
+from tests.unit.connectors.file_sink.rig import hidden, kill, rows_in
 
 
 class FilePlace(SinkPlace[StagingSink[Written]]):
@@ -44,9 +44,7 @@ class FilePlace(SinkPlace[StagingSink[Written]]):
         return rows_in(self._target) if self._target.exists() else []
 
     def litter(self) -> Sequence[str]:
-        folder = self._target if self._target.is_dir() else self._target.parent
-        lock = f".{self._target.name}.lock"
-        return [p.name for p in folder.iterdir() if p.name.startswith(".") and p.name != lock]
+        return hidden(self._target)
 
     async def kill(self, sink: StagingSink[Written]) -> None:
         assert isinstance(sink, FileSink)

@@ -94,7 +94,7 @@ def check(scenario: Scenario, folder: Path) -> None:
     if not scenario.pushed:
         assert letters(folder) == dead
     litter = [p for p in folder.rglob("*") if ".stage" in p.parts and p.is_file()]
-    assert [p.name for p in litter if not p.name.endswith("lock")] == []
+    assert [p.name for p in litter if not p.name.endswith(("lock", ".shown"))] == []
 
 
 def letters(folder: Path) -> list[int]:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from dataflow.connect import Context, SinkStep, Task
 from dataflow.connect.spec import parse
 from dataflow.connectors.file.sink import FileSink, open_sink
+from dataflow.connectors.file.sink_note import NOTE
 from dataflow.connectors.file.sink_spec import FileSinkOptions, Written
 from dataflow.core.ids import Lineage, PipelineId, Run
 
@@ -178,12 +179,22 @@ class Rig:
 
     def hidden(self) -> list[str]:
         """Return what is there beside the output, except what remembers the last run."""
-        folder = self.target if self.target.is_dir() else self.target.parent
-        return sorted(
-            path.name
-            for path in folder.iterdir()
-            if path.name.startswith(".") and path.name != f".{self.target.name}.lock"
-        )
+        return hidden(self.target)
+
+
+def hidden(target: Path) -> list[str]:
+    """Return what is there beside an output, except what remembers its last run and its parts."""
+    folder = target if target.is_dir() else target.parent
+    found = [path.relative_to(folder) for path in folder.rglob("*") if _is_leaf(path)]
+    return sorted(
+        str(path)
+        for path in found
+        if str(path).startswith(".") and path.suffix != NOTE and path.name != f".{target.name}.lock"
+    )
+
+
+def _is_leaf(path: Path) -> bool:
+    return path.is_file() or not any(path.iterdir())
 
 
 def kill(sink: FileSink) -> None:

@@ -207,17 +207,6 @@ async def test_an_instance_that_never_saw_the_rows_shows_what_is_decided(
     assert rig.visible() == ALL
 
 
-@pytest.mark.parametrize("mode", STAGED)
-async def test_decided_rows_that_are_gone_stop_the_pipeline(mode: str, tmp_path: Path) -> None:
-    """Going on would hide that they are lost."""
-    rig = rig_of(mode, tmp_path)
-    await rig.live()
-    for path in [rig.target] if rig.target.is_file() else rig.target.iterdir():
-        path.unlink()
-    with pytest.raises(Corrupted, match="neither staged nor there"):
-        await rig.live()
-
-
 @pytest.mark.parametrize("mode", EVERY)
 async def test_a_file_cut_below_its_decided_length_stops_the_pipeline(
     mode: str, tmp_path: Path
