@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import os
 import random
 import secrets
 import signal
@@ -15,6 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import click
@@ -48,6 +50,9 @@ log = structlog.get_logger()
 
 NODE = "embedded"
 """The name of the only node there is."""
+
+HANGING_GRACE = timedelta(seconds=10)
+"""Beyond the time for last checkpoints, for requests under way and for threads to end."""
 
 GC_THRESHOLD = 10_000, 20, 50
 """Objects, and younger collections, between two. Commands make thousands of objects that live, and
@@ -171,6 +176,22 @@ async def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> N
             ready()
             await stop.wait()
             log.info("stopping")
+            _end_by(settings.stop_grace + HANGING_GRACE)
+
+
+def _end_by(patience: timedelta) -> None:
+    """End the process in any case, should a connector's thread never return: Python waits for it.
+
+    Nothing is lost by that: everything decided is durable, and the next start cuts back the rest.
+    """
+
+    def end() -> None:
+        log.error("ended by force: a thread of a connector has not returned")
+        os._exit(0)
+
+    watchdog = Timer(patience.total_seconds(), end)
+    watchdog.daemon = True
+    watchdog.start()
 
 
 def _schemas() -> dict[str, Any]:

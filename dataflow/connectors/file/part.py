@@ -67,9 +67,26 @@ class Part:
             self._schema = schema_of(file.path)
 
     def fits(self, schema: pa.Schema) -> bool:
-        """Tell whether rows of this schema can follow those before."""
+        """Tell whether rows of this schema, written as the options say, can follow those before."""
         columns = self.state.columns
-        return columns is None or list(columns.items()) == list(columns_of(schema).items())
+        if columns is None:
+            return True
+        alike = self.state.dialect in {"", self._encoder.dialect}
+        return alike and list(columns.items()) == list(columns_of(schema).items())
+
+    def refusal(self, path: Path, schema: pa.Schema) -> Rejected:
+        """Return the error of rows that do not fit."""
+        now, was = columns_of(schema), dict(self.state.columns or {})
+        changed = sorted(name for name in {*now, *was} if now.get(name) != was.get(name))
+        shown = [f"{n} ({was.get(n, 'absent')} -> {now.get(n, 'absent')})" for n in changed]
+        what = f"the columns have changed: {', '.join(shown) or 'their order'}"
+        if was == now and list(was) == list(now):
+            what = f"values were written with {self.state.dialect}"
+        return Rejected(
+            f"{path}: {what}; write to another file or a directory, undo the change, or replay with"
+            " ifExists: replace",
+            code="SINK_CHANGED",
+        )
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows that fit."""
@@ -120,6 +137,7 @@ class Part:
                 "bytes": self._file.length,
                 "rows": self.state.rows + rows,
                 "columns": columns,
+                "dialect": self.state.dialect if self.state.columns else self._encoder.dialect,
             }
         )
 
@@ -242,15 +260,3 @@ def stages_of(written: Written | None) -> frozenset[str]:
         return frozenset()
     names = {name for part in written.finished for name in (part.stage, part.spent)}
     return frozenset(names | {written.open.stage if written.open else ""})
-
-
-def refused_columns(path: Path, state: OpenPart, schema: pa.Schema) -> Rejected:
-    """Return the error of rows that one file cannot hold beside those before."""
-    now, was = columns_of(schema), dict(state.columns or {})
-    changed = sorted(name for name in {*now, *was} if now.get(name) != was.get(name))
-    shown = ", ".join(f"{n} ({was.get(n, 'absent')} -> {now.get(n, 'absent')})" for n in changed)
-    return Rejected(
-        f"{path}: the columns have changed: {shown or 'their order'}; write to another file or a"
-        " directory, undo the change, or replay with ifExists: replace",
-        code="SINK_CHANGED",
-    )

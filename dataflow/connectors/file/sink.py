@@ -82,8 +82,7 @@ class FileSink(StagingSink[Written]):
         deadline = self._clock.steady() + LOCK_WAIT_S
         while not await self._call(self._target.lock.take):
             if self._clock.steady() >= deadline:
-                holder = self._target.lock.path
-                raise Unavailable(f"{self._target.path}: another writer holds {holder}")
+                raise self._target.lock.refusal(task)
             await asyncio.sleep(LOCK_POLL_S)
         await self._call(lambda: self._target.open(task, last))
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from dataflow.connect import Fenced, Model, Task
+from dataflow.connect import Fenced, Model, Task, Unavailable
 from dataflow.connectors.file.write_file import MODE, failures_of, make_folder
 
 RECORD_BYTES_MAX = 512
@@ -61,6 +62,17 @@ class Lock:
                 return False
         self._fd = fd
         return True
+
+    def refusal(self, task: Task) -> Unavailable:
+        """Return the error of a lock that somebody else does not let go."""
+        with suppress(OSError, ValidationError):
+            holder = Holder.model_validate_json(self.path.read_bytes()[:RECORD_BYTES_MAX])
+            if holder.pipeline != task.pipeline:
+                return Unavailable(
+                    f"{self._output}: another writer holds it, pipeline {holder.pipeline!r};"
+                    " stop that one, or write somewhere else"
+                )
+        return Unavailable(f"{self._output}: another writer holds {self.path}; it is tried again")
 
     def claim(self, task: Task) -> Holder | None:
         """Put our run down as the one that writes; return who wrote before.

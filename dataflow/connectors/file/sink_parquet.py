@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dataflow.connect import Context, Corrupted, Rejected, Task
-from dataflow.connectors.file.part import Part, Stages, refused_columns, stages_of
+from dataflow.connectors.file.part import Part, Stages, stages_of
 from dataflow.connectors.file.sink_lock import Lock
 from dataflow.connectors.file.sink_note import NOTE, Note
 from dataflow.connectors.file.sink_spec import FileSinkOptions, FinishedPart, Layout, Written
@@ -67,7 +67,7 @@ class ParquetFile(Target):
             return
         part = self._part or self._create()
         if not part.fits(batch.schema):
-            raise refused_columns(self.path, part.state, batch.schema)
+            raise part.refusal(self.path, batch.schema)
         part.write(batch)
         self.probe("file-sink.write.appended")
 

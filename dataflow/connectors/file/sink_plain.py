@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dataflow.connect import Context, Rejected, Task
-from dataflow.connectors.file.part import Part, refused_columns
+from dataflow.connectors.file.part import Part
 from dataflow.connectors.file.sink_lock import Lock
 from dataflow.connectors.file.sink_spec import FileSinkOptions, Layout, OpenPart, Written
 from dataflow.connectors.file.sink_target import Target
@@ -50,7 +50,7 @@ class PlainFile(Target):
         """Append rows."""
         part = self._begun()
         if not part.fits(batch.schema):
-            raise refused_columns(self.path, part.state, batch.schema)
+            raise part.refusal(self.path, batch.schema)
         part.write(batch)
         self.probe("file-sink.write.appended")
 

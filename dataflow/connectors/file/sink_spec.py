@@ -131,6 +131,7 @@ class OpenPart(Model):
         rows: records within ``bytes``.
         opened_at: when its first row was written.
         columns: its columns and types, where the format has them.
+        dialect: how its values are written, where options say so; empty of an older release.
         over: a file of that name is there, and is an earlier state of this one.
     """
 
@@ -140,6 +141,7 @@ class OpenPart(Model):
     rows: int = 0
     opened_at: datetime | None = None
     columns: Mapping[str, str] | None = None
+    dialect: str = ""
     over: bool = False
 
 

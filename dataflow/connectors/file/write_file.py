@@ -42,7 +42,11 @@ def failures_of(path: Path) -> Generator[None]:
             ) from error
         if error.errno in _MISNAMED:
             raise Rejected(f"{path}: {said}", field="connectionString") from error
-        remedy = "; make room, the pipeline goes on by itself" if error.errno in _FULL else ""
+        remedy = ""
+        if error.errno in _FULL:
+            remedy = (
+                "; make room: it is tried again, until the pipeline has failed and needs a reset"
+            )
         raise Unavailable(f"{path}: {said}{remedy}", code="STORAGE") from error
 
 

@@ -46,6 +46,8 @@ class Encoder(Protocol):
 
     fixed_columns: bool
     """Whether all rows of a file must have the same columns."""
+    dialect: str
+    """How options say that values are written; all rows of a file must be written alike."""
 
     def head(self, schema: pa.Schema) -> bytes:
         """Return what a file begins with."""
@@ -128,6 +130,7 @@ class Csv:
         self._separator = options.delimiter or ","
         self._null = options.null_value or ""
         self._quotes = _QUOTES[options.quote_style or "necessary"]
+        self.dialect = f"delimiter {self._separator!r}, null {self._null!r}, quotes {self._quotes}"
         self._page = _Page()
 
     def head(self, schema: pa.Schema) -> bytes:
@@ -161,6 +164,7 @@ class Json:
     """One object a line. NaN and inf are null, for JSON has none; decimals and bytes are text."""
 
     fixed_columns = False
+    dialect = ""
 
     def __init__(self) -> None:
         self._page = _Page()
@@ -181,6 +185,7 @@ class Text:
     """One column, one value a line; null is an empty line."""
 
     fixed_columns = False
+    dialect = ""
 
     def __init__(self, column: str | None) -> None:
         self._column = column
@@ -224,6 +229,7 @@ class Arrow:
     """An Arrow stream: the form of a parquet file that can be cut and gone on with."""
 
     fixed_columns = True
+    dialect = ""
 
     def head(self, schema: pa.Schema) -> bytes:
         """Return the stream's schema message."""
