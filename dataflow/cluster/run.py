@@ -25,7 +25,8 @@ OPENING_GRACE = timedelta(seconds=30)
 never decided, and a pipeline at rest must not leave any. Longer than a sink waits for its lock."""
 
 IDLE_CHECKPOINT_EVERY = timedelta(minutes=1)
-"""Without new records a checkpoint is closed now and then, for sinks that rotate by time."""
+"""Without new records a checkpoint is closed now and then while the sink holds rows that nobody
+sees yet: one that rotates by time shows them. A pipeline that hides nothing costs nothing."""
 
 
 class RunLoop:
@@ -50,6 +51,7 @@ class RunLoop:
         self._active = False
         now = around.clock.steady()
         self._checkpoint_at = now
+        self._idle_until = now + IDLE_CHECKPOINT_EVERY.total_seconds()
         self._audit_at = now + AUDIT_EVERY.total_seconds()
 
     @property
@@ -122,13 +124,14 @@ class RunLoop:
             await self._begin_checkpoint()
 
     async def _begin_checkpoint(self) -> None:
-        """Send a barrier; an idle pipeline needs none, unless it is the last or long overdue."""
+        """Send a barrier; an idle pipeline needs none, unless it is the last or hides rows."""
         now = self._around.clock.steady()
         interval = self._options.checkpoint_interval
         idle = not (self._active or self._due_now or self._protocol.last_asked)
-        if idle and now < self._checkpoint_at + IDLE_CHECKPOINT_EVERY.total_seconds():
-            self._checkpoint_at = max(self._checkpoint_at, now) + interval.total_seconds()
+        if idle and (now < self._idle_until or not self._register.known.hidden):
+            self._checkpoint_at = now + interval.total_seconds()
             return
+        self._idle_until = now + IDLE_CHECKPOINT_EVERY.total_seconds()
         self._active = self._due_now = False
         self._checkpoint_at = now + interval.total_seconds()
         await self._step(Input.DUE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from dataflow.connect import Split, Waiting
+from dataflow.connect import Split, Unavailable, Waiting
 from dataflow.connect import Task as TaskId
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import SplitPosition
@@ -17,7 +17,7 @@ from dataflow.core.events import ErrorType
 from dataflow.core.spec import with_defaults
 from dataflow.engine.channel import Channel
 from dataflow.engine.closing import to_its_end
-from dataflow.engine.failure import blaming, pipeline_error
+from dataflow.engine.failure import StepFailed, blaming, pipeline_error
 from dataflow.engine.items import BarrierItem, Item, Rows, SplitEnded
 from dataflow.engine.limits import in_time
 from dataflow.engine.plan import Plan
@@ -172,14 +172,20 @@ class Task:
             item = await self._read.get()
             match item:
                 case Rows():
-                    limit = self._options.batch_timeout
-                    await in_time(asyncio.to_thread(self._chain.apply, item), limit, "transforms")
+                    await self._transform(item)
                     await self._transformed.put(item, item.batch.nbytes)
                 case BarrierItem():
                     saved = await self._chain.save(self._run, item.number, self._around.states)
                     await self._transformed.put_now(replace(item, states=saved))
                 case SplitEnded():
                     await self._transformed.put(item, 0)
+
+    async def _transform(self, rows: Rows) -> None:
+        working, limit = asyncio.to_thread(self._chain.apply, rows), self._options.batch_timeout
+        try:
+            await in_time(working, limit, "the transforms")
+        except Unavailable as error:
+            raise StepFailed(ErrorType.TRANSFORM, self._chain.at) from error
 
     async def _writing(self, reader: Reader, writer: Writer) -> None:
         while True:

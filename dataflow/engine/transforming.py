@@ -22,11 +22,14 @@ class Chain:
     def __init__(self, steps: Sequence[Step], clock: Clock) -> None:
         self._steps = steps
         self._clock = clock
+        self.at = ""
+        """The step that is working, or was the last to; whoever waits in vain blames it."""
 
     def apply(self, rows: Rows) -> None:
         """Replace a batch by what comes out of the last step, with every row accounted for."""
         began_s = self._clock.steady()
         for step in self._steps:
+            self.at = step.name
             with blaming(ErrorType.TRANSFORM, step.name):
                 self._apply(step, rows)
         rows.processing_s += self._clock.steady() - began_s

@@ -9,16 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dataflow.connect import Context, Options, SinkSpec
+import pytest
+
+from dataflow.connect import Context, Options, Registry, SinkSpec
 from dataflow.connect.testkit.places import Clock
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.ids import Lineage, Run
-from dataflow.core.spec import PipelineSpec, Source
+from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.engine import task as task_module
 from dataflow.engine.objects import Objects
 from dataflow.engine.worker import Surroundings, Worker
 from tests.contract.connect.places import ids_of_files
 from tests.contract.engine.owner import PATIENCE_S, PIPELINE
+from tests.contract.engine.steps import LAG, REGISTRY, ROWS
 from tests.contract.engine.test_sinks import KEPT, KINDS, owner_of, pipeline, registry
 
 T = TypeVar("T", bound=m.ToOwner)
@@ -30,6 +34,7 @@ class Line:
 
     worker: Worker
     heard: asyncio.Queue[m.ToOwner]
+    points: list[str]
 
     def start(self, run: int, spec: PipelineSpec, checkpoint: Checkpoint) -> None:
         """Ask for a run."""
@@ -43,25 +48,44 @@ class Line:
                 return message
             assert isinstance(message, m.Progress | m.Exhausted | m.CheckpointDue), message
 
+    async def prepare(self, number: int, *, final: bool = False) -> None:
+        """Have a checkpoint of run 7 prepared."""
+        self.worker.receive(m.Barrier(PIPELINE, Run(7), number, final))
+        assert (await self.next(m.Prepared)).checkpoint.stamp.number == number
+
+    async def commit(self, number: int) -> None:
+        """Have a decided checkpoint of run 7 committed."""
+        self.worker.receive(m.Decided(PIPELINE, Run(7), number))
+        await self.next(m.Committed)
+
 
 @asynccontextmanager
 async def line(
-    root: Path, *more: SinkSpec[Options], probe: Callable[[str], None] = lambda _: None
+    root: Path,
+    *more: SinkSpec[Options],
+    steps: Registry | None = None,
+    probe: Callable[[str], None] = lambda _: None,
 ) -> AsyncGenerator[Line, None]:
     """Return a worker over a folder; ``more`` are sinks beside the usual ones."""
     heard: asyncio.Queue[m.ToOwner] = asyncio.Queue()
+    points: list[str] = []
+
+    def pass_by(point: str) -> None:
+        points.append(point)
+        probe(point)
+
     around = Surroundings(
-        registry=registry(*more),
+        registry=steps or registry(*more),
         contexts=lambda pipeline, step: Context(
-            pipeline, step, Clock(), lambda text: text, Path, probe=probe
+            pipeline, step, Clock(), lambda text: text, Path, probe=pass_by
         ),
         objects=Objects.local(root / "objects"),
         clock=Clock(),
         send=heard.put_nowait,
-        probe=probe,
+        probe=pass_by,
     )
     async with asyncio.timeout(PATIENCE_S), Worker.open(around) as worker:
-        yield Line(worker, heard)
+        yield Line(worker, heard, points)
 
 
 SEED = Checkpoint(lineage=Lineage(1))
@@ -198,3 +222,56 @@ async def test_a_record_that_cannot_be_handled_fails_the_run_with_its_name(
         assert "record 4 of 'a.txt'" in failed.message
         assert "'bad' is no int64" in failed.message
         assert "onError" in failed.message
+
+
+async def seeded(said: Line, root: Path) -> None:
+    """Begin run 7 of a pipeline whose steps tell what the engine asks of them."""
+    source = Source("numbers", batch_size=ROWS)
+    spec = canonical(PipelineSpec(source=source, sink=Sink("telling", str(root / "held"))))
+    said.start(7, spec, SEED)
+    await said.next(m.Opened)
+    await said.prepare(1)
+    await said.commit(1)
+
+
+async def test_a_source_hears_how_far_it_is_decided_after_each_decision_and_never_before(
+    tmp_path: Path,
+) -> None:
+    """Upstream forgets what is acknowledged: a crash before the decision would lose it."""
+
+    def acknowledged() -> list[str]:
+        return [point for point in said.points if point.startswith("acknowledged")]
+
+    async with line(tmp_path, steps=REGISTRY) as said:
+        await seeded(said, tmp_path)
+        await said.next(m.Exhausted)
+        for decided in (1, 2):
+            before = acknowledged()
+            await said.prepare(decided + 1)
+            assert acknowledged() == before
+            await said.commit(decided + 1)
+            assert acknowledged() == [f"acknowledged {ROWS}"] * decided
+
+
+async def test_progress_says_how_far_the_source_is_behind(tmp_path: Path) -> None:
+    """The metrics that people scale by come from nowhere else."""
+    async with line(tmp_path, steps=REGISTRY) as said:
+        await seeded(said, tmp_path)
+        told = await said.next(m.Progress)
+        assert (told.lag_records, told.lag_bytes) == LAG
+
+
+async def test_a_run_says_that_it_drains_while_its_last_checkpoint_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked for a stop sees that it is under way, also behind a slow sink."""
+    monkeypatch.setattr(task_module, "PROGRESS_EVERY_S", 0.01)
+    async with line(tmp_path, steps=REGISTRY) as said:
+        await seeded(said, tmp_path)
+        (tmp_path / "held").touch()
+        said.worker.receive(m.Barrier(PIPELINE, Run(7), 2, final=True))
+        async with asyncio.timeout(5):
+            while (await said.next(m.Progress)).phase is not m.Phase.DRAINING:
+                pass
+        (tmp_path / "held").unlink()
+        await said.next(m.Prepared)

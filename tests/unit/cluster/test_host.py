@@ -205,6 +205,27 @@ async def test_a_window_is_bounded_by_number_and_age(
         assert second.changed
 
 
+@pytest.mark.parametrize("snapshot_events", [1, 1_000])
+@pytest.mark.parametrize(("minutes", "is_known"), [(60, True), (61, False)])
+async def test_a_command_is_remembered_for_an_hour_of_journalled_time(
+    monkeypatch: pytest.MonkeyPatch,
+    snapshot_events: int,
+    minutes: int,
+    is_known: bool,  # noqa: FBT001 - a table
+) -> None:
+    """A replay forgets alike, whenever it comes; by then an id may stand for something new."""
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", snapshot_events)
+    clock = Ticking()
+    async with hosting(Memory(), clock=clock) as host:
+        await host.execute(CREATE)
+        first = await host.execute(command(c.StartPipeline()))
+        clock.time += timedelta(minutes=minutes)
+        await host.execute(command(c.StopPipeline()))
+        again = await host.execute(command(c.StartPipeline()))
+        assert (again == first) == is_known
+        assert (host.state(P).status is Status.RUNNING) != is_known
+
+
 @pytest.mark.parametrize("doubt", ["written", "not written"])
 async def test_an_unknown_outcome_is_repeated_identically(doubt: str) -> None:
     """Concluding anything from silence loses or repeats the command."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from dataflow.cluster import run as run_module
 from dataflow.core import commands as c
+from dataflow.core import events as e
 from dataflow.core import messages as m
 from dataflow.core.events import PipelineError
 from dataflow.core.state import Status
@@ -102,3 +104,45 @@ async def test_a_seed_that_the_journal_missed_is_journalled_by_the_next_run() ->
     async with owning(journal) as owner:
         await owner.worker.hear(m.RunTask)
         assert owner.types()[-2:] == ["RunStarted", "CheckpointUpdated"]
+
+
+async def test_what_was_pushed_and_decided_is_journalled_when_a_run_ends() -> None:
+    """The audit trail of a pipeline at rest accounts for every record it acknowledged."""
+    async with owning() as owner:
+        owner.worker.pushed = 4
+        task = await started(owner)
+        owner.worker.pushed = 9
+        await owner.ask(c.StopPipeline())
+        await owner.worker.checkpoint(task, 7)
+        await owner.until(lambda state: state.status is Status.STOPPED)
+        bodies = [one.event.body for one in owner.seen.events]
+        assert bodies[-4:-2] == [e.BatchIngested(4, 9, 5), e.BatchProcessed(0, 7, 7)]
+        assert owner.types()[-2:] == ["CheckpointUpdated", "PipelineStopped"]
+
+
+async def test_a_worker_that_never_answers_is_given_up_after_the_grace_of_a_shutdown() -> None:
+    """Whoever stops a program kills it when it takes too long, and a kill is worse."""
+    grace_s = 0.1
+    async with asyncio.timeout(5):
+        async with owning(grace=grace_s) as owner:
+            await started(owner)
+            left_s = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - left_s >= grace_s
+    assert (await owner.worker.hear(m.Barrier)).final
+    await owner.worker.hear(m.Abandon)
+
+
+async def test_an_idle_pipeline_closes_a_checkpoint_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sink that rotates by time shows the rows of a part only when it is asked to."""
+    monkeypatch.setattr(run_module, "IDLE_CHECKPOINT_EVERY", 5 * SOON)
+    async with owning() as owner:
+        task = await started(owner)
+        owner.worker.say(progress(task, 5))
+        for _ in range(3):
+            barrier = await owner.worker.hear(m.Barrier)
+            hiding = replace(prepared(task, barrier.number, 5), hidden=5)
+            owner.worker.say(m.Prepared(P, task.run, hiding))
+            await owner.worker.hear(m.Decided)
+            owner.worker.say(m.Committed(P, task.run, barrier.number))

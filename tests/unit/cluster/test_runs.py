@@ -60,6 +60,8 @@ class Worker:
 
     told: asyncio.Queue[m.ToWorker] = field(default_factory=asyncio.Queue)
     runs: Runs | None = None
+    pushed: int = 0
+    """The end of the ingest log of its node."""
 
     async def hear(self, kind: type[M]) -> M:
         """Return the next message, which must be of one kind."""
@@ -136,7 +138,7 @@ async def owning(journal: Memory | None = None, grace: float = 0.2) -> AsyncIter
     clock = SystemClock()
 
     async def ingested(_: PipelineId) -> int:
-        return 0
+        return worker.pushed
 
     async with AsyncExitStack() as stack:
         host = await stack.enter_async_context(

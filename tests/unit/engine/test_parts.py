@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dataflow.connect import OnError, Position
-from dataflow.core.checkpoint import Checkpoint, Ledger, SplitPosition
+from dataflow.core.checkpoint import Checkpoint, Ledger, SplitPosition, Totals
 from dataflow.core.errors import Code, Corrupted, Rejected, Unavailable
 from dataflow.core.events import ErrorType
 from dataflow.core.ids import PipelineId, Run, SplitId
@@ -217,19 +217,30 @@ def test_a_tally_moves_on_from_where_it_began() -> None:
     start = Checkpoint(
         positions={"old": SplitPosition('{"byte":1}', 7, ended=True)},
         ledgers={"sink": Ledger(records_read=7, records_written=7)},
+        totals=Totals(7, 0, 1, 100, 56, 1_000, NOW),
     )
     tally = Tally(start, "sink")
     first, second = rows(2, 3, 10), rows(1, 1, 20)
     first.skipped = 1
-    tally.written(first, NOW)
-    tally.written(second, NOW)
+    first.processing_s, second.processing_s = 0.5, 0.25
+    later = NOW + timedelta(seconds=2)
+    tally.written(first, NOW + timedelta(seconds=1))
+    tally.written(second, later)
     tally.ended(SplitId("a"))
     found = tally.checkpoint()
     assert found.positions["old"] == start.positions["old"]
     assert found.positions["a"] == SplitPosition('{"byte":20}', 4, ended=True)
     assert found.ledgers["sink"] == Ledger(records_read=11, records_written=10, records_skipped=1)
     assert found.ledgers["sink"].balances
-    assert found.totals.batches == 2
+    assert found.totals == Totals(
+        records=11,
+        failed=1,
+        batches=3,
+        bytes_read=130,
+        bytes_written=80,
+        processing_us=751_000,
+        last_processed_at=later,
+    )
 
 
 @pytest.mark.parametrize("policy", [OnError.FAIL, OnError.SKIP])
