@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from dataflow.connect import AtLeastOnceSink, Context, SinkStep, Task, Unavailable
 from dataflow.connectors.console import BATCH_ROWS, ConsoleOptions
-from dataflow.connectors.file.sink_spec import FileSinkOptions
-from dataflow.connectors.file.write_format import encoder_of, plain
+from dataflow.connectors.formats.encode import encoder_of, plain
+from dataflow.connectors.formats.shape import Plain
 
 
 class Writer(Protocol):
@@ -42,7 +42,7 @@ class ConsoleSink(AtLeastOnceSink):
     ) -> None:
         self._name = f"{context.pipeline}.{context.step}"
         self._batch_rows = step.batch_size or BATCH_ROWS
-        self._encoder = encoder_of(options.format, FileSinkOptions())
+        self._encoder = encoder_of(options.format, Plain())
         self._writer = writer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="console")
         self._columns: list[str] = []

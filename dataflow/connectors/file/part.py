@@ -31,8 +31,8 @@ from dataflow.connectors.file.write_file import (
     size_of,
     sync_folder,
 )
-from dataflow.connectors.file.write_format import Encoder, columns_of, plain
 from dataflow.connectors.file.write_parquet import schema_of, to_parquet
+from dataflow.connectors.formats.encode import Encoder, columns_of, plain
 
 MEMBER_BYTES = 1 << 20
 """Rows gathered for one gzip member or zstd frame: past it, compression gains nothing."""

@@ -20,11 +20,9 @@ from dataflow.connect import (
     SinkStep,
 )
 from dataflow.connectors.file.place import written
+from dataflow.connectors.formats.shape import Compression, Format, QuoteStyle
 
-Format = Literal["csv", "json", "parquet", "text"]
-Compression = Literal["none", "gzip", "zstd", "snappy"]
 IfExists = Literal["fail", "append", "replace"]
-QuoteStyle = Literal["necessary", "always", "nonNumeric"]
 
 FORMATS: Mapping[str, Format] = {
     "csv": "csv",

@@ -12,7 +12,7 @@ from dataflow.connectors.file.part import MEMBER_BYTES, Part
 from dataflow.connectors.file.sink_lock import Lock
 from dataflow.connectors.file.sink_spec import FileSinkOptions, Layout, OpenPart, Written
 from dataflow.connectors.file.write_file import GrowingFile
-from dataflow.connectors.file.write_format import compressor_of, encoder_of
+from dataflow.connectors.formats.encode import compressor_of, encoder_of
 
 
 class Target(ABC):

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataflow.connect import Corrupted
-from dataflow.connectors.file.sink_spec import Compression
 from dataflow.connectors.file.write_file import failures_of, sync_file
+from dataflow.connectors.formats.shape import Compression
 
 GROUP_ROWS, GROUP_BYTES = 131_072, 64 << 20
 """A row group: large enough to compress well, small enough to be held in memory twice."""

@@ -119,7 +119,7 @@ def owner_of(kind: Kind, root: Path) -> Owner:
     }
     spec = pipeline(
         kind,
-        SourceOf("lines", str(folder), batch_size=3),
+        SourceOf("lines", str(folder), batch_size=1),
         root / kind.target,
         Transform("shape", "map", options=json.dumps(shape)),
         Transform("some", "filter", options='{"expression": "id % 3 <> 0"}'),

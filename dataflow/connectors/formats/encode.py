@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.connect import Rejected
-from dataflow.connectors.file.sink_spec import Compression, FileSinkOptions, Format
-from dataflow.connectors.file.write_value import (
+from dataflow.connectors.formats.shape import Compression, Format, Shape
+from dataflow.connectors.formats.values import (
     csv_values,
     frame_of,
     json_values,
@@ -62,7 +62,7 @@ class Encoder(Protocol):
         ...
 
 
-def encoder_of(file_format: Format, options: FileSinkOptions) -> Encoder:
+def encoder_of(file_format: Format, options: Shape) -> Encoder:
     """Return the encoder of a format."""
     match file_format:
         case "csv":
@@ -125,7 +125,7 @@ class Csv:
 
     fixed_columns = True
 
-    def __init__(self, options: FileSinkOptions) -> None:
+    def __init__(self, options: Shape) -> None:
         self._header = options.header is not False
         self._separator = options.delimiter or ","
         self._null = options.null_value or ""

@@ -1,0 +1,1 @@
+"""How rows are written down, whoever carries them: what the connectors share."""
