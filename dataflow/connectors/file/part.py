@@ -19,12 +19,7 @@ import pyarrow as pa
 
 from dataflow.connect import Corrupted, Rejected, Task, Unavailable
 from dataflow.connectors.file.sink_note import Note
-from dataflow.connectors.file.sink_spec import (
-    Compression,
-    FinishedPart,
-    OpenPart,
-    Written,
-)
+from dataflow.connectors.file.sink_spec import FinishedPart, OpenPart, Written
 from dataflow.connectors.file.write_file import (
     GrowingFile,
     failures_of,
@@ -33,6 +28,7 @@ from dataflow.connectors.file.write_file import (
 )
 from dataflow.connectors.file.write_parquet import schema_of, to_parquet
 from dataflow.connectors.formats.encode import Encoder, columns_of, plain
+from dataflow.connectors.formats.shape import Compression
 
 MEMBER_BYTES = 1 << 20
 """Rows gathered for one gzip member or zstd frame: past it, compression gains nothing."""
