@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from dataflow.connect import Fenced, Model, Task
-from dataflow.connectors.file.write_file import MODE, failures_of
+from dataflow.connectors.file.write_file import MODE, failures_of, make_folder
 
 RECORD_BYTES_MAX = 512
 """A sector: written by one call, so that a killed writer leaves it whole."""
@@ -49,7 +49,7 @@ class Lock:
         if self.held:
             return True
         with failures_of(self._output):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

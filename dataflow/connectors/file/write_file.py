@@ -55,6 +55,14 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, with names that survive a power cut."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def sync_file(path: Path) -> None:
     """Make a file's content survive a power cut."""
     fd = os.open(path, os.O_RDWR)
