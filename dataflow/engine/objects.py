@@ -32,7 +32,9 @@ class Objects:
             Unavailable: the folder cannot be made or used.
         """
         try:
-            return cls(LocalStore(root, mkdir=True), root)
+            store = LocalStore(root, mkdir=True)
+            _sync(root.parent, root.name)
+            return cls(store, root)
         except (BaseError, OSError) as error:
             raise Unavailable(f"{root}: {error}", code=Code.STORAGE) from error
 

@@ -11,8 +11,8 @@ from tests.unit.engine.ingest.pushing import Pushing
 
 
 async def test_what_is_acknowledged_survives(disk: Disk, tmp_path: Path) -> None:
-    """Its sender forgets it; the first batch brings the segment, and the folder it is in."""
-    pushing = Pushing(tmp_path)
+    """Its sender forgets it; the first batch brings the segment, and the folders it is in."""
+    pushing = Pushing(tmp_path / "ingest")
     for n in range(3):
         await pushing.push(f"b{n}", n)
         assert disk.lost() == []

@@ -14,8 +14,9 @@ async def test_what_is_put_survives_with_every_folder_on_the_way(
     disk: Disk, tmp_path: Path
 ) -> None:
     """A dead letter is read nowhere again once its checkpoint is decided."""
-    await Objects.local(tmp_path).put(KEY, b"a letter")
-    assert disk.left_of(tmp_path / KEY) == b"a letter"
+    root = tmp_path / "objects"
+    await Objects.local(root).put(KEY, b"a letter")
+    assert disk.left_of(root / KEY) == b"a letter"
 
 
 async def test_what_is_put_again_survives_as_it_is_now(disk: Disk, tmp_path: Path) -> None:
