@@ -166,7 +166,9 @@ class Store:
             return
         made = create(self._folder, self.end, schema, self.window.pack())
         if not self.segments:
-            sync_folder(self._folder.parent)
+            # The folder of all logs may be as new as that of this one.
+            for above in (self._folder.parent, self._folder.parent.parent):
+                sync_folder(above)
         self.close()
         self._descriptor = os.open(made.path, os.O_WRONLY | os.O_CLOEXEC)
         with self._changing:

@@ -1,0 +1,77 @@
+"""A snapshot never covers an event that the views may still lose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from dataflow.cluster import shard
+from dataflow.cluster.shard import Committed
+from dataflow.core import commands as c
+from dataflow.core.errors import Code, Unavailable
+from dataflow.journal.contract import Held, Snapshot
+from dataflow.journal.memory import Memory
+from tests.unit.cluster.test_host import CREATE, Seen, command, hosting
+
+
+@pytest.fixture(autouse=True)
+def _a_snapshot_behind_every_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard, "SNAPSHOT_EVENTS", 1)
+
+
+@dataclass
+class Lagging(Seen):
+    """A projection that writes down what it was told when it is waited for, and takes its time."""
+
+    behind: bool = False
+
+    def apply(self, committed: Sequence[Committed]) -> None:
+        super().apply(committed)
+        self.behind = True
+
+    async def settled(self) -> None:
+        await asyncio.sleep(0)
+        self.behind = False
+
+
+class Stuck(Seen):
+    """A projection that cannot write down what it is told."""
+
+    async def settled(self) -> None:
+        raise Unavailable("the views have stopped", code=Code.STORAGE)
+
+
+class Watching(Memory):
+    """A journal that notes whether the views were behind when a snapshot was saved."""
+
+    def __init__(self, seen: Lagging) -> None:
+        super().__init__()
+        self.behind: list[bool] = []
+        self._seen = seen
+
+    async def save_snapshot(self, held: Held, snapshot: Snapshot) -> None:
+        self.behind.append(self._seen.behind)
+        await super().save_snapshot(held, snapshot)
+
+
+async def test_a_snapshot_is_saved_after_the_views_hold_what_it_covers() -> None:
+    """What is behind a snapshot is not replayed: a view that lost it would never see it again."""
+    seen = Lagging()
+    journal = Watching(seen)
+    async with hosting(journal, seen) as host:
+        await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline()))
+    assert journal.behind
+    assert not any(journal.behind)
+
+
+async def test_views_that_have_stopped_hold_the_snapshot_back() -> None:
+    """The next owner replays the log, and the views get what they missed."""
+    journal = Memory()
+    async with hosting(journal, Stuck()) as host:
+        await host.execute(CREATE)
+        await host.execute(command(c.StartPipeline()))
+    assert not any(journal.store.snapshots.values())
