@@ -76,7 +76,8 @@ def _saying(step: str) -> Iterator[None]:
         yield
     except* Rejected as group:
         error = first_of(group)
-        raise Rejected(f"{step}: {error}") from error
+        field = f"{step}.{error.field}" if error.field else step
+        raise Rejected(error.message, code=error.code, field=field) from error
     except* Unavailable as group:
         raise first_of(group) from group
 

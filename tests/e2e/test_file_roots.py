@@ -59,3 +59,11 @@ def test_outside_is_refused(http: Api, server: Server, begin: str, end: str) -> 
     assert "is outside the folders that this node allows (file_roots)" in error["message"]
     assert [path.name for path in (server.folder / "outside").iterdir()] == ["a.csv"]
     assert server.out.count('{"a":2}') == 0
+
+
+def test_a_preview_of_the_outside_is_refused(http: Api, server: Server) -> None:
+    """It would show the rows to whoever asks."""
+    spec = line(source(server.folder / "outside" / "a.csv"), CONSOLE)
+    told = http.post("/pipelines:preview", spec, 403)
+    assert told["error"] == "PERMISSION"
+    assert [problem["field"] for problem in told["details"]] == ["source.connectionString"]
