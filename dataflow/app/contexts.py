@@ -64,10 +64,14 @@ def _value(match: re.Match[str]) -> str:
             raise Rejected(f"{match[0]}: this node has no such variable")
         return value
     try:
-        with Path(name).open() as file:
-            return file.read(SECRET_BYTES_MAX).rstrip("\n")
+        with Path(name).open("rb") as file:
+            content = file.read(SECRET_BYTES_MAX + 1)
+        text = content.decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise Rejected(f"{match[0]}: {type(error).__name__}") from error
+    if len(content) > SECRET_BYTES_MAX:
+        raise Rejected(f"{match[0]}: a secret may have {SECRET_BYTES_MAX} bytes")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ End = TypeVar("End", Source, Sink)
 STEPS_MAX = 100
 """A limit on the transforms of one pipeline; far above any that a person can read."""
 
+TOO_MANY = Problem("transforms", f"use at most {STEPS_MAX}")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -37,6 +39,8 @@ def problems(spec: PipelineSpec) -> Sequence[Problem]:
 
     Only a line runs today; what makes it more than one is named by its path.
     """
+    if len(spec.transforms) > STEPS_MAX:
+        return [TOO_MANY]  # alone: naming what could be read takes the square of the steps
     found = [*_name_problems(spec), *_input_problems(spec)]
     return found or _branch_problems(spec)
 
@@ -47,8 +51,6 @@ def _only(things: Mapping[str, End]) -> tuple[str, End]:
 
 
 def _name_problems(spec: PipelineSpec) -> list[Problem]:
-    if len(spec.transforms) > STEPS_MAX:
-        return [Problem("transforms", f"use at most {STEPS_MAX}")]
     found = []
     taken = set(spec.sources)
     for index, transform in enumerate(spec.transforms):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import pyarrow as pa
 
@@ -75,8 +76,9 @@ def _saying(step: str) -> Iterator[None]:
     try:
         yield
     except* Rejected as group:
-        error = first_of(group)
-        raise Rejected(f"{step}: {error}") from error
+        error = cast("Rejected", first_of(group))  # except* lets no other through
+        field = f"{step}.{error.field}" if error.field else step
+        raise Rejected(error.message, code=error.code, field=field) from error
     except* Unavailable as group:
         raise first_of(group) from group
 

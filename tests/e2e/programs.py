@@ -140,7 +140,8 @@ def serving(
     server = launch(folder, settings or {}, arguments, prefix)
     try:
         until(lambda: server.logged("ready") or server.process.poll() is not None, "ready")
-        assert server.process.poll() is None, server.err
+        code = server.process.poll()
+        assert code is None, f"ended with {code} before it was ready, saying {server.err!r}"
         server.addresses = server.logged("ready")[0]
         yield server
     finally:

@@ -18,8 +18,10 @@ from tests.e2e.programs import (
     Server,
     api,
     environment,
+    launch,
     refusing,
     serving,
+    until,
 )
 from tests.e2e.specs import generated, line
 
@@ -118,6 +120,17 @@ def test_variables_win_over_the_file(folder: Path) -> None:
     with serving(folder, arguments=["--config", "dataflow.toml"]) as server:
         assert server.addresses["data"] == str(folder / "data")
     assert not (folder / "from-file").exists()
+
+
+def test_the_log_is_for_people_unless_told_otherwise(folder: Path) -> None:
+    """Lines at a terminal; every other test here reads the format for programs."""
+    server = launch(folder, {"DATAFLOW_LOG_FORMAT": "console"})
+    try:
+        until(lambda: "ready" in server.err)
+    finally:
+        server.stop()
+    assert "{" not in server.err
+    assert "stopping" in server.err
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from dataflow.connect import (
     Rejected,
 )
 
-Format = Literal["csv", "json", "text", "parquet"]
+Format = Literal["csv", "json", "parquet", "text"]  # as the sink: typing keeps one of two orders
 Compression = Literal["none", "gzip", "zstd"]
 OtherColumns = Literal["infer", "drop", "reject"]
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+import pytest
 from prometheus_client import generate_latest
 
+from dataflow.app import watching
 from dataflow.app.cleaning import Cleaning
 from dataflow.app.node import Node
 from dataflow.app.settings import Settings
@@ -17,7 +21,7 @@ from dataflow.app.standalone import node
 from dataflow.cluster.shard import Committed
 from dataflow.core import commands as c
 from dataflow.core.checkpoint import Ledger
-from dataflow.core.errors import DataFlowError
+from dataflow.core.errors import DataFlowError, Unavailable
 from dataflow.core.ids import CommandId, PipelineId
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
@@ -25,6 +29,9 @@ from dataflow.core.state import State, Status
 
 P = PipelineId("p")
 NUMBERS = count()
+
+PATIENCE_S = 10.0
+"""Far above what a busy machine needs."""
 
 
 @asynccontextmanager
@@ -98,24 +105,61 @@ async def test_a_replay_writes_again_behind_what_is_there(tmp_path: Path) -> Non
     assert (decision.ledgers["sink"].records_read, decision.totals.records) == (2, 4)
 
 
-async def test_the_pushed_records_of_a_deleted_pipeline_are_removed(tmp_path: Path) -> None:
-    """Its events tell its story for ever; its data is not kept behind its owner's back."""
+async def with_a_pushed_record(served: Node, tmp_path: Path) -> Path:
+    """Push a record into a pipeline and stop it; return where the record is kept."""
     spec = PipelineSpec(
         source=Source("push", options='{"schema": {"a": "int64"}}'),
         sink=Sink("file", str(tmp_path / "out.csv")),
     )
+    await ask(served, c.CreatePipeline(canonical(spec)), c.StartPipeline())
+    await served.ingest(P, "b1", "application/x-ndjson", json.dumps({"a": 1}).encode())
+    await ask(served, c.StopPipeline("done"))
+    await ended(served)
     folder = tmp_path / "data" / "ingest" / P
+    assert folder.exists()
+    return folder
+
+
+async def test_the_pushed_records_of_a_deleted_pipeline_are_removed(tmp_path: Path) -> None:
+    """Its events tell its story for ever; its data is not kept behind its owner's back."""
     async with running(tmp_path) as served:
-        await ask(served, c.CreatePipeline(canonical(spec)), c.StartPipeline())
-        body = json.dumps({"a": 1}).encode()
-        await served.ingest(P, "b1", "application/x-ndjson", body)
-        assert folder.exists()
-        await ask(served, c.StopPipeline("done"))
-        await ended(served)
+        folder = await with_a_pushed_record(served, tmp_path)
         await ask(served, c.DeletePipeline())
         events = await served.events(P, SequenceNumber(0), 100, "")
     assert not folder.exists()
     assert events[-1].type == "PipelineDeleted"
+
+
+async def test_pushed_records_that_a_crash_has_left_are_removed_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    """It may die after the delete is journalled and before the files are gone."""
+    async with running(tmp_path) as served:
+        folder = await with_a_pushed_record(served, tmp_path)
+        shutil.copytree(folder, tmp_path / "as-it-was")
+        await ask(served, c.DeletePipeline())
+    shutil.copytree(tmp_path / "as-it-was", folder)
+    async with running(tmp_path):
+        pass
+    assert not folder.exists()
+
+
+async def busy_while_watching(served: Node) -> None:
+    """Watch, and let more happen between two looks than may wait."""
+    async for change in served.watch(P, SequenceNumber(0)):
+        if change.pipeline.state.sequence == 1:
+            await ask(served, *[c.ReplayPipeline()] * (watching.EVENTS_WAITING_MAX + 1))
+
+
+async def test_a_watcher_that_falls_behind_is_told_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it has a limit, and a gap that nobody mentions would be a wrong history."""
+    monkeypatch.setattr(watching, "EVENTS_WAITING_MAX", 3)
+    async with running(tmp_path) as served, asyncio.timeout(PATIENCE_S):
+        await ask(served, c.CreatePipeline(copying(tmp_path)))
+        with pytest.raises(Unavailable, match="watch again from the last sequence seen"):
+            await busy_while_watching(served)
 
 
 async def test_a_node_shows_its_pipelines_to_prometheus(tmp_path: Path) -> None:

@@ -489,10 +489,18 @@ class Service(PipelineServiceServicer):
 
     async def ValidatePipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.ValidatePipelineResponse:
+            wrong = {"source.options.format": "unknown 'cvs'"}
             if request.source.source_type != "bad":
-                return pb.ValidatePipelineResponse(valid=True, guarantee="exactly-once")
-            problem = pb.FieldProblem(field="source.options.format", message="unknown 'cvs'")
-            return pb.ValidatePipelineResponse(valid=False, problems=[problem])
+                wrong = {
+                    f"transforms[{n}].options.expression": "missing"
+                    for n, transform in enumerate(request.transforms)
+                    if "expression" not in orjson.loads(transform.options)
+                }
+            problems = [pb.FieldProblem(field=f, message=m) for f, m in wrong.items()]
+            guarantee = "" if problems else "exactly-once"
+            return pb.ValidatePipelineResponse(
+                valid=not problems, problems=problems, guarantee=guarantee
+            )
 
         return await self._serve("ValidatePipeline", request, context, work)
 

@@ -174,10 +174,20 @@ def test_apply_changes_a_running_pipeline_only_with_restart(flights: Shell) -> N
 
 
 def test_apply_stops_nothing_for_a_spec_that_would_be_refused(flights: Shell) -> None:
-    """A misspelt option must not cost an outage."""
+    """A misspelt option must not cost an outage; the command line itself cannot know it."""
     flights("start", "flights")
-    for wrong in (SPEC.replace("sourceType: file", "sourceType: bad"), SPEC.replace("/a", "/b")):
-        assert flights("apply", "-f", flights.file(wrong), "--restart").code == 1
+    said = flights(
+        "apply", "-f", flights.file(SPEC.replace("expression:", "expresion:")), "--restart"
+    )
+    assert (said.code, "transforms[0].options.expression: missing" in said.err) == (1, True)
+    assert flights.kept().status == RUNNING
+
+
+def test_apply_stops_nothing_for_a_source_without_a_position(flights: Shell) -> None:
+    """Where to read on must be said while the pipeline still runs."""
+    flights("start", "flights")
+    moved = flights.file(SPEC.replace("/a.csv", "/b.csv"))
+    assert flights("apply", "-f", moved, "--restart").code == 1
     assert flights.kept().status == RUNNING
 
 
@@ -276,6 +286,15 @@ def test_describe_shows_the_spec_and_the_past(flights: Shell) -> None:
     assert "reason:       at 1" in said.out
 
 
+def test_describe_shows_why_a_pipeline_failed(flights: Shell) -> None:
+    """The first thing that its operator asks; a pipeline that is well shows no such line."""
+    assert "error:" not in flights("describe", "flights").out
+    kept = flights.kept()
+    kept.status = FAILED
+    kept.error = event_pb2.PipelineError(step="source", message="a.csv: line 3 is torn")
+    assert "  error:        source: a.csv: line 3 is torn" in flights("describe", "flights").out
+
+
 def test_metrics_show_the_ledger(flights: Shell) -> None:
     """What became of every record is what operators ask for."""
     flights.kept().records = 1234
@@ -301,7 +320,7 @@ def test_each_verb_does_what_it_says(flights: Shell) -> None:
 def test_a_reason_reaches_the_audit_trail(flights: Shell) -> None:
     """Who reads the events wants to know why."""
     flights("start", "flights")
-    flights("stop", "flights", "--reason", "maintenance", "--deadline", "5s")
+    flights("stop", "flights", "--reason", "maintenance")
     assert flights.kept().events[-1].pipeline_stopped.reason == "maintenance"
 
 

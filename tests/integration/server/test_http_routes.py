@@ -1,4 +1,4 @@
-"""Every route that spec.md names, over a real socket."""
+"""Every route that the manual names, over a real socket."""
 
 from __future__ import annotations
 

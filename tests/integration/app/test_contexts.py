@@ -1,0 +1,49 @@
+"""What a step is handed: secrets from files, within limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dataflow.app.contexts import HIDDEN_LENGTH_MIN, SECRET_BYTES_MAX, Secrets
+from dataflow.core.errors import Rejected
+
+
+def reference(path: Path, content: str) -> str:
+    """Write a secret down; return what stands for it."""
+    path.write_text(content)
+    return f"${{file:{path}}}"
+
+
+def test_a_secret_has_a_limit(tmp_path: Path) -> None:
+    """Cut short it would be another secret, and its beginning no mistake that anybody sees."""
+    secrets = Secrets()
+    fits = secrets.resolve(reference(tmp_path / "key", "k" * SECRET_BYTES_MAX))
+    assert len(fits) == SECRET_BYTES_MAX
+    large = reference(tmp_path / "database", "k" * (SECRET_BYTES_MAX + 1))
+    with pytest.raises(Rejected, match="database}: a secret may have 65536 bytes"):
+        secrets.resolve(large)
+
+
+def test_a_secret_without_end_is_not_read_to_its_end() -> None:
+    """Whoever writes a spec chooses the path, and a device never ends."""
+    with pytest.raises(Rejected, match="a secret may have"):
+        Secrets().resolve("${file:/dev/zero}")
+
+
+def test_the_line_that_an_editor_ends_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    """Whatever the editor."""
+    secrets = Secrets()
+    for ending in ("", "\n", "\r\n"):
+        assert secrets.resolve(reference(tmp_path / "key", f"k{ending}")) == "k"
+
+
+def test_a_secret_that_anybody_guesses_is_not_hidden(tmp_path: Path) -> None:
+    """Taking ``on`` out of every message would make none of them readable."""
+    secrets = Secrets()
+    short = reference(tmp_path / "short", "o" * (HIDDEN_LENGTH_MIN - 1))
+    long = reference(tmp_path / "long", "k" * HIDDEN_LENGTH_MIN)
+    told = secrets.resolve(f"of {short}, as {long}")
+    assert told == "of ooo, as kkkk"
+    assert secrets.hide(told) == f"of ooo, as {long}"

@@ -1,0 +1,40 @@
+"""What a failure may say at most: the journal keeps it for ever."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from dataflow.connect import OnError, Position
+from dataflow.core.errors import Rejected
+from dataflow.core.ids import SplitId
+from dataflow.engine.failure import STACK_TRACE_MAX, pipeline_error
+from dataflow.engine.items import Rows
+from dataflow.engine.rejects import ERROR_SHOWN_MAX, Rejects
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_stack_trace_is_kept_from_its_end() -> None:
+    """The end names the error and the line that raised it."""
+    told = pipeline_error(ExceptionGroup("tasks", [ValueError("x" * STACK_TRACE_MAX + "the end")]))
+    assert len(told.stack_trace) == STACK_TRACE_MAX
+    assert told.stack_trace.endswith("xthe end\n")
+
+
+def test_the_error_of_a_record_is_shown_from_its_beginning() -> None:
+    """A parser may quote the whole record, which can have 16 MiB."""
+    empty = pa.record_batch({"n": pa.array([], pa.int64())})
+    refused = pa.record_batch(
+        {
+            "index": pa.array([0], pa.int64()),
+            "record": pa.array(["x"], pa.large_string()),
+            "error": pa.array(["y" * ERROR_SHOWN_MAX + "z"], pa.large_string()),
+        }
+    )
+    rows = Rows(SplitId("a"), empty, Position(), read=1, bytes_read=1)
+    with pytest.raises(Rejected) as caught:
+        Rejects("source", OnError.FAIL).unread(rows, refused, 0, NOW)
+    assert "y" * ERROR_SHOWN_MAX + "; set onError" in caught.value.message
