@@ -147,6 +147,21 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
         "sources",
         "more than one source cannot run yet",
     ),
+    "a reference to nothing": (
+        line(source("/in/${env:}/a.csv"), CONSOLE),
+        "source.connectionString",
+        "is no reference; write ${env:NAME} or ${file:/path}",
+    ),
+    "a reference of another kind": (
+        line(INPUT, sink("/out/${foo:A}.csv")),
+        "sink.connectionString",
+        "is no reference; write ${env:NAME} or ${file:/path}",
+    ),
+    "a reference without an end": (
+        line(INPUT, sink("${env:A")),
+        "sink.connectionString",
+        "is no reference; write ${env:NAME} or ${file:/path}",
+    ),
     "a password in the clear": (
         line(source("/nowhere/in.csv", password="hunter2"), CONSOLE),
         "source.options.password",
