@@ -242,6 +242,34 @@ def test_an_unknown_pipeline_is_not_found(http: Api, server: Server) -> None:
     assert refused.value.code is Code.UNKNOWN_PIPELINE
 
 
+def test_what_has_not_happened_yet_is_refused(http: Api) -> None:
+    """It would be answered with the present, and a replay would begin somewhere else."""
+    pipeline = http.run(line(generated(10), CONSOLE))
+    last = http.get(f"/pipelines/{pipeline}/events")["events"][-1]["sequence"]
+    path = f"/pipelines/{pipeline}"
+    future = "2999-01-01T00:00:00Z"
+    for body, field in (({"sequence": last + 1}, "sequence"), ({"time": future}, "time")):
+        told = http.post(f"{path}/replay", body, 400)
+        assert [d["field"] for d in told["details"]] == [field]
+    for at in (str(last + 1), future):
+        answer = http.client.get(path, params={"at": at})
+        assert answer.status_code == 400
+        assert [d["field"] for d in answer.json()["details"]] == ["at"]
+    assert http.get(path, at=str(last))["status"] == "stopped"
+    http.post(f"{path}/replay", {"sequence": last})
+    http.post("/pipelines/nobody/replay", {"sequence": 1}, 404)
+
+
+def test_a_page_of_another_list_is_refused(http: Api) -> None:
+    """A token that was mistyped would begin anywhere."""
+    pipeline = http.create(line(generated(1), CONSOLE))
+    for path in ("", *(f"/{pipeline}/{part}" for part in ("events", "versions", "deadletters"))):
+        for token in ("No Token!", "../x", "a/b/c", "1/x", "/"):
+            answer = http.client.get(f"/pipelines{path}", params={"pageToken": token})
+            assert answer.status_code == 400, (path, token, answer.text)
+            assert [d["field"] for d in answer.json()["details"]] == ["pageToken"]
+
+
 def test_a_forbidden_transition_says_what_to_do_instead(http: Api) -> None:
     """FAILED_PRECONDITION, which google/rpc/code.proto maps to 400."""
     pipeline = http.create(line(generated(0, 10), CONSOLE))
