@@ -98,6 +98,11 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
         "options.checkpointInterval",
         "expected a duration such as 1s, 500ms",
     ),
+    "a duration out of bounds": (
+        line(INPUT, CONSOLE, options={"checkpointInterval": "5ms"}),
+        "options.checkpointInterval",
+        "use 10ms to 1h",
+    ),
     "no sink": ({"source": INPUT}, "sink", "missing; a pipeline needs one"),
     "an id that is none": (
         {**GOOD, "pipelineId": "Late Flights"},
@@ -237,6 +242,8 @@ def test_an_unknown_pipeline_is_not_found(http: Api, server: Server) -> None:
     ):
         answer = http.client.request(verb, f"/pipelines/nobody{path}")
         assert (answer.status_code, answer.json()["error"]) == (404, "UNKNOWN_PIPELINE"), path
+        assert [d["field"] for d in answer.json()["details"]] == ["pipelineId"], path
+        assert "there is no pipeline 'nobody'" in answer.json()["message"], path
     with DataFlow(server.grpc) as df, pytest.raises(Rejected) as refused:
         df.get("nobody")
     assert refused.value.code is Code.UNKNOWN_PIPELINE
@@ -278,6 +285,8 @@ def test_a_forbidden_transition_says_what_to_do_instead(http: Api) -> None:
     assert "PausePipeline is allowed in running; the pipeline is configured" in told["message"]
     assert "start it first" in told["message"]
     http.start(pipeline)
+    told = http.post(f"/pipelines/{pipeline}/reset", {}, 400)
+    assert told["message"].endswith("the pipeline is running; nothing has to be reset")
     answer = http.client.delete(f"/pipelines/{pipeline}")
     assert (answer.status_code, answer.json()["error"]) == (400, "FORBIDDEN_TRANSITION")
     assert "stop it first" in answer.json()["message"]
