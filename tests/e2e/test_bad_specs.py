@@ -103,6 +103,31 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
         "options.checkpointInterval",
         "use 10ms to 1h",
     ),
+    "a constant of no value": (
+        reading({"transformType": "map", "options": {"constants": {"c": None}}}),
+        "transforms[0].options.constants.c",
+        "Input should be a valid boolean, valid integer, valid number or valid string, not null",
+    ),
+    "an option of another kind of column": (
+        line(generated(1, 0, {"name": "n", "kind": "integer", "step": 1}), CONSOLE),
+        "source.options.columns[1].step",
+        "unknown option; one of kind, max, min, name",
+    ),
+    "an unknown kind of column": (
+        line(generated(1, 0, {"name": "n", "kind": "int"}), CONSOLE),
+        "source.options.columns[1]",
+        "unknown 'int', one of 'sequence', 'integer'",
+    ),
+    "a column without a kind's name": (
+        line(generated(1, 0, {"kind": "integer"}), CONSOLE),
+        "source.options.columns[1].name",
+        "missing",
+    ),
+    "an item of a list": (
+        line(source("/nowhere/in.csv", nullValues=["NA", 5]), CONSOLE),
+        "source.options.nullValues[1]",
+        "valid string, not 5",
+    ),
     "no sink": ({"source": INPUT}, "sink", "missing; a pipeline needs one"),
     "an id that is none": (
         {**GOOD, "pipelineId": "Late Flights"},
@@ -206,6 +231,13 @@ def test_an_update_is_held_to_the_same(http: Api, what: str) -> None:
     assert answer.status_code == 400
     assert field in [d["field"] for d in answer.json()["details"]]
     assert http.pipeline(pipeline)["version"] == 1
+
+
+def test_a_value_that_fits_none_of_its_types_is_one_problem(http: Api) -> None:
+    """Nobody wrote ``constants.c.bool``."""
+    what = "a constant of no value"
+    told = http.post("/pipelines:validate", REFUSED[what][0])
+    assert [problem["field"] for problem in told["problems"]] == [REFUSED[what][1]]
 
 
 def test_validate_tells_every_problem_at_once(http: Api) -> None:
