@@ -93,7 +93,10 @@ def _check_ids(specs: Sequence[Spec], path: str) -> None:
     problems, seen = [], set()
     for number, spec in enumerate(specs, 1):
         name = spec.get("pipelineId")
-        if not isinstance(name, str) or not name:
+        if name and not isinstance(name, str):
+            message = "expected a text; write it in quotes"
+            problems.append(Problem(f"{path} document {number}: pipelineId", message))
+        elif not isinstance(name, str) or not name:
             message = "missing; apply finds a pipeline again by the id that its file gives it"
             problems.append(Problem(f"{path} document {number}: pipelineId", message))
         elif name in seen:
