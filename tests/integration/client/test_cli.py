@@ -203,6 +203,17 @@ def test_apply_goes_on_after_a_refusal_and_tells_all_of_it(ctl: Shell) -> None:
     assert list(ctl.service.pipelines) == ["flights"]
 
 
+def test_apply_tells_what_cannot_be_sent_with_the_rest(ctl: Shell) -> None:
+    """A misspelt field must not hide the next mistake: each takes another try."""
+    said = ctl(
+        "apply", "-f", ctl.file(SPEC.replace("sourceType: file", "sourceType: bad") + "nme: x")
+    )
+    assert said.code == 1
+    assert "error: flights: 2 problems (INVALID)" in said.err
+    assert "  nme: unknown field 'nme'; did you mean 'name'?" in said.err
+    assert "  source.options.format: unknown 'cvs'" in said.err
+
+
 def test_apply_waits_for_completion(ctl: Shell) -> None:
     """A script goes on when the data is there, and stops when it is not."""
     ctl.service.run = lambda name: end(ctl, name, "completed")
