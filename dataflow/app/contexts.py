@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,12 @@ REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 SECRET_BYTES_MAX = 64 << 10
 """A secret is a key or a token; a larger file is somebody's mistake."""
 
+_UNREADABLE: Mapping[type[Exception], str] = {
+    FileNotFoundError: "does not exist on this node",
+    PermissionError: "may not be read by this user",
+    IsADirectoryError: "is a folder",
+    UnicodeDecodeError: "holds bytes that are no text",
+}
 
 HIDDEN_LENGTH_MIN = 4
 """Anybody guesses a shorter value, and taking it out would leave holes in ordinary words."""
@@ -61,17 +67,22 @@ def _value(match: re.Match[str]) -> str:
     if kind == "env":
         value = environment(name)
         if value is None:
-            raise Rejected(f"{match[0]}: this node has no such variable")
+            raise _unresolved(match, "this node has no such variable")
         return value
     try:
         with Path(name).open("rb") as file:
             content = file.read(SECRET_BYTES_MAX + 1)
         text = content.decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise Rejected(f"{match[0]}: {type(error).__name__}") from error
+        why = _UNREADABLE.get(type(error), f"cannot be read: {type(error).__name__}")
+        raise _unresolved(match, f"the file {why}") from error
     if len(content) > SECRET_BYTES_MAX:
-        raise Rejected(f"{match[0]}: a secret may have {SECRET_BYTES_MAX} bytes")
+        raise _unresolved(match, f"a secret may have {SECRET_BYTES_MAX} bytes")
     return text
+
+
+def _unresolved(match: re.Match[str], why: str) -> Rejected:
+    return Rejected(f"{match[0]}: {why}", field="connectionString")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from dataflow.core import events as e
 from dataflow.core.checkpoint import Checkpoint
-from dataflow.core.errors import Corrupted
+from dataflow.core.clock import Clock
+from dataflow.core.errors import Corrupted, Rejected
 from dataflow.core.events import Event
 from dataflow.core.ids import PipelineId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
@@ -32,9 +33,10 @@ AUDITS = frozenset(
 class Past:
     """The pasts of all pipelines; the views say where to look, the journal says what was."""
 
-    def __init__(self, journal: Journal, views: Views) -> None:
+    def __init__(self, journal: Journal, views: Views, clock: Clock) -> None:
         self._journal = journal
         self._views = views
+        self._clock = clock
 
     async def events(
         self, pipeline: PipelineId, after: SequenceNumber, limit: int
@@ -106,7 +108,15 @@ class Past:
     async def checkpoint(
         self, pipeline: PipelineId, sequence: SequenceNumber, time: datetime | None
     ) -> Checkpoint | None:
-        """Return the last checkpoint audited at or before an event or a moment."""
+        """Return the last checkpoint audited at or before an event or a moment.
+
+        Raises:
+            Rejected: neither has been yet.
+        """
+        if time is None:
+            await self._must_exist(pipeline, sequence)
+        else:
+            must_be_past(time, self._clock.now(), "time")
         await self._views.settled()
         entry = await self._views.latest(pipeline, AUDITS, sequence if time is None else time)
         if entry is None:
@@ -119,6 +129,12 @@ class Past:
                 return body.checkpoint
             case _:
                 return None
+
+    async def _must_exist(self, pipeline: PipelineId, sequence: SequenceNumber) -> None:
+        if await self._journal.history(pipeline, SequenceNumber(sequence - 1), 1):
+            return
+        if await self._journal.history(pipeline, SequenceNumber(0), 1):
+            raise not_yet(sequence, "sequence")
 
     async def _event(self, pipeline: PipelineId, sequence: SequenceNumber) -> Event:
         return (await self._sized(pipeline, sequence))[0]
@@ -137,6 +153,18 @@ class Past:
             for event in page:
                 yield event
             after = page[-1].sequence
+
+
+def must_be_past(time: datetime, now: datetime, field: str) -> None:
+    """Refuse a moment of which nobody can know; raises ``Rejected``."""
+    if time > now:
+        raise Rejected("is in the future; use a time that has passed", field=field)
+
+
+def not_yet(sequence: SequenceNumber, field: str) -> Rejected:
+    """Return the error for an event that has not happened."""
+    message = f"there is no event {sequence} yet; list the events to see those there are"
+    return Rejected(message, field=field)
 
 
 def _version(event: Event) -> SpecVersion:

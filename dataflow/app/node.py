@@ -11,7 +11,7 @@ from importlib import import_module
 from prometheus_client import CollectorRegistry
 
 from dataflow.app.contexts import Contexts
-from dataflow.app.history import Past
+from dataflow.app.history import Past, must_be_past, not_yet
 from dataflow.app.metrics import node_registry
 from dataflow.app.watching import Watchers
 from dataflow.cluster.host import Host
@@ -111,9 +111,12 @@ class Node:
 
     async def pipeline_at(self, pipeline: PipelineId, at: SequenceNumber | datetime) -> State:
         """Return a pipeline as it was after an event, or at a moment."""
-        self._parts.host.state(pipeline)
+        latest = self._parts.host.state(pipeline)
         if isinstance(at, datetime):
+            must_be_past(at, self._parts.clock.now(), "at")
             state = await self._parts.past.state(pipeline, lambda event: event.time <= at)
+        elif at > latest.sequence:
+            raise not_yet(at, "at")
         else:
             state = await self._parts.past.state(pipeline, lambda event: event.sequence <= at)
         if state.status is Status.EMPTY:

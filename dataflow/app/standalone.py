@@ -91,7 +91,7 @@ async def node(
         stack.push_async_callback(views.close)
         ingest = IngestLogs(settings.data_dir / "ingest")
         stack.push_async_callback(ingest.close)
-        past = Past(journal, views)
+        past = Past(journal, views, clock)
         fanout = Fanout(views, SHARDS)
         host = await stack.enter_async_context(
             Host.open(

@@ -76,7 +76,7 @@ async def _apply_all(
         try:
             done.append(await _apply(df, spec, choice))
         except Rejected as error:
-            report(error, spec["pipelineId"])
+            report(await _in_full(df, spec, error), spec["pipelineId"])
             refused = True
     if settings.for_people and done:
         _print(done)
@@ -89,11 +89,24 @@ async def _apply_all(
     return done, refused
 
 
+async def _in_full(df: DataFlow, spec: Spec, error: Rejected) -> Rejected:
+    """Return a refusal with all that is wrong: a misspelt field is refused before it is sent."""
+    from dataflow.wire.json import joined  # noqa: PLC0415 - protobuf is not needed for --help
+
+    if not isinstance(error, Invalid):
+        return error
+    told = await df.validate({k: v for k, v in spec.items() if k in {*SPEC, "pipelineId"}})
+    return Invalid(joined(error.problems, [Problem(p.field, p.message) for p in told.problems]))
+
+
 def _check_ids(specs: Sequence[Spec], path: str) -> None:
     problems, seen = [], set()
     for number, spec in enumerate(specs, 1):
         name = spec.get("pipelineId")
-        if not isinstance(name, str) or not name:
+        if name and not isinstance(name, str):
+            message = "expected a text; write it in quotes"
+            problems.append(Problem(f"{path} document {number}: pipelineId", message))
+        elif not isinstance(name, str) or not name:
             message = "missing; apply finds a pipeline again by the id that its file gives it"
             problems.append(Problem(f"{path} document {number}: pipelineId", message))
         elif name in seen:

@@ -18,8 +18,21 @@ Spec: TypeAlias = dict[str, Any]
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
+VALUES_MAX = 100_000
+"""Values of a document with every alias written out: nine lines of aliases can stand for a billion
+(the billion laughs), and a spec has hundreds."""
+
+
 class Loader(yaml.SafeLoader):
-    """YAML as JSON has it: no key twice, and moments stay text."""
+    """YAML as JSON has it: no key twice, moments stay text, and aliases have an end."""
+
+    def construct_document(self, node: yaml.Node) -> Any:  # noqa: ANN401 - any document
+        """Return a document; one that would not end, or be too large, is an error."""
+        if _values(node, {}) > VALUES_MAX:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"with its aliases it has more than {VALUES_MAX} values"
+            )
+        return super().construct_document(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - the signature of yaml
         """Return a mapping; a key given twice is an error, as the first would be lost."""
@@ -37,6 +50,19 @@ Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != TIMESTAMP]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def _values(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """Return how many values a node stands for; each is looked at once, however often it is."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if node not in known:
+        known[node] = VALUES_MAX + 1  # what holds itself has no end
+        children = node.value
+        if isinstance(node, yaml.MappingNode):
+            children = [part for pair in node.value for part in pair]
+        known[node] = 1 + sum(_values(child, known) for child in children)
+    return known[node]
 
 
 def load(path: str) -> list[Spec]:
@@ -88,6 +114,8 @@ def _yaml(text: bytes, path: str) -> list[Any]:
         found = list(yaml.load_all(text, Loader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Rejected(f"{path}: not YAML: {_told(error)}") from None
+    except RecursionError:
+        raise Rejected(f"{path}: lists or mappings stand in each other too deep") from None
     return [document for document in found if document is not None]
 
 

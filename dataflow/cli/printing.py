@@ -63,15 +63,17 @@ def as_yaml(value: Document) -> str:
 def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, status: int = -1) -> Table:
     """Return a table whose cells are cut with an ellipsis and never wrapped.
 
-    The first column is whole as long as the terminal allows. ``status`` is the column that gets a
-    colour.
+    The first column is whole as long as the terminal allows, and so is ``status``, the column that
+    gets a colour.
     """
     from rich.table import Table  # noqa: PLC0415 - not needed for --help, nor for programs
     from rich.text import Text  # noqa: PLC0415 - as above
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        made.add_column(Text(column, no_wrap=True), no_wrap=index == 0, overflow="ellipsis")
+        made.add_column(
+            Text(column, no_wrap=True), no_wrap=index in {0, status}, overflow="ellipsis"
+        )
     for row in rows:
         cells = [Text(_cell(value), no_wrap=True, overflow="ellipsis") for value in row]
         if status >= 0:

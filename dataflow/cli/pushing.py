@@ -15,7 +15,7 @@ import click
 from dataflow.cli import printing
 from dataflow.cli.options import Settings, shared
 from dataflow.cli.session import run
-from dataflow.core.errors import DataFlowError
+from dataflow.core.errors import Code, DataFlowError, Rejected
 
 if TYPE_CHECKING:
     from dataflow.client import Batch, DataFlow
@@ -100,6 +100,8 @@ def push(
                         f" {pushed.batch_id}: what is there is not added twice"
                     )
                 raise
+        if not pushed.batches:
+            await _require_push(df, pipeline_id)  # the server was asked nothing yet
         return pushed
 
     pushed = run(settings, ask)
@@ -107,6 +109,17 @@ def push(
         click.echo(f"{pipeline_id}: pushed {pushed}")
     else:
         printing.show(settings.output, {"pipelineId": pipeline_id, **_document(pushed)})
+
+
+async def _require_push(df: DataFlow, pipeline_id: str) -> None:
+    """Refuse to push to a pipeline that takes no records; raises ``Rejected``."""
+    shown = await df.get(pipeline_id)
+    source = shown.source.source_type
+    if source not in {"", "push"}:
+        raise Rejected(
+            f"the source of {pipeline_id!r} is {source}, which takes no batches",
+            code=Code.FORBIDDEN_TRANSITION,
+        )
 
 
 def _document(pushed: Pushed) -> printing.Document:

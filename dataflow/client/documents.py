@@ -42,11 +42,14 @@ def request(spec: Spec, cls: type[M]) -> M:
 
     Raises:
         Invalid: a mapping that is no such document, with every problem.
+        TypeError: something else, such as the name of a file.
     """
     if isinstance(spec, CoreSpec):
         return to_message(spec, cls)
     if isinstance(spec, Mapping):
         return from_value(dict(spec), cls)
+    if not isinstance(spec, Message):
+        raise TypeError(f"a spec is a mapping, a PipelineSpec or a message, not {spec!r:.80}")
     return _shared(spec, cls)
 
 

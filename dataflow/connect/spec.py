@@ -6,7 +6,6 @@ with it pyarrow or a driver, is imported when the first pipeline that uses it st
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +15,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from dataflow.connect.misfits import misfits
 from dataflow.connect.model import Committable, Options, Pinned, Position
 from dataflow.core.errors import Code, Invalid, Problem, Rejected
 from dataflow.core.spec import Sink as SinkStep
@@ -186,8 +186,7 @@ def parse(model: type[OptionsT], text: str) -> OptionsT:
     try:
         options = model.model_validate_json(text or "{}", strict=True)
     except ValidationError as error:
-        known = _known_fields(model)
-        raise Invalid([_problem(detail, known) for detail in error.errors()]) from None
+        raise Invalid(misfits(model, text, error)) from None
     if nameless := _nameless(options):
         raise Invalid(nameless)
     return options
@@ -200,22 +199,3 @@ def _nameless(options: Options) -> Sequence[Problem]:
         for name, field in type(options).model_fields.items()
         if isinstance(given := getattr(options, name), Mapping) and "" in given
     ]
-
-
-def _known_fields(model: type[Options]) -> str:
-    return ", ".join(sorted(field.alias or name for name, field in model.model_fields.items()))
-
-
-def _problem(detail: Mapping[str, Any], known: str) -> Problem:
-    path = ".".join(["options", *map(str, detail["loc"])])
-    match detail["type"]:
-        case "extra_forbidden":
-            return Problem(path, f"unknown option; one of {known}")
-        case "literal_error" | "enum":
-            given, expected = detail["input"], detail["ctx"]["expected"]
-            return Problem(path, f"unknown {given!r}, one of {expected}")
-        case "json_invalid":
-            return Problem("options", f"not JSON: {detail['ctx']['error']}")
-        case _:
-            shown = json.dumps(detail["input"], default=str)
-            return Problem(path, f"{detail['msg']}, not {shown:.80}")

@@ -77,7 +77,11 @@ def decide(state: State, body: c.UserCommand | c.EngineCommand, now: datetime) -
 
 def _refusal(state: State, command: str, row: Row) -> Rejected:
     if state.status is Status.EMPTY:
-        return Rejected("there is no such pipeline", code=Code.UNKNOWN_PIPELINE)
+        return Rejected(
+            f"there is no pipeline {state.pipeline_id!r}",
+            code=Code.UNKNOWN_PIPELINE,
+            field="pipelineId",
+        )
     if command == c.CreatePipeline.__name__:
         return Rejected(
             f"{state.pipeline_id!r} is taken; choose another id, or update the one there is"
@@ -352,7 +356,12 @@ TABLE: Mapping[type, Row] = {
     c.ResumePipeline: Row(frozenset({S.PAUSED, S.RUNNING}), _resume, holds=frozenset({S.RUNNING})),
     c.UpdatePipeline: Row(RESTING | {S.PAUSED}, _update),
     c.RollbackPipeline: Row(RESTING | {S.PAUSED}, _rollback),
-    c.ResetPipeline: Row(frozenset({S.FAILED}), _reset, holds=frozenset({S.CONFIGURED})),
+    c.ResetPipeline: Row(
+        frozenset({S.FAILED}),
+        _reset,
+        holds=frozenset({S.CONFIGURED}),
+        remedies=dict.fromkeys((S.RUNNING, S.PAUSED, S.STOPPED), "; nothing has to be reset"),
+    ),
     c.ReplayPipeline: Row(RESTING, _replay),
     c.DeletePipeline: Row(LIVE - {S.RUNNING}, _delete, holds=frozenset({S.DELETED})),
 }

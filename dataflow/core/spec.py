@@ -130,16 +130,22 @@ DEFAULTS = PipelineOptions(
     batch_timeout=timedelta(minutes=5),
 )
 
-_DURATION_LIMITS = {
+_LIMITS: Mapping[str, tuple[timedelta, timedelta] | tuple[int, int]] = {
     "checkpoint_interval": (timedelta(milliseconds=10), timedelta(hours=1)),
     "backoff_initial": (timedelta(milliseconds=1), timedelta(hours=1)),
     "backoff_max": (timedelta(milliseconds=1), timedelta(days=1)),
     "batch_timeout": (timedelta(milliseconds=10), timedelta(days=1)),
-}
-_NUMBER_LIMITS = {
     "checkpoint_rows": (0, 1_000_000_000),
     "parallelism": (1, 1),
     "max_attempts": (1, 1_000_000),
+}
+
+_UNITS = {
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
 }
 
 
@@ -272,12 +278,21 @@ def _ends(spec: PipelineSpec, kind: str) -> list[tuple[str, Source | Sink]]:
 
 def _option_problems(options: PipelineOptions) -> list[Problem]:
     problems = []
-    for name, (low, high) in {**_DURATION_LIMITS, **_NUMBER_LIMITS}.items():
+    for name, (low, high) in _LIMITS.items():
         if not low <= getattr(options, name) <= high:
-            problems.append(Problem(f"options.{_camel(name)}", f"use {low} to {high}"))
+            problems.append(
+                Problem(f"options.{_camel(name)}", f"use {_said(low)} to {_said(high)}")
+            )
     if options.backoff_max < options.backoff_initial:
         problems.append(Problem("options.backoffMax", "must not be less than backoffInitial"))
     return problems
+
+
+def _said(limit: timedelta | int) -> str:
+    """Return a limit as people write it: in the largest unit of which it is a whole number."""
+    if isinstance(limit, int):
+        return str(limit)
+    return next(f"{limit // unit}{name}" for name, unit in _UNITS.items() if not limit % unit)
 
 
 def _camel(name: str) -> str:

@@ -8,10 +8,12 @@ listed twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from dataflow.core.errors import Rejected
 from dataflow.core.ids import PipelineId, Run
 from dataflow.engine.objects import Objects
 from dataflow.engine.records import DeadLetter
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 DIGITS = 20
 """Of a number in a key, so that keys sort as numbers do."""
+
+PLACE = re.compile(rf"\d{{{DIGITS}}}-\d{{{DIGITS}}}-\d{{1,18}}/\d{{1,18}}", re.ASCII)
+"""Where a page begins: the name of an object that is kept, and a row of it."""
 
 
 class DeadLetters:
@@ -58,7 +63,13 @@ class DeadLetters:
         return sum(_rows(key) for key in await self._objects.keys(f"{self._root}/kept"))
 
     async def page(self, after: str, limit: int) -> tuple[Sequence[DeadLetter], str]:
-        """Return letters behind ``after`` (``<object>/<row>``), and where the next page begins."""
+        """Return letters behind ``after`` (``<object>/<row>``), and where the next page begins.
+
+        Raises:
+            Rejected: ``after`` is no such place.
+        """
+        if after and not PLACE.fullmatch(after):
+            raise Rejected("is not a token of this list; take nextPageToken", field="pageToken")
         name, _, row = after.partition("/")
         skip = int(row or 0)
         found: list[DeadLetter] = []

@@ -27,6 +27,8 @@ CREDENTIALS_IN = frozenset({"auth", "headers", "tls", "properties"})
 
 SECRET_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s:]*:(?!\$\{)[^/@\s]+@", re.IGNORECASE)
 REFERENCE = re.compile(r"^$|\$\{(env|file):[^}]+\}")
+NO_REFERENCE = re.compile(r"\$\{(?!(env|file):[^}]+\})")
+"""What would be taken as it stands, though somebody meant a value by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,13 @@ class _Checker:
             self.problems.append(Problem(field, problem.message))
 
     def _secrets(self, path: str, connection: str, options: str) -> None:
+        if NO_REFERENCE.search(connection):
+            self.problems.append(
+                Problem(
+                    f"{path}.connectionString",
+                    "holds ${…} that is no reference; write ${env:NAME} or ${file:/path}",
+                )
+            )
         if SECRET_IN_URL.search(connection):
             self.problems.append(
                 Problem(

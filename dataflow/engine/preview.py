@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import TypeVar, cast
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ from dataflow.core.clock import Clock
 from dataflow.core.errors import Rejected, Unavailable
 from dataflow.core.ids import PipelineId
 from dataflow.engine.channel import Channel
-from dataflow.engine.failure import first_of
+from dataflow.engine.failure import StepFailed, first_of
 from dataflow.engine.items import BarrierItem, Item, Rows
 from dataflow.engine.json_rows import json_rows
 from dataflow.engine.plan import Plan
@@ -25,6 +25,8 @@ from dataflow.engine.records import DeadLetter, PreviewStep
 from dataflow.engine.rejects import Rejects
 from dataflow.engine.steps import Input, make_input, make_steps
 from dataflow.engine.surroundings import Contexts
+
+T = TypeVar("T")
 
 PATIENCE_S = 10.0
 """How long a preview waits for records that may never come; then it shows what there is."""
@@ -40,7 +42,7 @@ async def preview(
         Rejected: it cannot be read, or a step cannot handle its rows at all.
     """
     pipeline = PipelineId("preview")
-    source = make_input(plan, pipeline, contexts)
+    source = _made(lambda: make_input(plan, pipeline, contexts))
     source = Input(
         name=source.name,
         source=source.source,
@@ -58,7 +60,7 @@ async def preview(
     if rows is None:
         return []
     shown = [_shown(source.name, rows, 0)]
-    for step in make_steps(plan, pipeline, contexts):
+    for step in _made(lambda: make_steps(plan, pipeline, contexts)):
         rows.dead.clear()
         with _saying(step.name):
             output = await asyncio.to_thread(step.transform.apply, rows.batch)
@@ -68,6 +70,16 @@ async def preview(
             kept.unhandled(rows, output.rejected, clock.now())
         shown.append(_shown(step.name, rows, output.filtered))
     return shown
+
+
+def _made(make: Callable[[], T]) -> T:
+    """Return what is made of a plan; an error as others of a preview, which say whose it was."""
+    try:
+        return make()
+    except StepFailed as error:
+        failed = error
+    with _saying(failed.step):
+        raise failed.__cause__ or failed
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""A plan's steps, made: code loaded, contexts filled in. The first place to import Arrow."""
+"""A plan's steps, made: code loaded, contexts filled in. The first place to import Arrow.
+
+A step that cannot be made raises ``StepFailed``, which says whose error it was.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.connect import Pinned, Position, Source, Transform, load
+from dataflow.core.events import ErrorType
 from dataflow.core.ids import PipelineId
+from dataflow.engine.failure import blaming
 from dataflow.engine.outputs import Output, output
 from dataflow.engine.plan import Plan
 from dataflow.engine.rejects import Rejects
@@ -43,7 +48,8 @@ def make_input(plan: Plan, pipeline: PipelineId, contexts: Contexts) -> Input:
     """Return the source of a plan, not yet open."""
     step = plan.line.source
     context = contexts(pipeline, plan.line.source_name)
-    source = load(plan.source.open)(step, plan.source_options, context)
+    with blaming(ErrorType.SOURCE, plan.line.source_name):
+        source = load(plan.source.open)(step, plan.source_options, context)
     policy = plan.policy(plan.source_options)
     interval_s = step.poll_interval_ms / 1000 or POLL_INTERVAL_S
     return Input(
@@ -58,19 +64,18 @@ def make_input(plan: Plan, pipeline: PipelineId, contexts: Contexts) -> Input:
 
 def make_steps(plan: Plan, pipeline: PipelineId, contexts: Contexts) -> Sequence[Step]:
     """Return the transforms of a plan, in order."""
-    return [
-        Step(
-            step.id,
-            load(spec.open)(step, options, contexts(pipeline, step.id)),
-            Rejects(step.id, plan.policy(options)),
-        )
-        for step, spec, options in plan.transforms
-    ]
+    made = []
+    for step, spec, options in plan.transforms:
+        with blaming(ErrorType.TRANSFORM, step.id):
+            transform = load(spec.open)(step, options, contexts(pipeline, step.id))
+        made.append(Step(step.id, transform, Rejects(step.id, plan.policy(options))))
+    return made
 
 
 def make_output(plan: Plan, pipeline: PipelineId, contexts: Contexts) -> Output:
     """Return the sink of a plan, not yet open."""
     name = plan.line.sink_name
     context = contexts(pipeline, name)
-    sink = load(plan.sink.open)(plan.line.sink, plan.sink_options, context)
+    with blaming(ErrorType.SINK, name):
+        sink = load(plan.sink.open)(plan.line.sink, plan.sink_options, context)
     return output(sink, name, plan.sink.committable, context.probe)

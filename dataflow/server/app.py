@@ -12,10 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
 
 from dataflow.server import endpoints
+from dataflow.server.errors import EdgeError, failure
 from dataflow.server.health import Health
-from dataflow.server.replies import reply
+from dataflow.server.replies import error_reply, reply
 from dataflow.server.routes import routes_of
 from dataflow.server.services import Services
 from dataflow.server.websocket import WatchSocket
@@ -56,15 +58,17 @@ def make_app(
     routes: list[BaseRoute] = [Route(path, endpoint(verbs)) for path, verbs in paths.items()]
     watch = WatchSocket(services, loopback=loopback)
     routes += [WebSocketRoute(path, watch) for path in SOCKETS]
-    return Router(routes, redirect_slashes=False, default=_nowhere(endpoint({})))
+    return Router(routes, redirect_slashes=False, default=_nowhere(endpoint({}), services))
 
 
-def _nowhere(missing: ASGIApp) -> ASGIApp:
+def _nowhere(missing: ASGIApp, services: Services) -> ASGIApp:
     async def answer(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's own types
         if scope["type"] == "http":
             await missing(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1000, "reason": "nothing here"})
+            told = failure(EdgeError("UNKNOWN_PATH", "there is nothing here"), services.new_id)
+            refused = error_reply(told, services.clock.now())
+            await WebSocket(scope, receive, send).send_denial_response(refused)
 
     return answer
 

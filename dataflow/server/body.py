@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from dataflow.core.errors import Code, Rejected
@@ -23,15 +25,18 @@ DISCARD_BYTES_MAX = 64 << 20
 over bytes that nobody read is reset, and the reset can overtake the answer that says why (RFC
 9112, section 9.6)."""
 
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]+)", re.IGNORECASE)
+
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
     """Return the body of a request.
 
     Raises:
         Rejected: TOO_LARGE.
-        EdgeError: REQUEST_TIMEOUT.
+        EdgeError: REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE.
         ClientDisconnect: the client went away.
     """
+    _check_coding(request.headers)
     announced = request.headers.get("content-length", "")
     too_large = announced.isdecimal() and int(announced[:20]) > bytes_max
     if too_large and "expect" in request.headers:
@@ -52,6 +57,18 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
     if size > bytes_max:
         raise _too_large(bytes_max)
     return b"".join(chunks)
+
+
+def _check_coding(headers: Headers) -> None:
+    """Refuse bytes that would only look like damaged JSON."""
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"", "identity"}:
+        message = f"content-encoding {coding[:40]!r} is not read; send the body as it is"
+        raise EdgeError("UNSUPPORTED_MEDIA_TYPE", message)
+    found = _CHARSET.search(headers.get("content-type", ""))
+    if found and found[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
+        message = f"charset {found[1][:40]!r} is not read; JSON is UTF-8 (RFC 8259, section 8.1)"
+        raise EdgeError("UNSUPPORTED_MEDIA_TYPE", message)
 
 
 def _too_large(bytes_max: int) -> Rejected:

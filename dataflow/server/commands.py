@@ -20,7 +20,7 @@ from dataflow.core.answers import Answer
 from dataflow.core.errors import Code, Invalid, Rejected
 from dataflow.core.spec import Position
 from dataflow.core.state import Status
-from dataflow.server.call import Call
+from dataflow.server.call import COMMAND_KEY, Call
 from dataflow.server.checker import Checker
 from dataflow.server.errors import Failure, NewId
 from dataflow.server.specs import Validate, id_problems, wrong
@@ -72,6 +72,9 @@ class Commands:
         Raises:
             Rejected: with every problem of the request.
         """
+        if request.command_id and call.command_id not in {"", request.command_id}:
+            message = f"is {request.command_id[:80]!r} here and another in {COMMAND_KEY}"
+            raise Rejected(message, field="commandId")
         command = ids.command_id(request.command_id or call.command_id or self._new_id())
         request.ClearField("command_id")
         creates = type(request) is pipeline_pb2.CreatePipelineRequest
@@ -118,6 +121,7 @@ def known(text: str) -> ids.PipelineId:
         raise Rejected(
             f"there is no pipeline {text[:80]!r}; ids are lower-case letters, digits and hyphens",
             code=Code.UNKNOWN_PIPELINE,
+            field="pipelineId",
         )
     return ids.PipelineId(text)
 
@@ -147,6 +151,9 @@ def stop_deadline(request: pipeline_pb2.StopPipelineRequest) -> timedelta:
 
 
 def _rollback(request: pipeline_pb2.RollbackPipelineRequest) -> c.UserCommand:
+    if request.version < 1:
+        what = "use the number of a version, 1 or more" if request.version else "missing"
+        raise Rejected(f"{what}; list the versions to see those there are", field="version")
     return c.RollbackPipeline(
         version=ids.Version(request.version), with_checkpoint=request.with_checkpoint
     )

@@ -111,7 +111,8 @@ def _unread(message: Any, unread: Sequence[Problem], services: Services) -> Resp
         Invalid: with every problem, unless it was asked for the problems.
     """
     problems = unread
-    if "transforms" in message.DESCRIPTOR.fields_by_name:
+    previewed = isinstance(message, pipeline_pb2.PreviewPipelineRequest) and message.pipeline_id
+    if "transforms" in message.DESCRIPTOR.fields_by_name and not previewed:
         problems = wrong(message, unread, services.backend.validate)
     if not isinstance(message, pipeline_pb2.ValidatePipelineRequest) or not problems[0].field:
         raise Invalid(problems)

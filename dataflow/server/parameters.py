@@ -21,6 +21,8 @@ PAGE_MAX = 1_000
 PAGE_BYTES_MAX = 4 << 20
 """A page ends here too: a quarter of the largest message, since JSON takes more room."""
 
+OTHER_LIST = "is not a token of this list; take nextPageToken"
+
 NUMBER_DIGITS_MAX = 18
 """Fits 63 bits."""
 
@@ -42,13 +44,20 @@ def fitting(entries: Sequence[M], size: int) -> Sequence[M]:
     return entries[:size]
 
 
+def page_id(token: str) -> ids.PipelineId:
+    """Return the id behind which a page begins; raises ``Rejected`` for a token made elsewhere."""
+    if token and not ids.PIPELINE_ID.fullmatch(token):
+        raise Rejected(OTHER_LIST, field="pageToken")
+    return ids.PipelineId(token)
+
+
 def page_number(token: str, default: int) -> int:
     """Return the number at which a page begins; raises ``Rejected`` for a token made elsewhere."""
     if not token:
         return default
     found = _number(token)
     if found is None:
-        raise Rejected("is not a token of this list; take nextPageToken", field="pageToken")
+        raise Rejected(OTHER_LIST, field="pageToken")
     return found
 
 

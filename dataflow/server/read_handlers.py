@@ -15,7 +15,7 @@ from dataflow.server import answers
 from dataflow.server.backend import Backend, Query
 from dataflow.server.call import Call
 from dataflow.server.commands import known
-from dataflow.server.parameters import fitting, moment, page_number, page_size
+from dataflow.server.parameters import fitting, moment, page_id, page_number, page_size
 from dataflow.server.specs import checked, examined, id_problems, spec_of
 from dataflow.v1 import event_pb2, pipeline_pb2
 from dataflow.wire.core import to_message
@@ -45,7 +45,7 @@ class ReadHandlers:
             status=Status(status) if status else None,
             label=request.label,
             text=request.q,
-            after=ids.PipelineId(request.page_token),
+            after=page_id(request.page_token),
             limit=size + 1,
         )
         lines, total = await self._backend.pipelines(query)

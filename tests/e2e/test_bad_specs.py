@@ -98,6 +98,36 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
         "options.checkpointInterval",
         "expected a duration such as 1s, 500ms",
     ),
+    "a duration out of bounds": (
+        line(INPUT, CONSOLE, options={"checkpointInterval": "5ms"}),
+        "options.checkpointInterval",
+        "use 10ms to 1h",
+    ),
+    "a constant of no value": (
+        reading({"transformType": "map", "options": {"constants": {"c": None}}}),
+        "transforms[0].options.constants.c",
+        "Input should be a valid boolean, valid integer, valid number or valid string, not null",
+    ),
+    "an option of another kind of column": (
+        line(generated(1, 0, {"name": "n", "kind": "integer", "step": 1}), CONSOLE),
+        "source.options.columns[1].step",
+        "unknown option; one of kind, max, min, name",
+    ),
+    "an unknown kind of column": (
+        line(generated(1, 0, {"name": "n", "kind": "int"}), CONSOLE),
+        "source.options.columns[1]",
+        "unknown 'int', one of 'sequence', 'integer'",
+    ),
+    "a column without a kind's name": (
+        line(generated(1, 0, {"kind": "integer"}), CONSOLE),
+        "source.options.columns[1].name",
+        "missing",
+    ),
+    "an item of a list": (
+        line(source("/nowhere/in.csv", nullValues=["NA", 5]), CONSOLE),
+        "source.options.nullValues[1]",
+        "valid string, not 5",
+    ),
     "no sink": ({"source": INPUT}, "sink", "missing; a pipeline needs one"),
     "an id that is none": (
         {**GOOD, "pipelineId": "Late Flights"},
@@ -147,6 +177,21 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
         "sources",
         "more than one source cannot run yet",
     ),
+    "a reference to nothing": (
+        line(source("/in/${env:}/a.csv"), CONSOLE),
+        "source.connectionString",
+        "is no reference; write ${env:NAME} or ${file:/path}",
+    ),
+    "a reference of another kind": (
+        line(INPUT, sink("/out/${foo:A}.csv")),
+        "sink.connectionString",
+        "is no reference; write ${env:NAME} or ${file:/path}",
+    ),
+    "a reference without an end": (
+        line(INPUT, sink("${env:A")),
+        "sink.connectionString",
+        "is no reference; write ${env:NAME} or ${file:/path}",
+    ),
     "a password in the clear": (
         line(source("/nowhere/in.csv", password="hunter2"), CONSOLE),
         "source.options.password",
@@ -188,6 +233,13 @@ def test_an_update_is_held_to_the_same(http: Api, what: str) -> None:
     assert http.pipeline(pipeline)["version"] == 1
 
 
+def test_a_value_that_fits_none_of_its_types_is_one_problem(http: Api) -> None:
+    """Nobody wrote ``constants.c.bool``."""
+    what = "a constant of no value"
+    told = http.post("/pipelines:validate", REFUSED[what][0])
+    assert [problem["field"] for problem in told["problems"]] == [REFUSED[what][1]]
+
+
 def test_validate_tells_every_problem_at_once(http: Api) -> None:
     """Mending one at a time would take as many tries as there are mistakes."""
     spec = {
@@ -222,9 +274,39 @@ def test_an_unknown_pipeline_is_not_found(http: Api, server: Server) -> None:
     ):
         answer = http.client.request(verb, f"/pipelines/nobody{path}")
         assert (answer.status_code, answer.json()["error"]) == (404, "UNKNOWN_PIPELINE"), path
+        assert [d["field"] for d in answer.json()["details"]] == ["pipelineId"], path
+        assert "there is no pipeline 'nobody'" in answer.json()["message"], path
     with DataFlow(server.grpc) as df, pytest.raises(Rejected) as refused:
         df.get("nobody")
     assert refused.value.code is Code.UNKNOWN_PIPELINE
+
+
+def test_what_has_not_happened_yet_is_refused(http: Api) -> None:
+    """It would be answered with the present, and a replay would begin somewhere else."""
+    pipeline = http.run(line(generated(10), CONSOLE))
+    last = http.get(f"/pipelines/{pipeline}/events")["events"][-1]["sequence"]
+    path = f"/pipelines/{pipeline}"
+    future = "2999-01-01T00:00:00Z"
+    for body, field in (({"sequence": last + 1}, "sequence"), ({"time": future}, "time")):
+        told = http.post(f"{path}/replay", body, 400)
+        assert [d["field"] for d in told["details"]] == [field]
+    for at in (str(last + 1), future):
+        answer = http.client.get(path, params={"at": at})
+        assert answer.status_code == 400
+        assert [d["field"] for d in answer.json()["details"]] == ["at"]
+    assert http.get(path, at=str(last))["status"] == "stopped"
+    http.post(f"{path}/replay", {"sequence": last})
+    http.post("/pipelines/nobody/replay", {"sequence": 1}, 404)
+
+
+def test_a_page_of_another_list_is_refused(http: Api) -> None:
+    """A token that was mistyped would begin anywhere."""
+    pipeline = http.create(line(generated(1), CONSOLE))
+    for path in ("", *(f"/{pipeline}/{part}" for part in ("events", "versions", "deadletters"))):
+        for token in ("No Token!", "../x", "a/b/c", "1/x", "/"):
+            answer = http.client.get(f"/pipelines{path}", params={"pageToken": token})
+            assert answer.status_code == 400, (path, token, answer.text)
+            assert [d["field"] for d in answer.json()["details"]] == ["pageToken"]
 
 
 def test_a_forbidden_transition_says_what_to_do_instead(http: Api) -> None:
@@ -235,6 +317,8 @@ def test_a_forbidden_transition_says_what_to_do_instead(http: Api) -> None:
     assert "PausePipeline is allowed in running; the pipeline is configured" in told["message"]
     assert "start it first" in told["message"]
     http.start(pipeline)
+    told = http.post(f"/pipelines/{pipeline}/reset", {}, 400)
+    assert told["message"].endswith("the pipeline is running; nothing has to be reset")
     answer = http.client.delete(f"/pipelines/{pipeline}")
     assert (answer.status_code, answer.json()["error"]) == (400, "FORBIDDEN_TRANSITION")
     assert "stop it first" in answer.json()["message"]

@@ -91,6 +91,31 @@ def test_errors_and_phases_show_the_reference_alone(http: Api, server: Server) -
     assert stored(server) == []
 
 
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        ("${env:NO_SUCH_VARIABLE}", "this node has no such variable"),
+        ("${file:/no/such/file}", "the file does not exist on this node"),
+    ],
+)
+def test_a_reference_that_stands_for_nothing_names_its_place(
+    http: Api, server: Server, reference: str, why: str
+) -> None:
+    """The step's and the field's, so that whoever wrote it finds it."""
+    (server.folder / "in.csv").write_text("a\n1\n")
+    end = sink(server.folder / "never.csv")
+    for wrong, step in (
+        (line(source(reference), end), "source"),
+        (line(source(server.folder / "in.csv"), sink(reference, format="csv")), "sink"),
+    ):
+        error = http.failed(wrong)
+        assert (error["errorType"], error["step"]) == (step, step)
+        assert error["message"] == f"connectionString: {reference}: {why}"
+    told = http.client.post("/pipelines:preview", json=line(source(reference), end))
+    assert told.status_code == 400
+    assert told.json()["message"] == f"source: connectionString: {reference}: {why}"
+
+
 def test_after_a_restart_the_reference_stands_for_the_same(folder: Path) -> None:
     """A stage or position that was kept under the reference is found again."""
     (folder / CANARY).mkdir()

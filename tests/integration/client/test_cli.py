@@ -213,6 +213,17 @@ def test_apply_goes_on_after_a_refusal_and_tells_all_of_it(ctl: Shell) -> None:
     assert list(ctl.service.pipelines) == ["flights"]
 
 
+def test_apply_tells_what_cannot_be_sent_with_the_rest(ctl: Shell) -> None:
+    """A misspelt field must not hide the next mistake: each takes another try."""
+    said = ctl(
+        "apply", "-f", ctl.file(SPEC.replace("sourceType: file", "sourceType: bad") + "nme: x")
+    )
+    assert said.code == 1
+    assert "error: flights: 2 problems (INVALID)" in said.err
+    assert "  nme: unknown field 'nme'; did you mean 'name'?" in said.err
+    assert "  source.options.format: unknown 'cvs'" in said.err
+
+
 def test_apply_waits_for_completion(ctl: Shell) -> None:
     """A script goes on when the data is there, and stops when it is not."""
     ctl.service.run = lambda name: end(ctl, name, "completed")
@@ -224,6 +235,7 @@ def test_apply_waits_for_completion(ctl: Shell) -> None:
     ("text", "complaint"),
     [
         ("name: x\n", "document 1: pipelineId: missing"),
+        ("pipelineId: 5\n", "document 1: pipelineId: expected a text; write it in quotes"),
         (SPEC + "---\n" + SPEC, "'flights' is described twice"),
         ("a: [1\n", "line 2, column 1"),
         ("a: 1\na: 2\n", "'a' is given twice"),
@@ -231,7 +243,16 @@ def test_apply_waits_for_completion(ctl: Shell) -> None:
         ("", "there is no document in it"),
         ('{"pipelineId": "a", "pipelineId": "b"}', "given twice"),
     ],
-    ids=["no id", "two alike", "torn yaml", "key twice", "a list", "empty", "json key twice"],
+    ids=[
+        "no id",
+        "number",
+        "two alike",
+        "torn yaml",
+        "key twice",
+        "a list",
+        "empty",
+        "json key twice",
+    ],
 )
 def test_a_file_that_is_no_pipeline_is_refused_with_the_place(
     ctl: Shell, text: str, complaint: str
@@ -421,6 +442,18 @@ def test_validate_reports_everything(ctl: Shell) -> None:
         ("flights", False),
         ("document 2", False),
     ]
+
+
+def test_nothing_is_pushed_to_a_pipeline_that_takes_no_records(flights: Shell) -> None:
+    """An empty file is no reason to say that all went well."""
+    path = flights.file("", "empty.ndjson")
+    said = flights("push", "flights", "-f", path)
+    assert said.code == 1
+    assert "the source of 'flights' is file, which takes no batches" in said.err
+    assert flights("push", "nobody", "-f", path).code == 1
+    pushed = SPEC.replace("sourceType: file", "sourceType: push").replace(": flights", ": taking")
+    assert flights("apply", "-f", flights.file(pushed)).code == 0
+    assert flights("push", "taking", "-f", path).code == 0
 
 
 def test_preview_shows_each_step(flights: Shell) -> None:

@@ -213,3 +213,9 @@ async def test_a_client_that_is_not_open_says_so() -> None:
     """The commonest mistake with a client that is a context manager."""
     with pytest.raises(RuntimeError, match="async with"):
         await DataFlow("127.0.0.1:1").health("flights")
+
+
+async def test_what_is_no_spec_is_a_type_error(df: DataFlow) -> None:
+    """The name of a file is the usual mistake, and no attribute of it explains anything."""
+    with pytest.raises(TypeError, match=r"not 'flights\.yaml'"):
+        await df.create("flights.yaml")  # type: ignore[arg-type]  # the mistake

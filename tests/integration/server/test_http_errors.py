@@ -108,16 +108,48 @@ async def test_a_key_used_for_another_payload_is_refused(http: httpx.AsyncClient
     assert response.json()["error"] == "COMMAND_ID_REUSED"
 
 
-async def test_the_command_id_of_the_body_wins_over_the_header(
+async def test_a_command_has_the_id_of_its_body_or_of_the_header(
     http: httpx.AsyncClient, server: Server
 ) -> None:
-    """It was chosen nearer to the command."""
+    """Two that differ name two commands, and a retry by either would find another answer."""
     body = orjson.loads(EXAMPLE) | {"commandId": "mine"}
-    await http.post(V1, json=body, headers={"Idempotency-Key": "proxy"})
+    await http.post(V1, json=body, headers={"Idempotency-Key": "mine"})
     await http.post(V1, content=EXAMPLE, headers={"Idempotency-Key": "header"})
     await http.post(V1, content=EXAMPLE)
     ids = [command.command_id for command in server.backend.commands]
     assert ids == ["mine", "header", "made-up-1"]
+    refused = await http.post(V1, json=body, headers={"Idempotency-Key": "proxy"})
+    assert refused.status_code == 400
+    assert [entry["field"] for entry in refused.json()["details"]] == ["commandId"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-encoding": "gzip"},
+        {"content-type": "application/json; charset=utf-16"},
+        {"content-type": 'application/json;Charset="latin-1"'},
+    ],
+)
+async def test_a_body_in_another_coding_is_refused_as_such(
+    http: httpx.AsyncClient, pipeline: str, headers: dict[str, str]
+) -> None:
+    """Its bytes would only look like damaged JSON."""
+    for path in ("", f"/{pipeline}/batches"):
+        response = await http.post(V1 + path, content=EXAMPLE, headers=headers)
+        assert (response.status_code, response.json()["error"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    plain = {"content-encoding": "identity", "content-type": "application/json; charset=UTF-8"}
+    assert (await http.post(V1, content=EXAMPLE, headers=plain)).status_code == 201
+
+
+@pytest.mark.parametrize("body", [{}, {"version": 0}, {"version": -1}])
+async def test_a_rollback_names_its_version(
+    http: httpx.AsyncClient, pipeline: str, body: dict[str, int]
+) -> None:
+    """There is no version 0 to be told about."""
+    response = await http.post(f"{V1}/{pipeline}/rollback", json=body)
+    assert response.status_code == 400
+    assert [entry["field"] for entry in response.json()["details"]] == ["version"]
 
 
 @pytest.mark.parametrize(

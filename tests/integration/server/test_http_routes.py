@@ -233,6 +233,16 @@ async def test_validation_tells_what_could_not_be_read_with_the_rest(
     assert (await http.post(f"{V1}:validate", content=b"[]")).status_code == 400
 
 
+async def test_a_preview_of_a_pipeline_tells_nothing_of_a_spec(
+    http: httpx.AsyncClient, pipeline: str
+) -> None:
+    """None was given, so none lacks its source."""
+    told = await http.post(f"{V1}:preview", json={"pipelineId": pipeline, "recrods": 5})
+    assert [entry["field"] for entry in told.json()["details"]] == ["recrods"]
+    told = await http.post(f"{V1}:preview", json={"recrods": 5, "sink": {"sinkType": "console"}})
+    assert [entry["field"] for entry in told.json()["details"]] == ["recrods", "source"]
+
+
 async def test_create_and_update_tell_what_could_not_be_read_with_the_rest(
     http: httpx.AsyncClient, pipeline: str
 ) -> None:

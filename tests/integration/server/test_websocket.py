@@ -75,7 +75,6 @@ async def test_a_watcher_that_goes_is_forgotten(server: Server, socket: ClientCo
         (WS + "/nobody", {}, 404),
         (WS + "?after=1", {}, 400),
         (WS + "?aftr=1", {}, 400),
-        ("/api/v1/ws/other", {}, 403),
     ],
 )
 async def test_what_may_not_be_watched_is_refused_at_the_door(
@@ -125,3 +124,11 @@ async def test_a_message_beyond_the_frame_limit_ends_the_connection(
         await _heard(socket)
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1009
+
+
+async def test_a_path_where_nothing_is_told_is_not_found(server: Server) -> None:
+    """Forbidden would mean that somebody else may watch there."""
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"ws://{server.at.http}/api/v1/ws/nothing", proxy=None)
+    assert refused.value.response.status_code == 404
+    assert orjson.loads(refused.value.response.body or b"")["error"] == "UNKNOWN_PATH"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from io import StringIO
+from typing import cast
+
 import pytest
+from rich.console import Console
 
 from dataflow.cli import printing
 from dataflow.cli.failures import exit_code, lines
@@ -14,6 +18,15 @@ def test_a_cell_is_one_line_without_control_characters(capsys: pytest.CaptureFix
     """A record that holds escape codes must not drive the terminal that shows it."""
     printing.table(("ID", "TEXT"), [("a", "x\ny\x1b[31m")])
     assert capsys.readouterr().out == "ID  TEXT\na   x y [31m\n"
+
+
+def test_a_narrow_terminal_cuts_other_columns_than_the_status() -> None:
+    """It is what the list is looked at for."""
+    columns = ("ID", "STATUS", "SOURCE", "SINK", "VERSION", "UPDATED", "NAME")
+    row = ("late-flights-of-a-day", "configured", "generator", "console", 1, "2026-05-01 12", "x")
+    narrow = Console(width=60, file=StringIO())
+    narrow.print(printing.grid(columns, [row], status=1))
+    assert "late-flights-of-a-day  configured" in cast("StringIO", narrow.file).getvalue()
 
 
 def test_a_path_that_leads_nowhere_is_empty() -> None:

@@ -161,15 +161,18 @@ async def test_a_column_that_runs_out_of_moments_says_so() -> None:
         ({"rows": -1}, r"options\.rows"),
         ({"row": 1}, r"options\.row: unknown option; one of columns, onError, rows, "),
         ({"columns": []}, r"options\.columns"),
-        ({"columns": [{"name": "a", "kind": "uuid"}]}, r"options\.columns\.0"),
-        ({"columns": [{"name": "a", "kind": "choice"}]}, r"options\.columns\.0\.choice\.choices"),
+        ({"columns": [{"name": "a", "kind": "uuid"}]}, r"options\.columns\[0\]: "),
+        (
+            {"columns": [{"name": "a", "kind": "choice"}]},
+            r"options\.columns\[0\]\.choices: missing$",
+        ),
         (
             {"columns": [{"name": "a", "kind": "integer", "min": 2, "max": 1}]},
             "min 2 is more than max 1",
         ),
         (
             {"columns": [{"name": "a", "kind": "float", "min": 1e200}]},
-            r"options\.columns\.0\.float",
+            r"options\.columns\[0\]\.min",
         ),
     ],
 )

@@ -30,7 +30,7 @@ from dataflow.core.retry import backoff
 from dataflow.core.spec import DEFAULTS, PipelineSpec, Position, Sink, Source, canonical
 from dataflow.core.state import Drain, State, Status
 
-WAYS_OUT = r"; |no such|does not run|for good|never used"
+WAYS_OUT = r"; |there is no pipeline|does not run|for good|never used"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = canonical(PipelineSpec(source=Source("file", "/a.csv"), sink=Sink("file", "/b.csv")))
 MOVED = canonical(PipelineSpec(source=Source("file", "/c.csv"), sink=Sink("file", "/b.csv")))
