@@ -15,7 +15,7 @@ from dataflow.connect import Chunk
 from dataflow.connect.source import REJECTED_COLUMNS
 from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Block, Blocks
 from dataflow.connectors.file.source_ahead import ahead
-from dataflow.connectors.file.source_head import Head, changed, digest
+from dataflow.connectors.file.source_head import Head, changed, digest, escaped
 from dataflow.connectors.file.source_options import (
     FilePosition,
     FileSourceOptions,
@@ -133,6 +133,8 @@ class Pass:
                 "head_bytes": self.start.head_bytes or len(self.head.data),
                 "consumed": block.consumed,
                 "lacks": "" if skip else block.lacks,
+                "at_end": block.at_end and not skip,
+                "name": escaped(self.path.name),
             }
         )
 

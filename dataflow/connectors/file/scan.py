@@ -92,7 +92,8 @@ class Block:
     """Whole records, or one that is too long, of which ``data`` is only the beginning.
 
     ``last`` is what was left at the end of the file, without a line feed; ``lacks`` says what its
-    record would need to be one that cannot change any more. ``end`` is where to go on.
+    record would need to be one that cannot change any more. ``end`` is where to go on, and
+    ``at_end`` tells that nothing followed there.
     """
 
     data: bytes
@@ -102,6 +103,7 @@ class Block:
     too_long: bool = False
     last: bool = False
     lacks: Lacks = ""
+    at_end: bool = False
 
 
 @dataclass
@@ -133,13 +135,16 @@ class Blocks:
         """
         while not self.ended:
             start = self.stream.offset - len(self.rest)
-            more = self.read(self.chunk_bytes)
+            more = self.read(self.chunk_bytes + 1)  # the byte more tells whether this is the end
+            at_end = 0 < len(more) <= self.chunk_bytes
             data = self.rest + more
             if data and not more and self.partial_last:
                 yield self._last(data, start)
             elif end := self.lines.last_end(data):
                 self.rest = data[end:]
-                yield Block(data[:end], start, start + end, self.stream.stored())
+                at_end = at_end and not self.rest
+                on, stored = start + end, self.stream.stored()
+                yield Block(data[:end], start, on, stored, at_end=at_end)
             elif len(data) > self.record_bytes_max:
                 yield from self._too_long(data, start)
             elif more:
@@ -170,7 +175,8 @@ class Blocks:
         elif self.lines.last_end(data) < len(data):
             lacks = "line feed"
         end = start + len(data) - (lacks == "line feed" and data.endswith(b"\r"))
-        return Block(data, start, end, self.stream.stored(), last=True, lacks=lacks)
+        stored = self.stream.stored()
+        return Block(data, start, end, stored, last=True, lacks=lacks, at_end=True)
 
     def _too_long(self, data: bytes, start: int) -> Iterator[Block]:
         """Pass over a record, to the next line feed: its quotes are not to be trusted.
@@ -185,7 +191,8 @@ class Blocks:
         lacks: Lacks = "line feed" if end < 0 else ""
         if self.partial_last or not lacks:
             on = self.stream.offset - len(self.rest) - (bool(lacks) and data.endswith(b"\r"))
-            yield Block(beginning, start, on, self.stream.stored(), too_long=True, lacks=lacks)
+            stored = self.stream.stored()
+            yield Block(beginning, start, on, stored, True, lacks=lacks, at_end=bool(lacks))
 
 
 def _cut_character(data: bytes) -> bool:

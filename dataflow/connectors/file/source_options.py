@@ -154,6 +154,8 @@ class FilePosition(Position):
         consumed: bytes of the file as it is stored, for the lag.
         lacks: what the record before it, then the last of its file, had not got: a line feed; or
             any end, as a quote was open or a character cut in two. CR is left for the line feed.
+        at_end: whether nothing followed in the file as it was when this was read.
+        name: of the file then; the split of a watched one does not tell it.
     """
 
     offset: int = Field(default=0, ge=0)
@@ -163,6 +165,8 @@ class FilePosition(Position):
     head_bytes: int = Field(default=0, ge=0)
     consumed: int = Field(default=0, ge=0)
     lacks: Lacks = ""
+    at_end: bool = False
+    name: str = ""
 
 
 class PinnedColumn(Model):
