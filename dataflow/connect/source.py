@@ -106,6 +106,17 @@ class Source(ABC, Generic[PositionT, PinnedT]):
         """
         return False
 
+    async def gone(self, split: Split, position: PositionT) -> None:
+        """Say what it means that a split is not listed which an earlier run was in the middle of.
+
+        The engine asks once a run, before it reads anything, about each split that it has records
+        of and has not read to its end. Returning passes over it, unless ``splits`` lists it then.
+
+        Raises:
+            Waiting: it has to come back; asked again after the poll interval.
+            Rejected: what had not been read of it is lost, and the pipeline fails.
+        """
+
     async def acknowledge(self, split: Split, position: PositionT) -> None:
         """Take note that everything before ``position`` is decided; upstream may forget it.
 

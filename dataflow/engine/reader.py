@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing, suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from dataflow.connect import Chunk, Position, Rejected, Split, Waiting
 from dataflow.connect.transform import HIDDEN, ORDINAL
@@ -38,19 +40,47 @@ class Reader:
 
     async def read(self, exhausted: Callable[[], None]) -> None:
         """Read until the source is exhausted, for ever if it is unbounded."""
+        splits = await self._first_splits()
         if self._input.source.bounded:
-            for split in await self._input.source.splits():
+            for split in splits:
                 await self._split(split)
             exhausted()
             return
         known: set[SplitId] = set()
         async with asyncio.TaskGroup() as tasks:
             while True:
-                for split in await self._input.source.splits():
+                for split in splits:
                     if split.id not in known:
                         known.add(split.id)
                         tasks.create_task(self._split(split))
                 await asyncio.sleep(self._input.poll_interval_s)
+                splits = await self._input.source.splits()
+
+    async def _first_splits(self) -> Sequence[Split]:
+        """List the splits, BEFORE any is read and AFTER the source has allowed for those gone."""
+        while True:
+            splits = await self._input.source.splits()
+            gone = self._gone({split.id for split in splits})
+            try:
+                for split, position in gone:
+                    await self._input.source.gone(split, position)
+            except Waiting as error:
+                self.waiting = error.message
+                await asyncio.sleep(self._input.poll_interval_s)
+            else:
+                self.waiting = ""
+                return await self._input.source.splits() if gone else splits
+
+    def _gone(self, listed: AbstractSet[SplitId]) -> Sequence[tuple[Split, Position]]:
+        """Return the splits that an earlier run was in the middle of and that are not listed."""
+        found = []
+        for name, before in self._start.positions.items():
+            if name in listed or before.ended or not before.records:
+                continue
+            with suppress(ValidationError):  # of another source, before the pipeline was updated
+                position = self._input.position.model_validate_json(before.position)
+                found.append((Split(SplitId(name)), position))
+        return found
 
     async def _split(self, split: Split) -> None:
         before = self._start.positions.get(split.id, SplitPosition())

@@ -56,7 +56,10 @@ class Tally:
         self._ended.add(split)
 
     def checkpoint(self) -> Checkpoint:
-        """Return the start as moved on by everything noted, without what sinks have staged."""
+        """Return the start as moved on by everything noted, without what sinks have staged.
+
+        A split that had ended and has grown is open again until its new end.
+        """
         positions = dict(self._start.positions)
         for split in self._positions.keys() | self._ended:
             before = positions.get(split, SplitPosition())
@@ -64,7 +67,7 @@ class Tally:
             positions[split] = SplitPosition(
                 position=moved.model_dump_json() if moved is not None else before.position,
                 records=before.records + self._records.get(split, 0),
-                ended=before.ended or split in self._ended,
+                ended=split in self._ended or (before.ended and moved is None),
             )
         return replace(
             self._start,

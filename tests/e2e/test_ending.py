@@ -110,6 +110,45 @@ def test_killed_again_and_again_it_writes_each_row_once(folder: Path) -> None:
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
 
 
+def half_read(folder: Path, **options: object) -> str:
+    """Kill the program in the middle of one of two files, and take that away."""
+    rows = folder / "in"
+    rows.mkdir()
+    write_rows(rows / "a.csv", 200_000)
+    write_rows(rows / "b.csv", 100)
+    begin = source(rows, schema=SCHEMA, **options) | {"batchSize": 100}
+    with serving(folder) as server, api(server) as http:
+        pipeline = http.create(line(begin, sink(folder / "out.csv"), *KEPT))
+        http.start(pipeline)
+        until(lambda: processed(http, pipeline) > 200)
+        server.kill()
+    (rows / "a.csv").rename(folder / "a.csv")
+    return pipeline
+
+
+def test_a_half_read_file_that_goes_while_the_program_is_down_is_waited_for(folder: Path) -> None:
+    """Without it the pipeline would complete as if all were there."""
+    pipeline = half_read(folder)
+    with serving(folder) as server, api(server) as http:
+        until(lambda: "half read" in http.pipeline(pipeline)["phaseDetail"])
+        shown = http.pipeline(pipeline)
+        assert (shown["status"], shown["phase"]) == ("running", "waiting")
+        assert shown["phaseDetail"].startswith("a.csv: there is no such file any more")
+        (folder / "a.csv").rename(folder / "in" / "a.csv")
+        http.completed(pipeline)
+    wanted = [expected(folder / "in" / f"{name}.csv") for name in "ab"]
+    assert written(folder / "out.csv") == [row for rows in wanted for row in rows]
+
+
+def test_a_half_read_file_that_goes_where_files_are_watched_is_an_error(folder: Path) -> None:
+    """As it is where the program is up: a log that goes before it was read has lost rows."""
+    pipeline = half_read(folder, watch=True)
+    with serving(folder) as server, api(server) as http:
+        error = http.rested(pipeline)["error"]
+    assert (error["code"], error["step"]) == ("SOURCE_CHANGED", "source")
+    assert error["message"].startswith("a.csv: it was deleted with bytes unread")
+
+
 def pushing(server: Server, pipeline: str, path: Path) -> subprocess.Popen[str]:
     """Start pushing a file, as a user does."""
     return subprocess.Popen(

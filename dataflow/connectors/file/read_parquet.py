@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from dataflow.connect import Chunk, Rejected
 from dataflow.connect.types import from_arrow, to_arrow
 from dataflow.connectors.file.source_ahead import ahead
-from dataflow.connectors.file.source_head import Head, digest
+from dataflow.connectors.file.source_head import Head, digest, escaped
 from dataflow.connectors.file.source_options import FilePosition
 from dataflow.connectors.file.source_parse import one_batch
 from dataflow.connectors.file.source_stream import reading
@@ -24,12 +24,13 @@ BATCH_ROWS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows of a row group, the one after them, and what they take in the file."""
+    """Some rows of a row group, the one after them, if any, and what they take in the file."""
 
     batch: pa.RecordBatch
     row_group: int
     next_row: int
     bytes: int
+    at_end: bool
 
 
 def parquet_schema(path: Path) -> pa.Schema:
@@ -87,7 +88,7 @@ class ParquetPass:
         with _opened(self.path) as file:
             groups = file.metadata.num_row_groups
         empty = pa.RecordBatch.from_arrays([], schema=pa.schema([]))
-        return self._position(Rows(empty, groups, 0, 0), self.path.stat().st_size)
+        return self._position(Rows(empty, groups, 0, 0, at_end=True), self.path.stat().st_size)
 
     def _rows(self) -> Generator[Rows, None, None]:
         with _opened(self.path) as file:
@@ -104,7 +105,8 @@ class ParquetPass:
                         size = about.total_byte_size * part.num_rows // about.num_rows
                         last = row == about.num_rows
                         at = (group + 1, 0) if last else (group, row)
-                        yield Rows(one_batch(whole, schema), *at, size)
+                        at_end = at == (file.metadata.num_row_groups, 0)
+                        yield Rows(one_batch(whole, schema), *at, size, at_end)
 
     def _position(self, rows: Rows, consumed: int) -> FilePosition:
         return FilePosition(
@@ -113,6 +115,8 @@ class ParquetPass:
             head=digest(self.head.data),
             head_bytes=len(self.head.data),
             consumed=consumed,
+            at_end=rows.at_end,
+            name=escaped(self.path.name),
         )
 
 

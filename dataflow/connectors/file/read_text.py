@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,21 @@ from dataflow.connect import Chunk
 from dataflow.connect.source import REJECTED_COLUMNS
 from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Block, Blocks
 from dataflow.connectors.file.source_ahead import ahead
-from dataflow.connectors.file.source_head import Head, changed, digest
-from dataflow.connectors.file.source_options import FilePosition, FileSourceOptions, compression_of
+from dataflow.connectors.file.source_head import Head, changed, digest, escaped
+from dataflow.connectors.file.source_options import (
+    FilePosition,
+    FileSourceOptions,
+    Lacks,
+    compression_of,
+)
 from dataflow.connectors.file.source_parse import Bad, Parsed, Parser, empty, parse, shown
 from dataflow.connectors.file.source_stream import Stream, open_stream
+
+_LINE_BREAK = re.compile(rb"\r?\n")
+_ADDED_TO: Mapping[Lacks, str] = {
+    "line feed": "its last line, which had no line feed, has been added to",
+    "end": "its last record, which had no end, has been added to",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,8 @@ class Pass:
 
         Raises:
             Waiting: it is not there.
-            Rejected: it is not the file that the position was taken in.
+            Rejected: it is not the file that the position was taken in, or its last record then
+                has been added to.
             Unavailable: it cannot be read at the moment.
         """
         stream = open_stream(
@@ -45,11 +58,14 @@ class Pass:
         )
         try:
             self._forward(stream)
+            partial = not self.options.watch
+            blocks = Blocks(stream, self.parser.lines, partial, self.chunk_bytes)
+            if self.start.lacks:
+                self._behind_last(blocks)
         except BaseException:
             stream.close()
             raise
-        partial = not self.options.watch
-        return Blocks(stream, self.parser.lines, partial, self.chunk_bytes)
+        return blocks
 
     async def chunks(self, blocks: Blocks) -> AsyncGenerator[Chunk[FilePosition], None]:
         """Yield what the blocks hold."""
@@ -67,6 +83,20 @@ class Pass:
         self.head.require_same(self.path, self.start)
         if not stream.skip_to(max(self.start.offset, self.head.body)):
             raise changed(self.path, self.start, "it has been truncated")
+
+    def _behind_last(self, blocks: Blocks) -> None:
+        """Go on behind a record that ended with the file: its line break is no record of its own.
+
+        Where there is nothing yet, nothing is read: more might come while this looks.
+        """
+        more = blocks.read(len(b"\r\n"))
+        ended = _LINE_BREAK.match(more) if self.start.lacks == "line feed" else None
+        if ended is not None:
+            blocks.rest = more[ended.end() :]
+        elif not more or (more == b"\r" and self.start.lacks == "line feed"):
+            blocks.ended = True
+        else:
+            raise changed(self.path, self.start, _ADDED_TO[self.start.lacks])
 
     def _parsed(self, block: Block) -> Parsed:
         if not block.too_long:
@@ -102,6 +132,9 @@ class Pass:
                 "head": self.start.head or digest(self.head.data),
                 "head_bytes": self.start.head_bytes or len(self.head.data),
                 "consumed": block.consumed,
+                "lacks": "" if skip else block.lacks,
+                "at_end": block.at_end and not skip,
+                "name": escaped(self.path.name),
             }
         )
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dataflow.connect import Rejected
-from dataflow.connectors.file.source_stream import Cut, Stream
+from dataflow.connectors.file.source_options import Lacks
+from dataflow.connectors.file.source_stream import UNDECODABLE, Cut, Stream
 
 RECORD_BYTES_MAX = 16 << 20
 """A longer record is refused: what is held in memory must have a bound."""
@@ -90,7 +91,9 @@ def _spans(record: re.Pattern[bytes], data: bytes) -> list[tuple[int, int]]:
 class Block:
     """Whole records, or one that is too long, of which ``data`` is only the beginning.
 
-    ``last`` is what was left at the end of the file, without a line feed.
+    ``last`` is what was left at the end of the file, without a line feed; ``lacks`` says what its
+    record would need to be one that cannot change any more. ``end`` is where to go on, and
+    ``at_end`` tells that nothing followed there.
     """
 
     data: bytes
@@ -99,6 +102,8 @@ class Block:
     consumed: int
     too_long: bool = False
     last: bool = False
+    lacks: Lacks = ""
+    at_end: bool = False
 
 
 @dataclass
@@ -108,6 +113,9 @@ class Blocks:
     Attributes:
         partial_last: whether a last record without a line feed is one; while a file is being
             written it is not yet.
+        rest: of the stream, read already.
+        ended: whether nothing more is to be read: what is added behind a last record is not the
+            next one, but for a line break.
     """
 
     stream: Stream
@@ -115,7 +123,8 @@ class Blocks:
     partial_last: bool
     chunk_bytes: int
     record_bytes_max: int = RECORD_BYTES_MAX
-    _rest: bytes = field(default=b"", init=False)
+    rest: bytes = b""
+    ended: bool = False
 
     def __iter__(self) -> Iterator[Block]:
         """Yield every block from the stream's offset on.
@@ -124,35 +133,74 @@ class Blocks:
             Rejected: the file is damaged.
             Unavailable: it cannot be read at the moment.
         """
-        while True:
-            start = self.stream.offset - len(self._rest)
-            more = self._read()
-            data = self._rest + more
-            end = self.lines.last_end(data) if more or not self.partial_last else len(data)
-            if end:
-                self._rest = data[end:]
-                yield Block(data[:end], start, start + end, self.stream.stored(), last=not more)
+        while not self.ended:
+            start = self.stream.offset - len(self.rest)
+            more = self.read(self.chunk_bytes + 1)  # the byte more tells whether this is the end
+            at_end = 0 < len(more) <= self.chunk_bytes
+            data = self.rest + more
+            if data and not more and self.partial_last:
+                yield self._last(data, start)
+            elif end := self.lines.last_end(data):
+                self.rest = data[end:]
+                at_end = at_end and not self.rest
+                on, stored = start + end, self.stream.stored()
+                yield Block(data[:end], start, on, stored, at_end=at_end)
             elif len(data) > self.record_bytes_max:
-                yield self._too_long(data, start)
+                yield from self._too_long(data, start)
             elif more:
-                self._rest = data
+                self.rest = data
             else:
                 return
 
-    def _read(self) -> bytes:
+    def read(self, size: int) -> bytes:
+        """Return the next bytes of the stream; of one that is still being written, what is whole.
+
+        Raises:
+            Rejected: the file is damaged.
+            Unavailable: it cannot be read at the moment.
+        """
         try:
-            return self.stream.read(self.chunk_bytes)
+            return self.stream.read(size)
         except Cut as cut:
             if self.partial_last:
                 raise Rejected(str(cut), code="CORRUPTED") from cut
             return b""
 
-    def _too_long(self, data: bytes, start: int) -> Block:
-        """Pass over a record, to the next line feed: its quotes are not to be trusted."""
+    def _last(self, data: bytes, start: int) -> Block:
+        """Return what is left at the end; what is added from now on belongs to its last record."""
+        self.rest, self.ended = b"", True
+        lacks: Lacks = ""
+        if not self.lines.closed(data) or _cut_character(data):
+            lacks = "end"
+        elif self.lines.last_end(data) < len(data):
+            lacks = "line feed"
+        end = start + len(data) - (lacks == "line feed" and data.endswith(b"\r"))
+        stored = self.stream.stored()
+        return Block(data, start, end, stored, last=True, lacks=lacks, at_end=True)
+
+    def _too_long(self, data: bytes, start: int) -> Iterator[Block]:
+        """Pass over a record, to the next line feed: its quotes are not to be trusted.
+
+        One that is still being written is left for when its line feed is there.
+        """
         beginning, end = data[: 1 << 10], -1
         at = self.record_bytes_max
-        while (end := data.find(b"\n", at)) < 0 and (more := self._read()):
+        while (end := data.find(b"\n", at)) < 0 and (more := self.read(self.chunk_bytes)):
             data, at = more, 0
-        self._rest = data[end + 1 :] if end >= 0 else b""
-        offset = self.stream.offset - len(self._rest)
-        return Block(beginning, start, offset, self.stream.stored(), too_long=True)
+        self.rest, self.ended = data[end + 1 :] if end >= 0 else b"", end < 0
+        lacks: Lacks = "line feed" if end < 0 else ""
+        if self.partial_last or not lacks:
+            on = self.stream.offset - len(self.rest) - (bool(lacks) and data.endswith(b"\r"))
+            stored = self.stream.stored()
+            yield Block(beginning, start, on, stored, True, lacks=lacks, at_end=bool(lacks))
+
+
+def _cut_character(data: bytes) -> bool:
+    """Tell whether what a transcoder gave ends with a part of a character."""
+    if not data.endswith(UNDECODABLE):
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return True
+    return False

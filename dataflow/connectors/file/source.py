@@ -115,6 +115,19 @@ class FileSource(Source[FilePosition, FilePinned]):
             return False
         return file.size > (position.consumed if position is not None else 0)
 
+    async def gone(self, split: Split, position: FilePosition) -> None:
+        """See ``Source``; what was read to its end may be tidied away."""
+        if position.at_end:
+            return
+        if not self.bounded:
+            raise changed(position.name or split.id, position, "it was deleted with bytes unread,")
+        await asyncio.to_thread(self._list, self._known.format)
+        if split.id not in self._files:
+            raise self._absent(
+                f"{split.id}: there is no such file any more, and it is half read: put it back, or"
+                " replay the pipeline from the beginning"
+            )
+
     async def lag(self) -> tuple[int, int]:
         """See ``Source``: bytes as they are stored; how many records those are is not known."""
         files = list(self._files.values())
@@ -130,7 +143,10 @@ class FileSource(Source[FilePosition, FilePinned]):
         return self._pinned
 
     def _missing(self, what: str) -> Exception:
-        message = f"{what}: there is no such file yet" if not _folder(what) else f"{what}: no files"
+        how = "no files" if _folder(what) else "there is no such file yet"
+        return self._absent(f"{what}: {how}")
+
+    def _absent(self, message: str) -> Exception:
         if self._options.must_exist:
             return Rejected(message, field="connectionString")
         return Waiting(message)

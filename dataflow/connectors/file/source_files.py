@@ -10,7 +10,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from dataflow.connect import Rejected, SplitId
-from dataflow.connectors.file.source_head import read_head
+from dataflow.connectors.file.source_head import escaped, read_head
 from dataflow.connectors.file.source_options import FileSourceOptions, Format
 from dataflow.connectors.file.source_stream import reading
 
@@ -132,4 +132,4 @@ def _ordinary(path: Path) -> Path:
 
 
 def _name(root: Path, path: Path) -> str:
-    return str(path.relative_to(root)).encode("utf-8", "backslashreplace").decode()
+    return escaped(str(path.relative_to(root)))

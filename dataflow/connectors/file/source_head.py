@@ -58,7 +58,12 @@ class Head:
             raise changed(path, start, "its content has been replaced")
 
 
-def changed(path: Path, start: FilePosition, how: str) -> Rejected:
+def escaped(name: str) -> str:
+    """Return the name of a file as text: that of a file may be any bytes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def changed(path: Path | str, start: FilePosition, how: str) -> Rejected:
     """Return the error of a file that is no longer what has been read of it."""
     where = f"row group {start.row_group}" if start.row_group else f"offset {start.offset}"
     return Rejected(

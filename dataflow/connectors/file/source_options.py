@@ -21,6 +21,7 @@ from dataflow.connect import (
 Format = Literal["csv", "json", "parquet", "text"]  # as the sink: typing keeps one of two orders
 Compression = Literal["none", "gzip", "zstd"]
 OtherColumns = Literal["infer", "drop", "reject"]
+Lacks = Literal["", "line feed", "end"]
 
 FORMATS: Mapping[str, Format] = {
     "csv": "csv",
@@ -151,6 +152,10 @@ class FilePosition(Position):
         head: a hash of the file's first ``head_bytes`` (parquet: its last), to know it again.
         head_bytes: at most 1 KiB.
         consumed: bytes of the file as it is stored, for the lag.
+        lacks: what the record before it, then the last of its file, had not got: a line feed; or
+            any end, as a quote was open or a character cut in two. CR is left for the line feed.
+        at_end: whether nothing followed in the file as it was when this was read.
+        name: of the file then; the split of a watched one does not tell it.
     """
 
     offset: int = Field(default=0, ge=0)
@@ -159,6 +164,9 @@ class FilePosition(Position):
     head: str = ""
     head_bytes: int = Field(default=0, ge=0)
     consumed: int = Field(default=0, ge=0)
+    lacks: Lacks = ""
+    at_end: bool = False
+    name: str = ""
 
 
 class PinnedColumn(Model):

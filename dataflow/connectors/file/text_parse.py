@@ -23,9 +23,9 @@ class TextParser:
     def strictly(self, data: bytes) -> Parsed:
         """See ``Parser``."""
         require_utf8(data)
-        text = data.removesuffix(b"\n")
-        if b"\r\n" in data:
-            text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        text = data.removesuffix(b"\n").removesuffix(b"\r")
+        if b"\r\n" in text:
+            text = text.replace(b"\r\n", b"\n")
         split = pc.split_pattern(pa.array([text], pa.string()), "\n")
         return Parsed(pa.RecordBatch.from_arrays([split.flatten()], schema=self.schema))
 

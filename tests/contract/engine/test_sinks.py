@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -91,7 +92,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def registry(*more: SourceSpec[Options] | SinkSpec[Options]) -> Registry:
+def registry(*more: SourceSpec[Any] | SinkSpec[Any]) -> Registry:
     """Return the steps there are."""
     return Registry([LINES, FILTER, MAP, ARROW_FILES, SQLITE_TABLE, KEYED, FILE, *more])
 

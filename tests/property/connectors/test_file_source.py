@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataflow.connect import Rejected
 from tests.integration.connectors.file_source.conftest import Folder, Read
 
 CELLS = st.text('ab",\n\r é', max_size=6)
 TABLES = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12)
 ENDS = ("\n", "\r\n")
 OPTIONS = {"columns": ["x", "y"], "schema": {"x": "string", "y": "string"}, "nullValues": []}
+KINDS: Mapping[str, Mapping[str, object]] = {"csv": OPTIONS, "txt": {}}
 
 
 def read(path: Path, chunk: int, batch: int, resumed: tuple[Read, int] | None = None) -> Read:
@@ -70,3 +73,40 @@ def test_any_bytes_are_read_the_same_in_any_chunks(text: str, chunk: int) -> Non
         assert [(n, record.rstrip("\r\n")) for n, record, _ in parts.rejected] == [
             (n, record.rstrip("\r\n")) for n, record, _ in whole.rejected
         ]
+
+
+def added(path: Path, text: str, cut: int, options: Mapping[str, object]) -> Read | None:
+    """Read the beginning of a text and then, going on, all of it; None where that is refused."""
+    folder = Folder(path.parent)
+    path.write_text(text[:cut], newline="")
+    found = asyncio.run(folder.read(path.name, options))
+    path.write_text(text, newline="")
+    where = {split.id: position for split, position, _, _ in found.positions[-1:]}
+    try:
+        rest = asyncio.run(folder.read(path.name, options, start=where or None))
+    except Rejected:
+        return None
+    found.rows += rest.rows
+    found.rejected += rest.rejected
+    return found
+
+
+@given(
+    text=st.text('a1,"\n\r', max_size=40),
+    cut=st.integers(0, 40),
+    kind=st.sampled_from(sorted(KINDS)),
+)
+@settings(max_examples=200, deadline=None)
+def test_what_is_added_is_read_as_if_it_had_been_there_or_refused(
+    text: str, cut: int, kind: str
+) -> None:
+    """Wherever a writer was interrupted: a record that it had begun is never taken for two."""
+    with TemporaryDirectory() as name:
+        path = Path(name) / f"a.{kind}"
+        parts = added(path, text, cut, KINDS[kind])
+        if parts is None:
+            assert not text[:cut].endswith("\n") or '"' in text[:cut]
+            return
+        whole = asyncio.run(Folder(path.parent).read(path.name, KINDS[kind]))
+        assert parts.rows == whole.rows
+        assert [one[1:] for one in parts.rejected] == [one[1:] for one in whole.rejected]
