@@ -216,3 +216,35 @@ async def test_a_quote_left_open_costs_no_more_than_the_limit(folder: Folder) ->
     assert read.rejected[0][:2] == (1, ('2,"y\n' + line.decode())[:1024].rstrip("\n"))
     assert read.rejected[0][2].startswith("longer than 16 MiB")
     assert len(read.rows) == 1 + (4 << 10)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+async def test_a_quote_left_open_in_short_lines_is_passed_over(folder: Folder, name: str) -> None:
+    """Looked at anew at each of a million line feeds, it held the whole process for hours."""
+    content = b'a,b\n1,x\n2,"y\n' + b"3,z\n" * (5 << 20)
+    folder.write(name, gzip.compress(content, 1) if name.endswith("gz") else content)
+    read = await folder.read(name, chunk=1 << 16)
+    assert len(read.rejected) == 1
+    assert read.rejected[0][2].startswith("longer than 16 MiB")
+
+
+async def test_a_quote_left_open_at_the_end_is_told(folder: Folder) -> None:
+    """Arrow takes it for closed, and the rest of the file for a cell."""
+    folder.write("a.csv", b'a,b\n1,x\n2,"y\n' + b"3,z\n" * (3 << 20))
+    read = await folder.read("a.csv")
+    assert read.rows == [{"a": 1, "b": "x"}]
+    assert [error for _, _, error in read.rejected] == ["a quote is not closed"]
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (b'a,"b\n' + b"3,z\n" * 1000, "a quote is not closed"),
+        (b'a,"b\n' + b"3,z\n" * (5 << 20), "it is longer than 16 MiB"),
+    ],
+)
+async def test_a_header_without_an_end_is_refused(folder: Folder, header: bytes, why: str) -> None:
+    """All of the file would be the name of a column."""
+    folder.write("a.csv", header)
+    with pytest.raises(Rejected, match=f"its header cannot be read: {why}"):
+        await folder.read("a.csv")
