@@ -57,9 +57,13 @@ class Refused(Exception):
 class Parser(Protocol):
     """A format with its columns fixed."""
 
-    lines: Lines
     schema: pa.Schema
     pace: Pace
+
+    @property
+    def lines(self) -> Lines:
+        """Return how its records end."""
+        ...
 
     def strictly(self, data: bytes) -> Parsed:
         """Parse records, all or nothing; those with too few or too many cells may be set aside.
