@@ -112,8 +112,8 @@ def test_a_quote_left_open_is_looked_through_once() -> None:
 
 def test_a_long_record_among_bad_ones_is_told_apart_quickly() -> None:
     """Its block is halved again and again, and most middles lie within its quotes."""
-    schema = pa.schema([pa.field("a", pa.int64()), pa.field("b", pa.string())])
-    parser = CsvParser(["a", "b"], schema, FileSourceOptions())
+    types: list[tuple[str, pa.DataType]] = [("a", pa.int64()), ("b", pa.string())]
+    parser = CsvParser(["a", "b"], pa.schema(types), FileSourceOptions())
     found = parse(parser, b'1,x\n\xff,"z\n' + SHORT * (1 << 20) + b'"\n3,y\nworse,y\n')
     assert found.batch.to_pylist() == [{"a": 1, "b": "x"}, {"a": 3, "b": "y"}]
     assert [bad.index for bad in found.bad] == [1, 3]
