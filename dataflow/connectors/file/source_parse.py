@@ -159,7 +159,7 @@ def empty(schema: pa.Schema) -> pa.RecordBatch:
 def _salvaged(parser: Parser, data: bytes) -> list[Parsed]:
     """Return the parts of data that has been refused."""
     middle = parser.lines.last_end(data[: len(data) // 2])
-    middle = middle or parser.lines.first_end(data, len(data) // 2)
+    middle = middle or parser.lines.first_end(data)
     parts = [data[:middle], data[middle:]] if middle < len(data) else [data]
     found = []
     for part in parts:

@@ -8,7 +8,7 @@ from typing import cast
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataflow.connectors.file.csv_parse import CsvParser
@@ -169,3 +169,31 @@ def test_the_limit_of_a_record_does_not_depend_on_the_reads(chunk: int, before: 
         b"x" * 11 + b"\n", b""
     )
     assert [one.start for one in found if one.too_long] == [before * 2 + 11]
+
+
+PIECES = ['"', ",", "\n", "\r", "\r\n", "1", "1,x\n", '1,"x"\r', '1,"y\r\nz"\n', '1,"y""']
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=14), st.integers(1, 9), st.sampled_from(['"', ""])
+)
+@example(["y,\r", "z,4"], 9, '"')  # its middle lies behind a carriage return
+def test_good_and_bad_records_do_not_depend_on_the_blocks(
+    pieces: list[str], chunk: int, quote: str
+) -> None:
+    """A restart cuts elsewhere, and counts records that it must know again."""
+    types: list[tuple[str, pa.DataType]] = [("a", pa.int64()), ("b", pa.string())]
+    options = FileSourceOptions(quote=quote)
+    parser = CsvParser(["a", "b"], pa.schema(types), options)
+
+    def read(size: int) -> list[object]:
+        found: list[object] = []
+        before = 0
+        for block in blocks("".join(pieces).encode(), parser.lines, size, 1 << 10):
+            parsed = parse(parser, block.data, last=block.last)
+            found += parsed.batch.to_pylist()
+            found += [(bad.index + before, bad.record) for bad in parsed.bad]
+            before += parsed.records
+        return sorted(found, key=str)
+
+    assert read(chunk) == read(1 << 9)
