@@ -95,9 +95,12 @@ class Paths:
         """Return an absolute path with every link followed.
 
         Raises:
-            Rejected: it lies outside the allowed roots.
+            Rejected: it lies outside the allowed roots, or is no path at all.
         """
-        path = Path(text).expanduser().resolve()
+        try:
+            path = Path(text).expanduser().resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, no such home, NUL
+            raise Rejected(f"{text!r} is no path: {error}", field="connectionString") from error
         allowed = not self.roots or any(path.is_relative_to(r.resolve()) for r in self.roots)
         if not allowed:
             raise Rejected(

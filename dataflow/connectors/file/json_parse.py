@@ -37,6 +37,9 @@ _SEAM = re.compile(rb"\n(?:(?<!\}\n)|(?!\{))")
 2 ms for 4 MiB, where counting ``}\\n`` and ``\\n{`` took 9."""
 
 _CHANGED = re.compile(r"Column\(/?(?P<path>.*?)\) changed from \w+ to (?P<found>\w+)")
+_QUOTE = "; write such values in quotes, or read whole lines with format text"
+"""A field may hold numbers and strings, and no type but string would take both."""
+
 _PREFIX = re.compile(r"^(JSON parse error: |Failed to convert JSON to [^:]*: ?)")
 _ROW = re.compile(r" in row \d+$")
 
@@ -98,7 +101,10 @@ class JsonParser:
             top = changed["path"].split("/")[0]
             known = top in self.schema.names
             expected = type_name(self.schema.field(top).type) if known else "another type"
-            return f"field {changed['path']!r}: expected {expected}, found {changed['found']}"
+            remedy = _QUOTE if expected == "string" and "/" not in changed["path"] else ""
+            return (
+                f"field {changed['path']!r}: expected {expected}, found {changed['found']}{remedy}"
+            )
         if count(data) > 1:
             return message
         if message == "unexpected field":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -25,7 +24,6 @@ from dataflow.connectors.file.source_options import (
 from dataflow.connectors.file.source_parse import Bad, Parsed, Parser, empty, parse, shown
 from dataflow.connectors.file.source_stream import Stream, open_stream
 
-_LINE_BREAK = re.compile(rb"\r?\n")
 _ADDED_TO: Mapping[Lacks, str] = {
     "line feed": "its last line, which had no line feed, has been added to",
     "end": "its last record, which had no end, has been added to",
@@ -90,11 +88,12 @@ class Pass:
         Where there is nothing yet, nothing is read: more might come while this looks.
         """
         more = blocks.read(len(b"\r\n"))
-        ended = _LINE_BREAK.match(more) if self.start.lacks == "line feed" else None
-        if ended is not None:
-            blocks.rest = more[ended.end() :]
-        elif not more or (more == b"\r" and self.start.lacks == "line feed"):
+        by_break = self.start.lacks == "line feed"
+        end = self.parser.lines.break_end(more, 0) if by_break else 0
+        if not more or (more == b"\r" and by_break):
             blocks.ended = True
+        elif end and not more[:end].strip(b"\r\n"):
+            blocks.rest = more[end:]
         else:
             raise changed(self.path, self.start, _ADDED_TO[self.start.lacks])
 

@@ -104,18 +104,36 @@ def _parquet_head(path: Path) -> Head:
     return Head((), 0, data, digest(data) if complete else None)
 
 
+@dataclass(frozen=True, slots=True)
+class _First:
+    """The first record of some data that is not blank.
+
+    Attributes:
+        data: what has been read of the file so far.
+        end: where the record ends in it.
+        whole: whether what is still to come changes nothing in the record's first bytes.
+    """
+
+    data: bytes
+    record: bytes
+    end: int
+    whole: bool
+
+
 def _text_head(path: Path, stream: Stream, kind: Format, options: FileSourceOptions) -> Head:
     lines = lines_of(options) if kind == "csv" else Lines()
     data = _more(stream, b"", watch=options.watch)
     body = len(_BOM) if data.startswith(_BOM) else 0
     names: tuple[str, ...] = ()
     if kind == "csv" and options.has_header:
-        data, first, body = _record(stream, data, body, lines)
-        names = _names(path, first, options) if first.strip() else ()
-    data, first, _ = _record(stream, data, body, lines)
-    whole = first.endswith(b"\n") and first.strip()
-    identity = digest(data[: min(HEAD_BYTES, data.index(first, body) + len(first))])
-    return Head(names, body, data[:HEAD_BYTES], identity if whole else None)
+        header = _record(stream, data, body, lines)
+        data, body = header.data, header.end
+        if header.record.strip() and (header.whole or not options.watch):
+            _require_header(path, header, lines)
+            names = _names(path, header.record, options)
+    first = _record(stream, data, body, lines)
+    identity = digest(first.data[: min(HEAD_BYTES, first.end)]) if first.whole else None
+    return Head(names, body, first.data[:HEAD_BYTES], identity)
 
 
 def _more(stream: Stream, data: bytes, *, watch: bool = True) -> bytes:
@@ -127,18 +145,27 @@ def _more(stream: Stream, data: bytes, *, watch: bool = True) -> bytes:
         raise Rejected(str(cut), code="CORRUPTED") from cut
 
 
-def _record(stream: Stream, data: bytes, start: int, lines: Lines) -> tuple[bytes, bytes, int]:
-    """Return the data read so far, the first record in it that is not blank, and that one's end."""
+def _record(stream: Stream, data: bytes, start: int, lines: Lines) -> _First:
     while True:
         first = start + len(data[start:]) - len(data[start:].lstrip(b"\r\n"))
         end = first + lines.first_end(data[first:])
-        complete = end < len(data) or lines.last_end(data[first:]) == end - first > 0
-        if complete or len(data) > RECORD_BYTES_MAX:
-            return data, data[first:end], end
+        whole = end < len(data) or lines.last_end(data[first:]) == end - first > 0
+        if whole or len(data) > RECORD_BYTES_MAX:
+            return _First(data, data[first:end], end, whole=True)
         more = _more(stream, data)
         if len(more) == len(data):
-            return data, data[first:], len(data)
+            return _First(data, data[first:], len(data), whole=False)
         data = more
+
+
+def _require_header(path: Path, header: _First, lines: Lines) -> None:
+    if len(header.record) > RECORD_BYTES_MAX:
+        why = f"it is longer than {RECORD_BYTES_MAX >> 20} MiB"
+    elif not lines.closed(header.record):
+        why = "a quote is not closed"
+    else:
+        return
+    raise Rejected(f"{path}: its header cannot be read: {why}")
 
 
 def _names(path: Path, record: bytes, options: FileSourceOptions) -> tuple[str, ...]:

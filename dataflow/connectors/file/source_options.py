@@ -42,25 +42,37 @@ INFER_ROWS, INFER_ROWS_MAX = 10_000, 1_000_000
 """Rows that inference looks at: a few milliseconds of parsing."""
 
 
+_ESCAPES = {"unicode-escape", "raw-unicode-escape"}
+"""Of Python's source code: two characters may stand for a line break."""
+
+
 def _delimiter(text: str) -> str:
-    if not text.isascii() or text in '"\r\n':
-        raise ValueError("use one ASCII character that is no quote and no line break")
+    if not text.isascii() or text in '"\r\n\0':
+        raise ValueError("use one ASCII character that is no quote, no line break and no NUL")
     return text
 
 
 def _quote(text: str) -> str:
-    if not text.isascii() or text in {"\r", "\n", ","}:
-        raise ValueError("use one ASCII character that is no delimiter and no line break, or none")
+    if not text.isascii() or text in {"\r", "\n", "\0", ","}:
+        raise ValueError(
+            "use one ASCII character that is no delimiter, no line break and no NUL, or none"
+        )
     return text
 
 
 def _encoding(name: str) -> str:
     try:
         info = codecs.lookup(name)
-    except LookupError:
+    except (LookupError, ValueError):
         raise ValueError("no such encoding; utf-8, latin-1 and utf-16 are some") from None
-    if not info._is_text_encoding:  # noqa: SLF001 - no other way
-        raise ValueError("it is no encoding of text")
+    try:  # some codecs know no other handling of errors than their own
+        codecs.getincrementaldecoder(name)("backslashreplace").decode(b"\xff")
+    except (LookupError, UnicodeError):
+        plain = False
+    else:
+        plain = info._is_text_encoding  # noqa: SLF001 - no other way
+    if not plain or info.name in _ESCAPES:
+        raise ValueError("it is no encoding of text in files")
     return info.name
 
 
@@ -187,10 +199,12 @@ def local_path(connection: str) -> str:
     """Return the path in a connection string: itself, or that of a ``file://`` URL.
 
     Raises:
-        Rejected: it is empty, or a URL of another kind.
+        Rejected: it is empty, a URL of another kind, or no name that a file can have.
     """
     if not connection:
         raise Rejected("missing; a path, a glob or a directory", field="connectionString")
+    if "\0" in unquote(connection) if "://" in connection else "\0" in connection:
+        raise Rejected("no path has a NUL in it", field="connectionString")
     if "://" not in connection:
         return connection
     url = urlsplit(connection.replace("?", "%3F").replace("#", "%23"))

@@ -57,9 +57,13 @@ class Refused(Exception):
 class Parser(Protocol):
     """A format with its columns fixed."""
 
-    lines: Lines
     schema: pa.Schema
     pace: Pace
+
+    @property
+    def lines(self) -> Lines:
+        """Return how its records end."""
+        ...
 
     def strictly(self, data: bytes) -> Parsed:
         """Parse records, all or nothing; those with too few or too many cells may be set aside.
@@ -155,7 +159,7 @@ def empty(schema: pa.Schema) -> pa.RecordBatch:
 def _salvaged(parser: Parser, data: bytes) -> list[Parsed]:
     """Return the parts of data that has been refused."""
     middle = parser.lines.last_end(data[: len(data) // 2])
-    middle = middle or parser.lines.first_end(data, len(data) // 2)
+    middle = middle or parser.lines.first_end(data)
     parts = [data[:middle], data[middle:]] if middle < len(data) else [data]
     found = []
     for part in parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from dataflow.connectors.file.source_parse import type_name
 from dataflow.connectors.file.source_stream import open_stream
 
 _SAMPLE_BYTES = 1 << 20
+_NO_FIELD = re.compile(rb"^[ \t]*+\{[ \t]*+\}", re.MULTILINE)
 
 
 def pin(files: Sequence[Path], kind: Format, options: FileSourceOptions) -> FilePinned:
@@ -47,6 +49,9 @@ def pin(files: Sequence[Path], kind: Format, options: FileSourceOptions) -> File
         return _pinned(kind, _csv(path, head, data, options))
     declared = {name: to_arrow(parse_type(text)) for name, text in options.types.items()}
     others = json_types(data, declared) if options.other_columns == "infer" else {}
+    if not declared and not others and _NO_FIELD.search(data):  # rows without columns are no rows
+        message = f"{path}: its first records have no fields; name those that will come"
+        raise Rejected(message, field="options.schema")
     return _pinned(kind, {**options.types, **{n: type_name(of) for n, of in others.items()}})
 
 

@@ -26,6 +26,9 @@ _SKIP_BYTES = 1 << 20
 """Read at once while passing over what was read before: large enough to be quick, and bounded."""
 
 _PERMANENT = {errno.EACCES, errno.EPERM}
+_UNFIT = {errno.EINVAL, errno.ESPIPE, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO}
+"""What devices, what the system makes up, and names that are none answer, each time."""
+
 _MARK = "dataflow.undecodable"
 
 
@@ -46,7 +49,7 @@ class Bytes(Protocol):
     """What the layers below have in common."""
 
     def read(self, size: int) -> bytes:
-        """Return some bytes, at most ``size`` unless transcoding; none at the end."""
+        """Return some bytes, at most ``size``; none at the end."""
         ...
 
 
@@ -63,7 +66,7 @@ class Stream:
     _raw: IO[bytes] | None
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, ``size`` or a few more; fewer only at the end.
+        """Return the next ``size`` bytes; fewer only at the end.
 
         Raises:
             Cut: a compressed file is not complete.
@@ -71,7 +74,7 @@ class Stream:
             Unavailable: it cannot be read at the moment.
         """
         parts, missing = [], size
-        with reading(self.path, self.offset):
+        with reading(self.path, self.offset, self.stored):
             while missing > 0 and (part := self._bytes.read(missing)):
                 parts.append(part)
                 missing -= len(part)
@@ -81,16 +84,13 @@ class Stream:
     def skip_to(self, offset: int) -> bool:
         """Go on to an offset further on; False where the file ends before it."""
         if self._raw is not None:
-            if self._raw.seek(0, 2) < offset:
-                return False
-            self.offset = self._raw.seek(offset)
+            with reading(self.path, self.offset):
+                if self._raw.seek(0, 2) < offset:
+                    return False
+                self.offset = self._raw.seek(offset)
             return True
-        rest = b""
-        while self.offset < offset and (rest := self.read(min(_SKIP_BYTES, offset - self.offset))):
+        while self.offset < offset and self.read(min(_SKIP_BYTES, offset - self.offset)):
             pass
-        if self.offset > offset:  # a transcoder gives what it has
-            self._bytes = _Prefixed(rest[offset - self.offset :], self._bytes)
-            self.offset = offset
         return self.offset == offset
 
     def close(self) -> None:
@@ -127,8 +127,14 @@ def open_stream(path: Path, compression: Compression, encoding: str) -> Stream:
 
 
 @contextmanager
-def reading(path: Path, offset: int) -> Iterator[None]:
-    """Translate what the operating system and Arrow raise; the one place that does."""
+def reading(path: Path, offset: int, stored: Callable[[], int] | None = None) -> Iterator[None]:
+    """Translate what the operating system, Arrow and codecs raise; the one place that does.
+
+    Args:
+        path: of the file.
+        offset: in its text, where the reading begins.
+        stored: tells how much has been taken of a file, for damage may lie far behind ``offset``.
+    """
     try:
         yield
     except FileNotFoundError:
@@ -136,20 +142,31 @@ def reading(path: Path, offset: int) -> Iterator[None]:
     except IsADirectoryError:
         raise Rejected(f"{path}: is a directory, where a file was expected") from None
     except OSError as error:
-        if error.errno in _PERMANENT:
-            raise Rejected(f"{path}: {error.strerror}", code="PERMISSION") from error
-        if error.errno is not None:
-            raise Unavailable(
-                f"{path}: cannot be read at offset {offset}: {error.strerror}", code="STORAGE"
-            ) from error
-        if str(error) == "Truncated compressed stream":
-            raise Cut(
-                f"{path}: ends in the middle of its compressed data, more than {offset} bytes into"
-                " its content"
-            ) from error
+        raise _translated(error, path, offset, stored) from error
+    except UnicodeError as error:  # utf-16 and utf-32 do without no mark of their byte order
         raise Rejected(
-            f"{path}: is damaged: after {offset} bytes of its content: {error}", code="CORRUPTED"
+            f"{path}: {error}; use an encoding whose byte order is fixed, as utf-16-le",
+            field="options.encoding",
         ) from error
+
+
+def _translated(
+    error: OSError, path: Path, offset: int, stored: Callable[[], int] | None
+) -> Exception:
+    if error.errno in _PERMANENT:
+        return Rejected(f"{path}: {error.strerror}", code="PERMISSION")
+    if error.errno in _UNFIT:
+        return Rejected(f"{path}: cannot be read as a file: {error.strerror}")
+    if error.errno is not None:
+        message = f"{path}: cannot be read at offset {offset}: {error.strerror}"
+        return Unavailable(message, code="STORAGE")
+    if str(error) == "Truncated compressed stream":
+        return Cut(
+            f"{path}: ends in the middle of its compressed data, more than {offset} bytes into"
+            " its content"
+        )
+    at = f" near its byte {stored()}" if stored else ""
+    return Rejected(f"{path}: is damaged{at}: {error}", code="CORRUPTED")
 
 
 class _Transcoded:
@@ -159,26 +176,14 @@ class _Transcoded:
         self._source = source
         self._decoder = codecs.getincrementaldecoder(encoding)(errors=_MARK)
         self._ended = False
+        self._left = b""
+        """Decoded and not yet asked for; UTF-8 may be longer than what it was."""
 
     def read(self, size: int) -> bytes:
-        while not self._ended:
+        while not self._left and not self._ended:
             piece = self._source.read(size)
             self._ended = not piece
             text = self._decoder.decode(piece, final=self._ended)
-            if text:
-                return text.encode("utf-8", "surrogateescape")
-        return b""
-
-
-class _Prefixed:
-    """Some bytes, and then those of another."""
-
-    def __init__(self, first: bytes, then: Bytes) -> None:
-        self._first = first
-        self._then = then
-
-    def read(self, size: int) -> bytes:
-        if not self._first:
-            return self._then.read(size)
-        part, self._first = self._first[:size], self._first[size:]
+            self._left = text.encode("utf-8", "surrogateescape")
+        part, self._left = self._left[:size], self._left[size:]
         return part

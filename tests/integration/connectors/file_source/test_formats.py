@@ -183,6 +183,49 @@ async def test_marks_and_line_ends_of_other_systems_are_no_data(
         assert (await folder.read("a.csv", chunk=chunk)).rows == [{"a": 1, "b": 2}]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a,b\r1,x\n2,y\n3,z\n",
+        "a,b\r1,x\r2,y\r3,z\r",
+        "\ra,b\r\r1,x\r2,y\r3,z",
+        "a,b\r\n1,x\r2,y\n3,z\r\n",
+    ],
+)
+@pytest.mark.parametrize("quote", ['"', ""])
+@pytest.mark.parametrize("chunk", [1, 5, 4 << 20])
+async def test_a_carriage_return_ends_a_csv_record_and_its_header(
+    folder: Folder, content: str, quote: str, chunk: int
+) -> None:
+    """The parser ends rows there; a header that ended elsewhere took rows with it unheard."""
+    folder.write("a.csv", content)
+    read = await folder.read("a.csv", {"quote": quote}, chunk=chunk)
+    assert read.rows == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}, {"a": 3, "b": "z"}]
+    for split, position, before, _ in read.positions:
+        rest = await folder.read("a.csv", {"quote": quote}, start={split.id: position})
+        assert rest.rows == read.rows[before:]
+
+
+async def test_a_carriage_return_in_a_quoted_name_is_part_of_it(folder: Folder) -> None:
+    """Spreadsheets write names of several lines so."""
+    folder.write("a.csv", '"a\rb",c\r1,2\r')
+    assert (await folder.read("a.csv")).rows == [{"a\rb": 1, "c": 2}]
+
+
+async def test_a_carriage_return_in_a_line_of_text_stays_in_it(folder: Folder) -> None:
+    """Progress bars write so; only at the very end is it taken for half a line break."""
+    folder.write("a.txt", "10%\r20%\nx\r\ny\r")
+    assert [row["line"] for row in (await folder.read("a.txt")).rows] == ["10%\r20%", "x", "y"]
+
+
+async def test_a_csv_without_a_last_line_break_has_its_only_row(folder: Folder) -> None:
+    """Arrow finds no columns in a row that nothing ends."""
+    folder.write("a.csv", "a,b")
+    assert (await folder.read("a.csv")).rows == []
+    bare = await folder.read("a.csv", {"header": False})
+    assert bare.rows == [{"column_1": "a", "column_2": "b"}]
+
+
 @pytest.mark.parametrize("extension", ["csv", "json"])
 @pytest.mark.parametrize("content", ["", "\n\n\r\n", "\ufeff"])
 async def test_a_file_without_records_has_no_rows(

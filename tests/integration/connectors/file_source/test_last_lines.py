@@ -38,6 +38,7 @@ class Growing:
     """A file that is read, added to, and read on."""
 
     def __init__(self, folder: Folder, extension: str, stored: str) -> None:
+        self.extension = extension
         suffix, self._pack, self._options = STORED[stored]
         self.first, self.changing, self.then = FORMATS[extension]
         self._folder = folder
@@ -130,10 +131,15 @@ async def test_half_a_line_break_ends_no_line(file: Growing) -> None:
 
 
 async def test_what_is_added_to_half_a_line_break_is_refused(file: Growing) -> None:
-    """So a CR was a part of the line."""
+    """So a CR was a part of the line; but in csv it ends a record, as a line feed does."""
     file.add(file.first + "\r")
     read = await file.read()
     file.add(file.changing)
+    if file.extension == "csv":
+        rest = await file.read(read)
+        assert [row["n"] for row in rest.rows] == [56]
+        assert [record for _, record, _ in rest.rejected] == ["34"]
+        return
     with pytest.raises(Rejected, match=ADDED_TO):
         await file.read(read)
 
@@ -212,3 +218,14 @@ def test_a_record_beyond_the_limit_is_left_while_it_is_being_written(folder: Fol
         blocks = Blocks(stream, Lines(), partial_last=False, chunk_bytes=8, record_bytes_max=16)
         assert [block.too_long for block in blocks] == expected
         stream.close()
+
+
+async def test_a_csv_of_carriage_returns_is_gone_on_with(folder: Folder) -> None:
+    """The last of them is half a line break until something else follows."""
+    folder.write("a.csv", b"n,s\r1,x\r2,y\r")
+    read = await folder.read("a.csv")
+    assert [row["n"] for row in read.rows] == [1, 2]
+    split, position, _, _ = read.positions[-1]
+    folder.write("a.csv", b"n,s\r1,x\r2,y\r3,z\r")
+    rest = await folder.read("a.csv", start={split.id: position})
+    assert rest.rows == [{"n": 3, "s": "z"}]

@@ -86,6 +86,25 @@ async def test_what_is_added_is_picked_up_when_it_is_complete(folder: Folder) ->
         await watcher.until([1, 23, 4, 7])
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [["a,", '"b', 'c"\n', "2,x\r", "\n3,y\n"], ['a,"bc"\r', "2,x\r3,y\r", "4"]],
+)
+async def test_half_a_header_and_half_a_line_break_are_waited_for(
+    folder: Folder, parts: list[str]
+) -> None:
+    """Half a header names other columns; half a break would give the file another name."""
+    folder.write("a.csv", "a,bc\n1,x\n")
+    async with watching(folder) as watcher:
+        await watcher.until([1])
+        for part in parts:
+            with (folder.path / "b.csv").open("a", newline="") as file:
+                file.write(part)
+            await watcher.until(watcher.rows)
+        await watcher.until([1, 2, 3])
+    assert len(watcher.known) == 2
+
+
 async def test_a_restart_goes_on_with_every_file(folder: Folder) -> None:
     """Also with those that were renamed, and with what was added meanwhile."""
     path = folder.write("a.csv", "n\n1\n2\n")
