@@ -38,6 +38,7 @@ from dataflow.cluster.runs import Runs
 from dataflow.core import messages as m
 from dataflow.core.errors import Corrupted, DataFlowError
 from dataflow.core.ids import SHARDS, PipelineId
+from dataflow.engine.failure import shortened
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
 from dataflow.engine.worker import Surroundings, Worker
@@ -142,7 +143,7 @@ class _Link:
             case m.Failed():
                 told = message.error
                 told = replace(told, message=hide(told.message), stack_trace=hide(told.stack_trace))
-                message = replace(message, error=told)
+                message = replace(message, error=shortened(told))
             case m.Progress():
                 message = replace(message, detail=hide(message.detail))
             case _:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from dataflow.core.errors import Corrupted, DataFlowError, Rejected
 from dataflow.core.events import ErrorType, PipelineError
 
 STACK_TRACE_MAX = 8_000
 """Characters, from the end: the journal keeps every failure for ever."""
+
+MESSAGE_MAX = 10_000
+"""Characters, from the beginning; some drivers quote all that they were given."""
 
 
 class StepFailed(Exception):
@@ -53,6 +57,12 @@ def pipeline_error(error: BaseException) -> PipelineError:
     )
 
 
+def shortened(error: PipelineError) -> PipelineError:
+    """Return an error as long as may be kept, AFTER its secrets were hidden: half of one is one."""
+    message, trace = error.message[:MESSAGE_MAX], error.stack_trace[-STACK_TRACE_MAX:]
+    return replace(error, message=message, stack_trace=trace)
+
+
 def first_of(error: BaseException) -> BaseException:
     """Return the error itself, or the first that a group of tasks has gathered."""
     while isinstance(error, BaseExceptionGroup):
@@ -61,4 +71,4 @@ def first_of(error: BaseException) -> BaseException:
 
 
 def _stack_trace(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-STACK_TRACE_MAX:]
+    return "".join(traceback.format_exception(error))

@@ -113,7 +113,7 @@ def test_a_reference_that_stands_for_nothing_names_its_place(
         assert error["message"] == f"connectionString: {reference}: {why}"
     told = http.client.post("/pipelines:preview", json=line(source(reference), end))
     assert told.status_code == 400
-    assert told.json()["message"] == f"source: connectionString: {reference}: {why}"
+    assert told.json()["message"] == f"source.connectionString: {reference}: {why}"
 
 
 def test_after_a_restart_the_reference_stands_for_the_same(folder: Path) -> None:

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from dataflow.app.contexts import HIDDEN_LENGTH_MIN, SECRET_BYTES_MAX, Secrets
+from dataflow.app.standalone import _Link
+from dataflow.core import messages as m
 from dataflow.core.errors import Rejected
+from dataflow.core.events import PipelineError
+from dataflow.core.ids import PipelineId, Run
+from dataflow.engine.failure import STACK_TRACE_MAX
 
 
 def reference(path: Path, content: str) -> str:
@@ -47,3 +52,27 @@ def test_a_secret_that_anybody_guesses_is_not_hidden(tmp_path: Path) -> None:
     told = secrets.resolve(f"of {short}, as {long}")
     assert told == "of ooo, as kkkk"
     assert secrets.hide(told) == f"of ooo, as {long}"
+
+
+class Owner:
+    """Hears what a worker says."""
+
+    def __init__(self) -> None:
+        self.heard: list[m.ToOwner] = []
+
+    def receive(self, message: m.ToOwner) -> None:
+        """Take a message."""
+        self.heard.append(message)
+
+
+def test_a_trace_that_is_cut_shows_no_half_of_a_secret(tmp_path: Path) -> None:
+    """Half a password is known by nobody as one, and tells most of it."""
+    secrets, owner = Secrets(), Owner()
+    secret = secrets.resolve(reference(tmp_path / "key", "correct-horse-battery"))
+    link = _Link(secrets)
+    link.runs = owner  # type: ignore[assignment]  # all that is asked of it is to hear
+    trace = secret + "x" * (STACK_TRACE_MAX - len(secret) // 2)
+    link.to_owner(m.Failed(PipelineId("p"), Run(1), PipelineError(stack_trace=trace)))
+    (told,) = owner.heard
+    assert isinstance(told, m.Failed)
+    assert "battery" not in told.error.stack_trace
