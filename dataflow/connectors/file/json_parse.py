@@ -15,6 +15,7 @@ import json
 import re
 from typing import Any, Literal
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
@@ -31,11 +32,8 @@ from dataflow.connectors.file.source_parse import (
     type_name,
 )
 
+_OPENS, _CLOSES, _FEED = b"{}\n"
 _PADDING = re.compile(rb"[ \t\r]*\n[ \t\r\n]*")
-_SEAM = re.compile(rb"\n(?:(?<!\}\n)|(?!\{))")
-"""A line break that is not between two objects. It begins with a literal, so the search is quick:
-2 ms for 4 MiB, where counting ``}\\n`` and ``\\n{`` took 9."""
-
 _CHANGED = re.compile(r"Column\(/?(?P<path>.*?)\) changed from \w+ to (?P<found>\w+)")
 _QUOTE = "; write such values in quotes, or read whole lines with format text"
 """A field may hold numbers and strings, and no type but string would take both."""
@@ -137,7 +135,8 @@ def tidy(data: bytes) -> bytes:
 
 def count(tidied: bytes) -> int:
     """Return how many records tidied data has."""
-    return tidied.count(b"\n") + (bool(tidied) and not tidied.endswith(b"\n"))
+    feeds = int((_octets(tidied) == _FEED).sum())
+    return feeds + (bool(tidied) and not tidied.endswith(b"\n"))
 
 
 def read(data: bytes, schema: pa.Schema | None, *, closed: bool) -> pa.Table:
@@ -165,9 +164,24 @@ def written(of: pa.DataType) -> pa.DataType:
 
 
 def _objects(data: bytes) -> bool:
+    """Tell whether every line feed but a last one stands between two objects.
+
+    Compared as columns of bytes it takes 1 ms for 4 MiB, and other threads go on; a regular
+    expression took 2 ms, and kept them waiting.
+    """
     end = len(data) - data.endswith(b"\n")
-    inside = data.startswith(b"{") and data.endswith(b"}", 0, end)
-    return inside and _SEAM.search(data, 0, end) is None
+    if not (data.startswith(b"{") and data.endswith(b"}", 0, end)):
+        return False
+    octets, inner = _octets(data).slice(0, end), max(end - 2, 0)
+    feeds = octets.slice(1, inner) == _FEED
+    seams = (octets.slice(0, inner) == _CLOSES) & feeds & (octets.slice(2, inner) == _OPENS)
+    return int(feeds.sum()) == int(seams.sum())
+
+
+def _octets(data: bytes) -> pl.Series:
+    """Return data as a column of numbers, without a copy."""
+    column = pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
+    return pl.Series("", column)
 
 
 def _unexpected(record: bytes, schema: pa.Schema) -> str:
