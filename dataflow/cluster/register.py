@@ -53,7 +53,8 @@ class Register:
         known = state.checkpoint
         if last is not None:  # Whether it was committed, its own run has journalled, if it lived.
             same = known is not None and known.stamp.number == last.stamp.number
-            last = replace(last, pending=known.pending if known is not None and same else True)
+            pending = known.pending if known is not None and same else last.seeded
+            last = replace(last, pending=pending)
         start = starting_point(last, state.checkpoint, state.lineage, state.start)
         claimed = replace(start, stamp=Stamp(self._run, start.stamp.number))
         return await self._write(stored.stamp if stored else Stamp(), claimed)

@@ -154,7 +154,7 @@ def _update(state: State, body: c.UpdatePipeline, _: datetime) -> Bodies:
             code=Code.POSITION_REQUIRED,
             field="position",
         )
-    if body.position not in ORIGINS:
+    if body.position is not Position.BEGINNING:
         _require_seen(state, body.spec)
     return (_config(state, body.spec, body.position, None),)
 

@@ -157,6 +157,9 @@ class Blocks:
                 yield self._last(data, start)
             elif end := self.lines.last_end(data):
                 self.rest = data[end:]
+                if not self.rest and not at_end:  # it may end just here
+                    self.rest = self.read(1)
+                    at_end = not self.rest
                 at_end = at_end and not self.rest
                 on, stored = start + end, self.stream.stored()
                 yield Block(data[:end], start, on, stored, at_end=at_end)

@@ -42,6 +42,7 @@ class ParquetFile(Target):
             found = size_of(self.path)
         if last is not None:
             self.is_mine(last)
+            self.is_of_my_format(last, "text" if last.open and not last.open.stage else "")
         elif found and self.options.if_exists == "fail":
             raise self.refused_as_present(f"has {found} bytes")
         self.claimed(task, last)
@@ -86,6 +87,7 @@ class ParquetFile(Target):
             finished=(self._shown,) if self._shown else (),
             open=state,
             replaces=self._replaces,
+            format=self.layout.format,
         )
 
     def commit(self, written: Written) -> None:

@@ -35,6 +35,7 @@ class PlainFile(Target):
             found = size_of(self.path)
         if last is not None:
             self.is_mine(last)
+            self.is_of_my_format(last, "parquet" if last.finished else "")
         elif found and self.options.if_exists == "fail":
             raise self.refused_as_present(f"has {found} bytes")
         self.claimed(task, last)
@@ -63,6 +64,7 @@ class PlainFile(Target):
             target=self.name,
             open=state,
             begins_at=self._begins_at,
+            format=self.layout.format,
         )
 
     def commit(self, written: Written) -> None:

@@ -19,7 +19,7 @@ from dataflow.connect import (
     SinkSpec,
     SinkStep,
 )
-from dataflow.connectors.file.place import written
+from dataflow.connectors.file.place import place_of
 from dataflow.connectors.formats.shape import Compression, Format, QuoteStyle
 
 IfExists = Literal["fail", "append", "replace"]
@@ -153,6 +153,7 @@ class Written(Committable):
         begins_at: bytes of a plain file that were there before the pipeline.
         replaces: what was there before is removed AFTER this, the seed, is decided.
         next: number of the next part of a directory.
+        format: of a single file; empty of a directory, and of an older release.
     """
 
     target: str
@@ -161,6 +162,7 @@ class Written(Committable):
     begins_at: int = 0
     replaces: bool = False
     next: int = 1
+    format: str = ""
 
     @property
     def hidden_rows(self) -> int:
@@ -255,6 +257,11 @@ def _check(step: SinkStep, options: FileSinkOptions) -> Sequence[Problem]:
     return layout_of(step.connection_string, options)[1]
 
 
+def _place(step: SinkStep) -> str:
+    named, _, _ = _of_name(step.connection_string)
+    return place_of(step.connection_string, directory=named is None)
+
+
 SPEC = SinkSpec(
     name="file",
     summary="Rows into one file, or into the part files of a directory, exactly once.",
@@ -263,5 +270,5 @@ SPEC = SinkSpec(
     open="dataflow.connectors.file.sink:open_sink",
     committable=Written,
     check=_check,
-    place=written,
+    place=_place,
 )

@@ -70,6 +70,16 @@ class Target(ABC):
                 code="SINK_CHANGED",
             )
 
+    def is_of_my_format(self, last: Written, older: str) -> None:
+        """Refuse to go on in another format; ``older`` is what a release that named none wrote."""
+        was = last.format or older
+        if was and was != self.layout.format:
+            raise Rejected(
+                f"{self.path}: the rows so far are {was}; write to another file, undo the change,"
+                " or replay with ifExists: replace",
+                code="SINK_CHANGED",
+            )
+
     def claimed(self, task: Task, last: Written | None) -> None:
         """Take a single file over, unless somebody else has written to it since ``last``."""
         before = self.lock.holder()

@@ -116,8 +116,8 @@ class FileSource(Source[FilePosition, FilePinned]):
         return file.size > (position.consumed if position is not None else 0)
 
     async def gone(self, split: Split, position: FilePosition) -> None:
-        """See ``Source``; what was read to its end may be tidied away."""
-        if position.at_end:
+        """See ``Source``; what was read to its end may go. An older release did not say whether."""
+        if position.at_end or (not self.bounded and not position.name):
             return
         if not self.bounded:
             raise changed(position.name or split.id, position, "it was deleted with bytes unread,")

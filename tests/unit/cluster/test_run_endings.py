@@ -146,3 +146,18 @@ async def test_an_idle_pipeline_closes_a_checkpoint_now_and_then(
             owner.worker.say(m.Prepared(P, task.run, hiding))
             await owner.worker.hear(m.Decided)
             owner.worker.say(m.Committed(P, task.run, barrier.number))
+
+
+async def test_a_pipeline_that_has_decided_nothing_pauses_at_its_next_failure() -> None:
+    """There is nothing to be seen that could be waited for."""
+    passing = PipelineError(message="no disk", retryable=True)
+    async with owning() as owner:
+        await owner.ask(c.CreatePipeline(SPEC), c.StartPipeline())
+        task = await owner.worker.hear(m.RunTask)
+        owner.worker.say(m.Failed(P, task.run, passing))
+        task = await owner.worker.hear(m.RunTask)
+        await owner.ask(c.PausePipeline())
+        owner.worker.say(m.Failed(P, task.run, passing))
+        state = await owner.until(lambda state: state.status is Status.PAUSED)
+        assert state.checkpoint is not None
+        assert not state.checkpoint.is_unseen

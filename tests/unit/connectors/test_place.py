@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dataflow.connect import SinkStep, SourceStep
-from dataflow.connectors.file.place import covers, written
+from dataflow.connectors.file.place import covers
+from dataflow.connectors.file.sink_spec import SPEC
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ from dataflow.connectors.file.place import covers, written
         ("{}/*/part-*.csv", "{}/out", True),
         ("{}/in.csv", "{}/out.csv", False),
         ("{}", "{}/out", False),
+        ("{}", "{}/later/", False),
         ("{}", "{}/_out.csv", False),
         ("{}/*.csv", "{}/out.parquet", False),
         ("{}/*.csv", "{}/deeper/out", False),
@@ -42,5 +44,5 @@ def test_a_sink_that_its_source_would_read_is_known(
     (tmp_path / "in.csv").write_text("a\n1\n")
     (tmp_path / "link.csv").symlink_to(tmp_path / "in.csv")
     (tmp_path / "out").mkdir()
-    place = written(SinkStep("file", sink.format(tmp_path)))
+    place = SPEC.place(SinkStep("file", sink.format(tmp_path)))
     assert (bool(place) and covers(SourceStep("file", source.format(tmp_path)), place)) is found

@@ -243,6 +243,8 @@ def test_another_sink_waits_for_rows_that_cannot_be_seen_yet(unseen: dict[str, A
     with pytest.raises(Rejected) as refused:
         decide(held, c.UpdatePipeline(ELSEWHERE), NOW)
     assert refused.value.code == Code.POSITION_REQUIRED
+    with pytest.raises(Rejected):
+        decide(held, c.UpdatePipeline(ELSEWHERE, Position.LATEST), NOW)
     assert decide(held, c.UpdatePipeline(ELSEWHERE, Position.BEGINNING), NOW)
     assert decide(STOPPED, c.UpdatePipeline(ELSEWHERE), NOW)
 

@@ -135,3 +135,17 @@ async def test_a_file_with_a_name_that_is_no_text_is_named_all_the_same(folder: 
     write(folder, "other.csv")
     with pytest.raises(Rejected, match=r"^\\udcff\.csv: it was deleted"):
         await (await opened(folder, WATCH)).gone(split, positions[0])
+
+
+async def test_a_position_that_does_not_say_whether_all_was_read_stops_nothing(
+    folder: Folder,
+) -> None:
+    """An older release left such positions of every file that it had watched."""
+    path = write(folder, "a.csv")
+    split, positions = await left(folder, WATCH)
+    write(folder, "b.csv")
+    path.unlink()
+    source = await opened(folder, WATCH)
+    await source.gone(split, positions[0].model_copy(update={"name": ""}))
+    with pytest.raises(Rejected, match="with bytes unread"):
+        await source.gone(split, positions[0])

@@ -42,3 +42,13 @@ async def test_who_holds_an_output_is_named(tmp_path: Path) -> None:
         await waiting.open(second.task(), None)
     await waiting.close()
     await holding.close()
+
+
+@pytest.mark.parametrize("before", ["json", "parquet"])
+async def test_a_file_does_not_change_its_format_in_the_middle(tmp_path: Path, before: str) -> None:
+    """A name that tells nothing of the format allows any, but one at a time."""
+    rig = Rig(tmp_path / "out.txt", {"format": before})
+    await rig.live(checkpoints=1, final=before == "json")
+    with pytest.raises(Rejected, match=f"the rows so far are {before}") as refused:
+        await replace(rig, options={"format": "csv"}).live()
+    assert refused.value.code == "SINK_CHANGED"

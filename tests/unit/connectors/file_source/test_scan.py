@@ -151,6 +151,14 @@ def blocks(data: bytes, lines: Lines, chunk: int, most: int) -> Iterator[Block]:
     return iter(Blocks(cast("Stream", Memory(data)), lines, True, chunk, most))
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5, 6, 7, 12, 13])
+def test_the_end_is_known_wherever_the_reads_end(chunk: int) -> None:
+    """What was read to its end may be deleted, and nobody looks at the file any more by then."""
+    *others, last = blocks(b"aa\nbb\ncc\ndd\n", Lines(), chunk, 100)
+    assert last.at_end
+    assert not any(one.at_end for one in others)
+
+
 def test_a_long_record_is_searched_twice_over_at_most() -> None:
     """Its end is sought anew with each read, and reads of one size would be very many."""
     lines = Counting()
