@@ -67,11 +67,14 @@ def environment(name: str) -> str | None:
 
 
 def _from_environment(variables: Mapping[str, str]) -> dict[str, object]:
-    """Return the variables that are settings; others of the prefix belong to other programs."""
+    """Return the variables that are settings, an empty one being none.
+
+    Others of the prefix belong to other programs.
+    """
     found: dict[str, object] = {}
     for name in Settings.model_fields:
         text = variables.get(PREFIX + name.upper())
-        if text is not None:
+        if text:
             found[name] = tuple(text.split(os.pathsep)) if name == "file_roots" else text
     return found
 

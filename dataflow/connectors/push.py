@@ -18,6 +18,7 @@ from dataflow.connect import (
     SourceSpec,
     SourceStep,
 )
+from dataflow.connect.transform import HIDDEN
 from dataflow.connect.types import DecimalType, Kind, parse_type
 
 COLUMNS_MAX = 10_000
@@ -27,7 +28,6 @@ BUFFER_BYTES, BUFFER_BYTES_MIN, BUFFER_BYTES_MAX = 1 << 30, 1 << 20, 1 << 40
 """A gigabyte is an hour of 3,000 records of 100 B a second."""
 
 _UNWRITTEN = {Kind.NULL, Kind.DURATION, Kind.INTERVAL}
-_HIDDEN = {"__ordinal", "__error"}
 _DECIMAL128 = 38
 
 
@@ -89,7 +89,7 @@ def check(step: SourceStep, options: PushOptions) -> Sequence[Problem]:
         message = "a batch with a bad record is refused as a whole, so that its sender can mend it"
         problems.append(Problem("options.onError", message))
     for name, text in options.types.items():
-        problem = "the engine adds such a column" if name in _HIDDEN else _type_problem(text)
+        problem = "the engine adds such a column" if name in HIDDEN else _type_problem(text)
         if problem:
             problems.append(Problem(f"options.schema.{name}", problem))
     return problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dataflow.connect import Problem, Rejected, SourceStep
+from dataflow.connect.transform import HIDDEN
 from dataflow.connect.types import DecimalType, Kind, Type, parse_type
 from dataflow.connectors.file.source_options import (
     FileSourceOptions,
@@ -81,6 +82,9 @@ def _column_problems(options: FileSourceOptions) -> Sequence[Problem]:
     if columns and options.header:
         message = "names come from the header; leave columns out, or set header to false"
         problems.append(Problem("options.columns", message))
+    for path, names in (("columns", columns), ("schema", options.types)):
+        taken = [f"options.{path}.{name}" for name in names if name in HIDDEN]
+        problems += [Problem(field, "the engine adds such a column") for field in taken]
     unknown = [name for name in options.types if columns and name not in columns]
     problems += [Problem(f"options.schema.{n}", "no such name in columns") for n in unknown]
     if options.other_columns != "infer" and not options.types:

@@ -105,6 +105,13 @@ def test_options_that_contradict_each_other_are_named(
     assert problems(connection, **given) == [field]
 
 
+@pytest.mark.parametrize("name", ["__ordinal", "__error"])
+def test_a_column_of_the_engines_own_is_refused_before_it_is_read(name: str) -> None:
+    """At the first batch it would be too late for whoever wrote the schema."""
+    assert problems("a.csv", schema={name: "int64"}) == [f"options.schema.{name}"]
+    assert problems("a.csv", columns=["a", name]) == [f"options.columns.{name}"]
+
+
 def test_options_that_fit_are_no_problem() -> None:
     """Among them the ones that the documentation shows."""
     shown = {
