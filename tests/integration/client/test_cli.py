@@ -580,7 +580,9 @@ def test_a_server_that_stays_busy_is_exit_code_3(flights: Shell) -> None:
     flights.service.faults["GetHealth"] += [Fault()] * 100
     flights.service.faults["GetPipeline"] += [Fault(message="moving")] * 100
     said = flights("--timeout", "300ms", "get", "flights")
-    assert (said.code, said.err) == (3, "error: moving\n")
+    assert said.code == 3
+    late = "gave no answer in time"  # where the time was over during the last attempt
+    assert said.err == "error: moving\n" or late in said.err
 
 
 @pytest.mark.parametrize(
