@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-async def to_its_end(work: Coroutine[Any, Any, object]) -> None:
+async def to_its_end(work: Awaitable[T]) -> T:
     """Await ``work`` to its end, also where the caller is cancelled: that is raised afterwards."""
     working = asyncio.ensure_future(work)  # noqa: TID251 - owned: it ends before this returns
     cancelled: asyncio.CancelledError | None = None
@@ -17,7 +19,7 @@ async def to_its_end(work: Coroutine[Any, Any, object]) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     try:
-        working.result()
+        return working.result()
     finally:
         if cancelled is not None:
             raise cancelled

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dataflow.connect import LogBatch
 from dataflow.core.errors import Code, DataFlowError, Rejected, Unavailable
+from dataflow.engine.closing import to_its_end
 from dataflow.engine.ingest.frame import Batch
 from dataflow.engine.ingest.pushed import Ingested, IngestOptions, Pushed
 from dataflow.engine.ingest.reader import Reader
@@ -238,17 +239,7 @@ async def run(executor: Executor | None, work: Callable[..., T], *args: object) 
 
     So no file is closed while a thread is at it, however often the caller is told to go.
     """
-    working = asyncio.get_running_loop().run_in_executor(executor, work, *args)
-    gone: asyncio.CancelledError | None = None
-    while not working.done():
-        try:
-            await asyncio.wait({working})
-        except asyncio.CancelledError as cancelled:
-            gone = cancelled
-    if gone is not None:
-        working.exception()  # Nobody is left to hear of it.
-        raise gone
-    return working.result()
+    return await to_its_end(asyncio.get_running_loop().run_in_executor(executor, work, *args))
 
 
 def _answer(taken: Taken, *, duplicate: bool) -> Ingested:
