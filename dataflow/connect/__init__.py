@@ -34,6 +34,7 @@ from dataflow.core.spec import OnError
 from dataflow.core.spec import Sink as SinkStep
 from dataflow.core.spec import Source as SourceStep
 from dataflow.core.spec import Transform as TransformStep
+from dataflow.durable import make_folder, sync_path
 
 __all__ = [
     "AtLeastOnceSink",
@@ -80,4 +81,6 @@ __all__ = [
     "decision_from",
     "decision_text",
     "load",
+    "make_folder",
+    "sync_path",
 ]

@@ -6,7 +6,6 @@ A folder here; the library behind it, obstore, has the same face for other kinds
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore
 
 from dataflow.core.errors import Code, Corrupted, Unavailable
+from dataflow.durable import make_folder, sync_path
 
 
 class Objects:
@@ -32,11 +32,8 @@ class Objects:
             Unavailable: the folder cannot be made or used.
         """
         try:
-            missing = [path for path in (root, *root.parents) if not path.exists()]
-            store = LocalStore(root, mkdir=True)
-            for made in missing:
-                _fsync(made.parent)
-            return cls(store, root)
+            make_folder(root)
+            return cls(LocalStore(root), root)
         except (BaseError, OSError) as error:
             raise Unavailable(f"{root}: {error}", code=Code.STORAGE) from error
 
@@ -100,15 +97,7 @@ def _sync(root: Path, key: str) -> None:
     """Make an object durable, and every folder on the way: the store may have made them."""
     path = root / key
     for target in (path, *path.parents[: len(Path(key).parts)]):
-        _fsync(target)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_path(target)
 
 
 def _unavailable(key: str, error: Exception) -> Unavailable:

@@ -17,14 +17,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataflow.connect import Corrupted, Rejected, Task, Unavailable
+from dataflow.connect import Corrupted, Rejected, Task, Unavailable, sync_path
 from dataflow.connectors.file.sink_note import Note
 from dataflow.connectors.file.sink_spec import FinishedPart, OpenPart, Written
 from dataflow.connectors.file.write_file import (
     GrowingFile,
     failures_of,
     size_of,
-    sync_folder,
 )
 from dataflow.connectors.file.write_parquet import schema_of, to_parquet
 from dataflow.connectors.formats.encode import Encoder, columns_of, plain
@@ -181,7 +180,7 @@ class Stages:
         stage = self.name(task, state.name)
         size = to_parquet(self.folder / state.stage, self.folder / stage, compression)
         with failures_of(self.folder):
-            sync_folder(self.folder)
+            sync_path(self.folder)
         self._probe("file-sink.finish.converted")
         return FinishedPart(
             stage=stage,
@@ -207,7 +206,7 @@ class Stages:
                 self._reveal(part, again=again)
             self._probe("file-sink.reveal.renamed")
         with failures_of(self.finals):
-            sync_folder(self.finals)
+            sync_path(self.finals)
         self._probe("file-sink.reveal.synced")
         if not again:
             self.note.write(parts)

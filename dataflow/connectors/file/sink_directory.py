@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataflow.connect import Context, Rejected, Task
+from dataflow.connect import Context, Rejected, Task, sync_path
 from dataflow.connectors.file.part import MEMBER_BYTES, Part, Stages, stages_of
 from dataflow.connectors.file.sink_lock import Lock
 from dataflow.connectors.file.sink_note import NOTE, Note
@@ -23,7 +23,7 @@ from dataflow.connectors.file.sink_spec import (
     Written,
 )
 from dataflow.connectors.file.sink_target import Target
-from dataflow.connectors.file.write_file import GrowingFile, failures_of, sync_folder
+from dataflow.connectors.file.write_file import GrowingFile, failures_of
 
 STAGE, LOCK = ".stage", "lock"
 """Hidden, and inside the directory, so that a rename never crosses disks."""
@@ -92,7 +92,7 @@ class Directory(Target):
             self._finish()
         state = self._part.sync() if self._part else None
         with failures_of(self._stages.folder):
-            sync_folder(self._stages.folder)
+            sync_path(self._stages.folder)
         self.probe("file-sink.prepare.synced")
         return Written(
             target=self.name,
@@ -158,7 +158,7 @@ class Directory(Target):
                 if found and int(found[1]) < self._former:
                     path.unlink()
                     self.probe("file-sink.replace.removed")
-            sync_folder(self.path)
+            sync_path(self.path)
         self._replaces = False
 
     def _numbers(self, names: list[str]) -> list[int]:

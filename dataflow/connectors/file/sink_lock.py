@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from dataflow.connect import Fenced, Model, Task, Unavailable
-from dataflow.connectors.file.write_file import MODE, failures_of, make_folder
+from dataflow.connect import Fenced, Model, Task, Unavailable, make_folder
+from dataflow.connectors.file.write_file import MODE, failures_of
 
 RECORD_BYTES_MAX = 512
 """A sector: written by one call, so that a killed writer leaves it whole."""

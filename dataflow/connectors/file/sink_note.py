@@ -12,8 +12,9 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from dataflow.connect import make_folder, sync_path
 from dataflow.connectors.file.sink_spec import FinishedPart
-from dataflow.connectors.file.write_file import MODE, failures_of, make_folder, sync_folder
+from dataflow.connectors.file.write_file import MODE, failures_of
 
 NOTE = ".shown"
 """Ends the name of a note."""
@@ -43,7 +44,7 @@ class Note:
             finally:
                 os.close(fd)
             if is_new:
-                sync_folder(self._path.parent)
+                sync_path(self._path.parent)
 
     def remove(self) -> None:
         """Forget them: another lineage may stage others under the same names."""

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataflow.connect import Context, Corrupted, Rejected, Task
+from dataflow.connect import Context, Corrupted, Rejected, Task, sync_path
 from dataflow.connectors.file.part import Part, Stages, stages_of
 from dataflow.connectors.file.sink_lock import Lock
 from dataflow.connectors.file.sink_note import NOTE, Note
 from dataflow.connectors.file.sink_spec import FileSinkOptions, FinishedPart, Layout, Written
 from dataflow.connectors.file.sink_target import Target
-from dataflow.connectors.file.write_file import GrowingFile, failures_of, size_of, sync_folder
+from dataflow.connectors.file.write_file import GrowingFile, failures_of, size_of
 from dataflow.connectors.file.write_parquet import batches_of
 
 
@@ -80,7 +80,7 @@ class ParquetFile(Target):
             self._shown = self._stages.finish(part, self._opened(), self.layout.compression)
             state = None
         with failures_of(self._stages.folder):
-            sync_folder(self._stages.folder)
+            sync_path(self._stages.folder)
         self.probe("file-sink.prepare.synced")
         return Written(
             target=self.name,
@@ -120,7 +120,7 @@ class ParquetFile(Target):
             with failures_of(self.path):
                 self.path.unlink(missing_ok=True)
                 self.probe("file-sink.replace.removed")
-                sync_folder(self.path.parent)
+                sync_path(self.path.parent)
             self._replaces = False
 
     def _create(self, *, over: bool = False) -> Part:

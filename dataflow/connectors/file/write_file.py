@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dataflow.connect import Corrupted, Rejected, Unavailable
+from dataflow.connect import Corrupted, Rejected, Unavailable, sync_path
 
 MODE = 0o644
 """Rows are for others to read; the process's umask takes away what it should."""
@@ -50,32 +50,6 @@ def failures_of(path: Path) -> Generator[None]:
         raise Unavailable(f"{path}: {said}{remedy}", code="STORAGE") from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder survive a power cut: renaming alone does not."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing; their names survive a power cut."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        sync_folder(made.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Make a file's content survive a power cut."""
-    fd = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def size_of(path: Path) -> int:
     """Return the bytes of a regular file; 0 where there is none.
 
@@ -110,7 +84,7 @@ class GrowingFile:
         with failures_of(path):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
             try:
-                sync_folder(path.parent)
+                sync_path(path.parent)
             except BaseException:
                 os.close(fd)
                 raise

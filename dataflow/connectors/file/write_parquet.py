@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataflow.connect import Corrupted
-from dataflow.connectors.file.write_file import failures_of, sync_file
+from dataflow.connect import Corrupted, sync_path
+from dataflow.connectors.file.write_file import failures_of
 from dataflow.connectors.formats.shape import Compression
 
 GROUP_ROWS, GROUP_BYTES = 131_072, 64 << 20
@@ -30,7 +30,7 @@ def to_parquet(stream: Path, target: Path, compression: Compression) -> int:
                     writer.write_table(table)
         except pa.ArrowInvalid as error:
             raise Corrupted(f"{stream}: {error}") from error
-        sync_file(target)
+        sync_path(target)
         return target.stat().st_size
 
 

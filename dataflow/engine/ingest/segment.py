@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 import xxhash
 
 from dataflow.core.errors import Corrupted
+from dataflow.durable import sync_path
 from dataflow.engine.ingest import frame
 from dataflow.engine.ingest.frame import Damaged, Frame, padding
 
@@ -76,17 +77,8 @@ def create(folder: Path, first: int, schema: bytes, window: bytes) -> Segment:
     finally:
         os.close(descriptor)
     unfinished.rename(path)
-    sync_folder(folder)
+    sync_path(folder)
     return Segment(path, first, salt, len(header), len(header), schema, window)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write(descriptor: int, data: bytes, at: int) -> None:

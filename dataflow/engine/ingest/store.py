@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from dataflow.core.errors import Code, Corrupted, Unavailable
+from dataflow.durable import sync_path
 from dataflow.engine.ingest import frame
 from dataflow.engine.ingest.frame import Batch
 from dataflow.engine.ingest.segment import (
@@ -25,7 +26,6 @@ from dataflow.engine.ingest.segment import (
     create,
     load,
     recover,
-    sync_folder,
     write,
 )
 from dataflow.engine.ingest.window import Taken, Window
@@ -85,7 +85,7 @@ class Store:
             segments = [load(path) for path in sorted(self._folder.glob(f"*{SUFFIX}"))]
             if segments:
                 self._recover(segments)
-                sync_folder(self._folder)
+                sync_path(self._folder)
         except OSError as error:
             raise unavailable(error, self._folder) from error
 
@@ -168,7 +168,7 @@ class Store:
         if not self.segments:
             # The folder of all logs may be as new as that of this one.
             for above in (self._folder.parent, self._folder.parent.parent):
-                sync_folder(above)
+                sync_path(above)
         self.close()
         self._descriptor = os.open(made.path, os.O_WRONLY | os.O_CLOEXEC)
         with self._changing:

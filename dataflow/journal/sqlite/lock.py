@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from dataflow.core.errors import Code, Unavailable
+from dataflow.durable import make_folder
 
 LOCK_FILE = "lock"
 
@@ -23,7 +24,7 @@ class FolderLock:
         """
         path = folder / LOCK_FILE
         try:
-            _make(folder)
+            make_folder(folder)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise Unavailable(
@@ -46,15 +47,3 @@ class FolderLock:
     def release(self) -> None:
         """Let another process have the folder."""
         os.close(self._descriptor)
-
-
-def _make(folder: Path) -> None:
-    """Make the folder, and those above it that are missing, by names that survive a power cut."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        descriptor = os.open(made.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from dataflow.engine.ingest.segment import create, sync_folder
+from dataflow.durable import sync_path
+from dataflow.engine.ingest.segment import create
 from tests.fault.power_cut.disk import Disk
 from tests.unit.engine.ingest.pushing import Pushing
 
@@ -37,7 +38,7 @@ async def test_what_a_killed_process_wrote_survives_from_the_next_open_on(
     shutil.copytree(tmp_path / "first", tmp_path / "second")
     again = Pushing(tmp_path / "second")
     assert await again.numbers() == [0]
-    sync_folder(tmp_path / "second")
-    sync_folder(tmp_path)
+    sync_path(tmp_path / "second")
+    sync_path(tmp_path)
     assert disk.left_of(again.segments[0]) == again.segments[0].read_bytes()
     await again.logs.close()

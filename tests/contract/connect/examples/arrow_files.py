@@ -19,6 +19,7 @@ from dataflow.connect import (
     SinkStep,
     StagingSink,
     Task,
+    sync_path,
 )
 
 STAGING = ".staging"
@@ -84,14 +85,14 @@ class ArrowFiles(StagingSink[StagedFile]):
             file.flush()
             self._probe("arrow-files.written")
             os.fsync(file.fileno())
-        _sync(path.parent)
+        sync_path(path.parent)
 
     def _reveal(self, name: str) -> None:
         self._must_exist(name)
         if (self._staging / name).exists():
             (self._staging / name).replace(self._visible / name)
             self._probe("arrow-files.renamed")
-        _sync(self._visible)
+        sync_path(self._visible)
 
     def _must_exist(self, name: str) -> None:
         if not (self._staging / name).exists() and not (self._visible / name).exists():
@@ -103,14 +104,6 @@ class ArrowFiles(StagingSink[StagedFile]):
             if run < task.run and path.name != keep:
                 path.unlink()
                 self._probe("arrow-files.discarded")
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def open_arrow_files(step: SinkStep, _: Options, context: Context) -> ArrowFiles:
