@@ -149,20 +149,14 @@ class Blocks:
         """
         while not self.ended:
             start = self.stream.offset - len(self.rest)
-            size = self._size()
-            more = self.read(size)
-            at_end = 0 < len(more) < size
+            more = self.read(self._size())
             data = self.rest + more
             if data and not more and self.partial_last:
                 yield self._last(data, start)
             elif end := self.lines.last_end(data):
-                self.rest = data[end:]
-                if not self.rest and not at_end:  # it may end just here
-                    self.rest = self.read(1)
-                    at_end = not self.rest
-                at_end = at_end and not self.rest
+                self.rest = data[end:] or self.read(1)  # it may end just here
                 on, stored = start + end, self.stream.stored()
-                yield Block(data[:end], start, on, stored, at_end=at_end)
+                yield Block(data[:end], start, on, stored, at_end=not self.rest)
             elif len(data) > self.record_bytes_max:
                 yield from self._too_long(data, start)
             elif more:
@@ -173,12 +167,11 @@ class Blocks:
     def _size(self) -> int:
         """Return how much to read: no more than what tells that a record is too long.
 
-        One byte more than is needed, as it tells whether this is the end.
         The end of a record is sought from its beginning at each read. As each doubles what there
         is, twice the record's length is looked through at most.
         """
         held = len(self.rest)
-        return min(max(self.chunk_bytes, held), self.record_bytes_max - held) + 1
+        return min(max(self.chunk_bytes, held), self.record_bytes_max + 1 - held)
 
     def read(self, size: int) -> bytes:
         """Return the next bytes of the stream; of one that is still being written, what is whole.
