@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
-OUTPUTS = ("table", "json", "yaml")
+from dataflow.core.durations import UNITS
 
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+OUTPUTS = ("table", "json", "yaml")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,7 +49,7 @@ class Duration(click.ParamType[timedelta]):
         number = str(value).rstrip("dhms")
         unit = str(value)[len(number) :]
         try:
-            length = timedelta(seconds=float(number) * UNITS[unit])
+            length = float(number) * UNITS[unit or "s"]
         except (KeyError, ValueError, OverflowError):
             self.fail(f"{value!r} is no duration; write 500ms, 30s, 5m or 1h", param, ctx)
         if length <= timedelta():

@@ -9,10 +9,10 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from dataflow.core.durations import UNITS
 from dataflow.core.spec import OnError
 
 _DURATION = re.compile(r"(\d{1,8}(?:\.\d{1,9})?)(ms|s|m|h|d)|0")
-_UNITS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _duration(value: object) -> timedelta:
@@ -20,7 +20,7 @@ def _duration(value: object) -> timedelta:
         return value
     if not isinstance(value, str) or not (found := _DURATION.fullmatch(value)):
         raise ValueError("write a duration such as 500ms, 1s, 5m, 1.5h or 7d")
-    return timedelta(seconds=float(found[1] or 0) * _UNITS[found[2] or "s"])
+    return float(found[1] or 0) * UNITS[found[2] or "s"]
 
 
 Duration = Annotated[

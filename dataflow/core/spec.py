@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from dataflow.core.durations import written
 from dataflow.core.errors import Invalid, Problem
 from dataflow.core.light import light, replace
 
@@ -140,14 +141,6 @@ _LIMITS: Mapping[str, tuple[timedelta, timedelta] | tuple[int, int]] = {
     "max_attempts": (1, 1_000_000),
 }
 
-_UNITS = {
-    "d": timedelta(days=1),
-    "h": timedelta(hours=1),
-    "m": timedelta(minutes=1),
-    "s": timedelta(seconds=1),
-    "ms": timedelta(milliseconds=1),
-}
-
 
 def canonical(spec: PipelineSpec) -> PipelineSpec:
     """Return the spec as a graph with every default filled in: the form that is stored.
@@ -211,11 +204,20 @@ def with_defaults(options: PipelineOptions | None) -> PipelineOptions:
 
 def source_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
     """Tell whether the positions of ``old`` mean nothing to ``new``: it reads something else."""
-    if old.sources == new.sources:
-        return False
-    return {name: (s.source_type, s.connection_string) for name, s in old.sources.items()} != {
-        name: (s.source_type, s.connection_string) for name, s in new.sources.items()
-    }
+    return _places_read(old) != _places_read(new)
+
+
+def sink_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
+    """Tell whether ``new`` writes elsewhere; other options go on with what is written."""
+    return _places_written(old) != _places_written(new)
+
+
+def _places_read(spec: PipelineSpec) -> Mapping[str, tuple[str, str]]:
+    return {name: (s.source_type, s.connection_string) for name, s in spec.sources.items()}
+
+
+def _places_written(spec: PipelineSpec) -> Mapping[str, tuple[str, str]]:
+    return {name: (s.sink_type, s.connection_string) for name, s in spec.sinks.items()}
 
 
 def _chained(transforms: Sequence[Transform], source: str) -> tuple[Transform, ...]:
@@ -227,15 +229,6 @@ def _chained(transforms: Sequence[Transform], source: str) -> tuple[Transform, .
         chained.append(replace(transform, id=name, inputs=inputs))
         before = name
     return tuple(chained)
-
-
-def sink_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
-    """Tell whether ``new`` writes elsewhere; other options go on with what is written."""
-    if old.sinks == new.sinks:
-        return False
-    return {name: (s.sink_type, s.connection_string) for name, s in old.sinks.items()} != {
-        name: (s.sink_type, s.connection_string) for name, s in new.sinks.items()
-    }
 
 
 def text_problems(name: str, description: str, labels: Mapping[str, str]) -> list[Problem]:
@@ -289,10 +282,7 @@ def _option_problems(options: PipelineOptions) -> list[Problem]:
 
 
 def _said(limit: timedelta | int) -> str:
-    """Return a limit as people write it: in the largest unit of which it is a whole number."""
-    if isinstance(limit, int):
-        return str(limit)
-    return next(f"{limit // unit}{name}" for name, unit in _UNITS.items() if not limit % unit)
+    return str(limit) if isinstance(limit, int) else written(limit)
 
 
 def _camel(name: str) -> str:
