@@ -126,9 +126,9 @@ class ReadHandlers:
                 pipeline, request.page_token, size
             )
             found = [to_message(letter, pipeline_pb2.DeadLetter) for letter in letters]
-            if len(fitting(found, size)) == len(found):
-                break
-            size = (len(found) + 1) // 2  # the backend knows where a page of so many ends
+            size = len(fitting(found, size))
+            if size == len(found):
+                break  # else again: the backend knows where a page of so many ends
         return pipeline_pb2.ListDeadLettersResponse(
             dead_letters=found, total=total, next_page_token=token
         )
