@@ -38,7 +38,7 @@ from dataflow.cluster.runs import Runs
 from dataflow.core import messages as m
 from dataflow.core.errors import Corrupted, DataFlowError
 from dataflow.core.ids import SHARDS, PipelineId
-from dataflow.engine.failure import shortened
+from dataflow.engine.failure import first_of, shortened
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
 from dataflow.engine.worker import Surroundings, Worker
@@ -248,7 +248,6 @@ def share_free_memory() -> None:
 
 
 def _fail(error: BaseException) -> None:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_of(error)
     click.echo(f"dataflow: {error}", err=True)
     sys.exit(70 if isinstance(error, Corrupted) else 1)

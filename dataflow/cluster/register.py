@@ -50,11 +50,8 @@ class Register:
         """
         stored = await self._registers.decision(self._pipeline)
         last = checkpoint_from(stored.payload) if stored else None
-        known = state.checkpoint
-        if last is not None:  # Whether it was committed, its own run has journalled, if it lived.
-            same = known is not None and known.stamp.number == last.stamp.number
-            pending = known.pending if known is not None and same else last.seeded
-            last = replace(last, pending=pending)
+        if last is not None:
+            last = replace(last, pending=_is_pending(last, state.checkpoint))
         start = starting_point(last, state.checkpoint, state.lineage, state.start)
         claimed = replace(start, stamp=Stamp(self._run, start.stamp.number))
         return await self._write(stored.stamp if stored else Stamp(), claimed)
@@ -104,3 +101,10 @@ class Register:
         if accepted:
             self.decided = checkpoint
         return accepted
+
+
+def _is_pending(last: Checkpoint, known: Checkpoint | None) -> bool:
+    """Tell whether the last decision may be unseen; its own run has journalled that, if alive."""
+    if known is not None and known.stamp.number == last.stamp.number:
+        return known.pending
+    return last.seeded

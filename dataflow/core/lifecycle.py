@@ -302,9 +302,9 @@ def _report_failure(state: State, body: c.ReportFailure, now: datetime) -> Bodie
         return ()
     options = with_defaults(state.spec.options)
     attempt = 1 if body.progressed else state.attempt + 1
-    timed_out = body.error.code == Code.BATCH_TIMED_OUT
-    late = e.BatchTimedOut(step=body.error.step, limit=options.batch_timeout)
-    first: Bodies = (late,) if timed_out else ()
+    first: Bodies = ()
+    if body.error.code == Code.BATCH_TIMED_OUT:
+        first = (e.BatchTimedOut(step=body.error.step, limit=options.batch_timeout),)
     if not body.error.retryable or attempt >= options.max_attempts:
         return (*first, e.PipelineFailed(error=body.error, checkpoint=body.checkpoint))
     retry_at = now + backoff(options, attempt, body.jitter)

@@ -65,13 +65,14 @@ class Lock:
 
     def refusal(self, task: Task) -> Unavailable:
         """Return the error of a lock that somebody else does not let go."""
-        with suppress(OSError, ValidationError):
-            holder = Holder.model_validate_json(self.path.read_bytes()[:RECORD_BYTES_MAX])
-            if holder.pipeline != task.pipeline:
-                return Unavailable(
-                    f"{self._output}: another writer holds it, pipeline {holder.pipeline!r};"
-                    " stop that one, or write somewhere else"
-                )
+        holder = None
+        with suppress(OSError):
+            holder = _holder_in(self.path.read_bytes()[:RECORD_BYTES_MAX])
+        if holder and holder.pipeline != task.pipeline:
+            return Unavailable(
+                f"{self._output}: another writer holds it, pipeline {holder.pipeline!r};"
+                " stop that one, or write somewhere else"
+            )
         return Unavailable(f"{self._output}: another writer holds {self.path}; it is tried again")
 
     def claim(self, task: Task) -> Holder | None:
@@ -93,11 +94,7 @@ class Lock:
 
         No writer survives a power cut, so there is nobody left whom the record could stop.
         """
-        text = os.pread(self._fd, RECORD_BYTES_MAX, 0)
-        try:
-            return Holder.model_validate_json(text)
-        except ValidationError:
-            return None
+        return _holder_in(os.pread(self._fd, RECORD_BYTES_MAX, 0))
 
     def release(self, *, remove: bool = False) -> None:
         """Let the next writer in; ``remove`` where no run needs to be remembered."""
@@ -116,3 +113,10 @@ class Lock:
             return os.path.samestat(os.fstat(fd), self.path.stat())
         except FileNotFoundError:
             return False
+
+
+def _holder_in(record: bytes) -> Holder | None:
+    try:
+        return Holder.model_validate_json(record)
+    except ValidationError:
+        return None
