@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflow.connectors.file.source_parse import type_name
+from dataflow.connect.batches import type_name
 
 
 def refused_cells(cells: pa.Array[Any], of: pa.DataType) -> list[int]:

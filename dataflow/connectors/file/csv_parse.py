@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 from pyarrow import csv
 
+from dataflow.connect.batches import empty, one_batch, type_name
 from dataflow.connectors.file.csv_apart import among_all, reasons, without
 from dataflow.connectors.file.scan import CsvLines
 from dataflow.connectors.file.source_options import FileSourceOptions
@@ -22,12 +23,9 @@ from dataflow.connectors.file.source_parse import (
     Pace,
     Parsed,
     Refused,
-    empty,
-    one_batch,
     require_precision,
     require_utf8,
     shown,
-    type_name,
 )
 
 Handler: TypeAlias = Callable[[csv.InvalidRow], Literal["skip", "error"]]
@@ -87,7 +85,7 @@ class CsvParser:
             raise Refused(self._reason(error)) from error
         require_precision(table)
         return Parsed(
-            one_batch(table, self.schema),
+            one_batch(table),
             [Bad(number - 1, row.text, self._ragged(row)) for number, row in ragged],
         )
 
@@ -104,10 +102,7 @@ class CsvParser:
         spans = self.lines.records(data)
         if not spans:
             return Parsed(empty(self.schema))
-        texts = one_batch(
-            read(data, self._names, parsing(self._options, set_aside), self._as_text),
-            pa.schema([(name, pa.string()) for name in self.schema.names]),
-        )
+        texts = one_batch(read(data, self._names, parsing(self._options, set_aside), self._as_text))
         if len(spans) != texts.num_rows + len(ragged):
             return None
         why = reasons(texts, self.schema)

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataflow.connect import Chunk, Rejected
+from dataflow.connect.batches import one_batch
 from dataflow.connect.types import from_arrow, to_arrow
 from dataflow.connectors.file.source_ahead import ahead
 from dataflow.connectors.file.source_head import Head, digest, escaped
 from dataflow.connectors.file.source_options import FilePosition
-from dataflow.connectors.file.source_parse import one_batch
 from dataflow.connectors.file.source_stream import reading
 
 BATCH_ROWS = 65_536
@@ -106,7 +106,7 @@ class ParquetPass:
                         last = row == about.num_rows
                         at = (group + 1, 0) if last else (group, row)
                         at_end = at == (file.metadata.num_row_groups, 0)
-                        yield Rows(one_batch(whole, schema), *at, size, at_end)
+                        yield Rows(one_batch(whole), *at, size, at_end)
 
     def _position(self, rows: Rows, consumed: int) -> FilePosition:
         return FilePosition(

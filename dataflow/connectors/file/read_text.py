@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dataflow.connect import Chunk
+from dataflow.connect.batches import empty
 from dataflow.connect.source import REJECTED_COLUMNS
 from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Block, Blocks
 from dataflow.connectors.file.source_ahead import ahead
@@ -21,7 +22,7 @@ from dataflow.connectors.file.source_options import (
     Lacks,
     compression_of,
 )
-from dataflow.connectors.file.source_parse import Bad, Parsed, Parser, empty, parse, shown
+from dataflow.connectors.file.source_parse import Bad, Parsed, Parser, parse, shown
 from dataflow.connectors.file.source_stream import Stream, open_stream
 
 _ADDED_TO: Mapping[Lacks, str] = {

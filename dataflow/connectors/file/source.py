@@ -11,6 +11,7 @@ from threading import Lock
 import pyarrow as pa
 
 from dataflow.connect import Chunk, Context, Rejected, Source, SourceStep, Split, SplitId, Waiting
+from dataflow.connect.batches import type_name
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.file.csv_parse import CsvParser
 from dataflow.connectors.file.json_parse import JsonParser
@@ -28,7 +29,7 @@ from dataflow.connectors.file.source_options import (
     format_of,
     local_path,
 )
-from dataflow.connectors.file.source_parse import Parser, type_name
+from dataflow.connectors.file.source_parse import Parser
 from dataflow.connectors.file.source_pin import pin
 from dataflow.connectors.file.text_parse import TextParser
 

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from dataflow.connect.json_lines import read, tidy
 from dataflow.connectors.file.csv_parse import lines_of, parsing
 from dataflow.connectors.file.csv_parse import read as read_csv
-from dataflow.connectors.file.json_parse import JsonParser, read, tidy
+from dataflow.connectors.file.json_parse import JsonParser
 from dataflow.connectors.file.scan import Blocks, Lines
 from dataflow.connectors.file.source_options import FileSourceOptions
-from dataflow.connectors.file.source_parse import Refused, parse
+from dataflow.connectors.file.source_parse import parse
 
 _BYTES_MAX = 16 << 20
 """Of records that inference looks at; one record may be as long."""
@@ -90,9 +91,8 @@ def _csv_type(column: pa.ChunkedArray[Any]) -> pa.DataType:
 
 def _fields(data: bytes, lines: Lines) -> dict[str, pa.DataType]:
     """Return what Arrow infers; halves that contradict each other are united."""
-    try:
-        schema = read(tidy(data), None, closed=False).schema
-    except (pa.ArrowInvalid, Refused):
+    schema = _inferred(data)
+    if schema is None:
         middle = lines.first_end(data, len(data) // 2)
         middle = middle if middle < len(data) else lines.last_end(data[:-1])
         if not 0 < middle < len(data):
@@ -100,6 +100,14 @@ def _fields(data: bytes, lines: Lines) -> dict[str, pa.DataType]:
         left, right = _fields(data[:middle], lines), _fields(data[middle:], lines)
         return {n: _united(left.get(n), right.get(n)) for n in {**left, **right}}
     return {field.name: field.type for field in schema}
+
+
+def _inferred(data: bytes) -> pa.Schema | None:
+    tidied = tidy(data)
+    try:
+        return None if tidied is None else read(tidied, None, "infer").schema
+    except pa.ArrowInvalid:
+        return None
 
 
 def _united(one: pa.DataType | None, other: pa.DataType | None) -> pa.DataType:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from dataflow.connect.types import from_arrow
+from dataflow.connect.batches import empty, one_batch, type_name
 from dataflow.connectors.file.scan import Lines
 
 APART_BYTES_MIN = 1 << 10
@@ -102,11 +102,6 @@ def shown(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
-def type_name(of: pa.DataType) -> str:
-    """Return the name by which people declare a type."""
-    return str(from_arrow(of))
-
-
 def is_utf8(data: bytes) -> bool:
     """Tell whether all bytes are UTF-8."""
     try:
@@ -145,17 +140,6 @@ def require_precision(table: pa.Table) -> None:
                 raise Refused(f"column {field.name!r}: expected {expected}: {error}") from error
 
 
-def one_batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
-    """Return a table as one batch, without a copy where it is in one piece."""
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else empty(schema)
-
-
-def empty(schema: pa.Schema) -> pa.RecordBatch:
-    """Return a batch without rows."""
-    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-
-
 def _salvaged(parser: Parser, data: bytes) -> list[Parsed]:
     """Return the parts of data that has been refused."""
     middle = parser.lines.last_end(data[: len(data) // 2])
@@ -181,4 +165,4 @@ def _joined(schema: pa.Schema, parts: Sequence[Parsed]) -> Parsed:
         bad += [replace(one, index=one.index + before) for one in part.bad]
         before += part.records
     table = pa.Table.from_batches([part.batch for part in parts], schema)
-    return Parsed(one_batch(table, schema), bad)
+    return Parsed(one_batch(table), bad)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dataflow.connect import Rejected, Waiting
+from dataflow.connect.batches import type_name
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.file.csv_parse import lines_of
 from dataflow.connectors.file.read_parquet import parquet_schema
@@ -22,7 +23,6 @@ from dataflow.connectors.file.source_options import (
     PinnedColumn,
     compression_of,
 )
-from dataflow.connectors.file.source_parse import type_name
 from dataflow.connectors.file.source_stream import open_stream
 
 _SAMPLE_BYTES = 1 << 20

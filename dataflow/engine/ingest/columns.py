@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from dataflow.connect.batches import type_name
 from dataflow.connect.transform import ERROR, ORDINAL
-from dataflow.connect.types import from_arrow, parse_type, to_arrow
+from dataflow.connect.types import parse_type, to_arrow
 from dataflow.core.errors import Code, Rejected
 from dataflow.engine.ingest import rows
 
@@ -68,11 +69,6 @@ def shown(schema: pa.Schema) -> str:
     names = [f"{field.name}: {type_name(field.type)}" for field in schema]
     more = len(names) - FIELDS_SHOWN_MAX
     return ", ".join(names[:FIELDS_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-def type_name(of: pa.DataType) -> str:
-    """Return the name by which people declare a type."""
-    return str(from_arrow(of))
 
 
 def checked(schema: pa.Schema) -> pa.Schema:

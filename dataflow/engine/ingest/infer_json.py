@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from dataflow.connect.json_lines import read
 from dataflow.engine.ingest.columns import DEPTH_MAX, Misfit, checked, depth
 from dataflow.engine.ingest.parse_json import (
     CELLS_MAX,
     ROW,
     VALUES_MAX,
     Body,
-    read,
     reason,
     records,
     require_objects,
@@ -63,7 +63,7 @@ def _clash(lines: Sequence[bytes], first: int, why: str) -> Misfit:
     while fails - fits > 1:
         half = (fits + fails) // 2
         try:
-            read(b"\n".join(lines[:half]), None)
+            read(b"\n".join(lines[:half]), None, "infer")
         except pa.ArrowInvalid:
             fails = half
         else:
@@ -77,7 +77,7 @@ def _clash(lines: Sequence[bytes], first: int, why: str) -> Misfit:
 
 def _without_moments(payload: bytes) -> pa.Schema:
     """Return Arrow's types, with text for what looks like a moment: JSON has no such type."""
-    schema = read(payload, None).schema
+    schema = read(payload, None, "infer").schema
     return pa.schema([(field.name, _plain(field.type, null=pa.null())) for field in schema])
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataflow.connect.batches import one_batch, type_name
 from dataflow.connect.types import from_arrow, to_arrow
 from dataflow.core.errors import Code, Rejected
-from dataflow.engine.ingest.columns import DEPTH_MAX, Misfit, checked, depth, shown, type_name
-from dataflow.engine.ingest.rows import one_batch
+from dataflow.engine.ingest.columns import DEPTH_MAX, Misfit, checked, depth, shown
 
 EXPANDED_BYTES_MAX = 64 << 20
 """What dictionaries and views may become as plain texts."""

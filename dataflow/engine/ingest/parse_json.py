@@ -1,10 +1,8 @@
 """Records in JSON, one a line or in an array, to rows.
 
-Arrow's parser is strict about types and lax about the rest (26.0.1): it takes two objects on a
-line or one over two lines, crashes the process on a first line ``null``, and without a schema on
-20,000 brackets in one another. So lines must begin with ``{`` and end with ``}`` and be as many
-as rows; an array is parsed as the one field of an object; and Arrow infers only from records
-that orjson has read, whose depth has a limit.
+Lines are read as ``dataflow.connect.json_lines`` makes it safe; an array as the one field of an
+object. Without a schema Arrow crashes the process on 20,000 brackets in one another (26.0.1), so
+it infers only from records that orjson has read, whose depth has a limit.
 
 A batch is parsed at once, without an object a record. Only one that is refused is looked at more
 closely: halved until the first bad record stands alone.
@@ -12,7 +10,6 @@ closely: halved until the first bad record stands alone.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +18,15 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import json as arrow_json
 
+from dataflow.connect.batches import empty, one_batch, type_name
+from dataflow.connect.json_lines import count, read, tidy, written_schema
 from dataflow.core.errors import Code, Rejected
 from dataflow.engine.ingest.columns import (
     Misfit,
     shown,
-    type_name,
     width,
 )
-from dataflow.engine.ingest.rows import one_batch
 
 CELLS_MAX = 16 << 20
 """Fields of all objects of a batch, given or not: a record without fields costs as much as one
@@ -39,7 +35,6 @@ with all, and 128 MiB are enough for a batch of 16."""
 VALUES_MAX = 2 << 20
 """Objects and lists that are looked at one by one, for an error or a schema."""
 
-_PADDING = re.compile(rb"[ \t\r]*\n[ \t\r\n]*")
 ROW = re.compile(r" in row \d+$")
 _ZONE = re.compile(r"(?<=\d)(Z|[+-]\d{2}(:?\d{2})?)$")
 _WHITE = b" \t\r\n"
@@ -101,15 +96,14 @@ def records(body: Body) -> Sequence[bytes]:
 
 
 def _lines(payload: bytes, schema: pa.Schema) -> pa.RecordBatch:
-    if not _objects(payload):
-        payload = _PADDING.sub(b"\n", payload).strip(_WHITE)
-        if not payload:
-            return one_batch(schema.empty_table())
-        if not _objects(payload):
-            raise Misfit("not one JSON object a line")
-    payload.decode()  # Arrow checks the bytes of strings that it keeps, and no others.
-    table = read(payload, _written_schema(schema))
-    if table.num_rows != payload.removesuffix(b"\n").count(b"\n") + 1:
+    tidied = tidy(payload)
+    if tidied is None:
+        raise Misfit("not one JSON object a line")
+    if not tidied:
+        return empty(schema)
+    tidied.decode()  # Arrow checks the bytes of strings that it keeps, and no others.
+    table = read(tidied, written_schema(schema), "error")
+    if table.num_rows != count(tidied):
         raise Misfit("more than one JSON object on a line")
     return _typed(table, schema)
 
@@ -119,8 +113,8 @@ def _array(payload: bytes, schema: pa.Schema) -> pa.RecordBatch:
     if not payload.startswith(b"[") or not payload.endswith(b"]"):
         raise Misfit("not a JSON array of objects")
     payload.decode()
-    of = pa.struct(list(_written_schema(schema)))
-    whole = read(b'{"r":' + payload + b"}", pa.schema([("r", pa.list_(of))]))
+    of = pa.struct(list(written_schema(schema)))
+    whole = read(b'{"r":' + payload + b"}", pa.schema([("r", pa.list_(of))]), "error")
     found = one_batch(whole).column("r")
     if len(found) != 1 or found.null_count:
         raise Misfit("not a JSON array of objects")
@@ -128,19 +122,6 @@ def _array(payload: bytes, schema: pa.Schema) -> pa.RecordBatch:
     if items.null_count:
         raise Misfit("a record is null")
     return _typed(pa.Table.from_batches([pa.RecordBatch.from_struct_array(items)]), schema)
-
-
-def read(payload: bytes, schema: pa.Schema | None) -> pa.Table:
-    """Parse records by Arrow, which infers their types if there is no schema."""
-    return arrow_json.read_json(
-        io.BytesIO(payload),
-        read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(payload) + 1),
-        parse_options=arrow_json.ParseOptions(
-            explicit_schema=schema,
-            unexpected_field_behavior="infer" if schema is None else "error",
-            newlines_in_values=True,
-        ),
-    )
 
 
 def _typed(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
@@ -160,28 +141,6 @@ def _finite(values: pa.Array[Any]) -> bool:
     if not pa.types.is_floating(values.type):
         return True
     return pc.all(pc.is_finite(values), min_count=0).as_py() is not False
-
-
-def _written_schema(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([(field.name, _written(field.type)) for field in schema])
-
-
-def _written(of: pa.DataType) -> pa.DataType:
-    """Return the type in which a value of a type stands in JSON: dates and bytes as strings."""
-    if isinstance(of, pa.ListType):
-        return pa.list_(_written(of.value_type))
-    if isinstance(of, pa.StructType):
-        return pa.struct([(field.name, _written(field.type)) for field in of])
-    as_text = pa.types.is_temporal(of) or pa.types.is_binary(of)
-    return pa.string() if as_text else of
-
-
-def _objects(payload: bytes) -> bool:
-    """Tell whether every line begins with ``{`` and ends with ``}``, as no part of one does."""
-    lines = payload.count(b"\n") + (not payload.endswith(b"\n"))
-    begun = payload.count(b"\n{") + payload.startswith(b"{")
-    ended = payload.count(b"}\n") + payload.endswith(b"}")
-    return lines == begun == ended
 
 
 # --- blaming ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import pyarrow as pa
 
+from dataflow.connect.batches import one_batch
 from dataflow.engine.ingest.frame import Frame
 
 
@@ -32,12 +33,3 @@ def from_frames(frames: Sequence[Frame], schema: bytes, start: int) -> pa.Record
     batches = [pa.ipc.read_record_batch(pa.py_buffer(frame.body), arrow) for frame in frames]
     whole = batches[0] if len(batches) == 1 else one_batch(pa.Table.from_batches(batches, arrow))
     return whole.slice(max(start - frames[0].first, 0))
-
-
-def one_batch(table: pa.Table) -> pa.RecordBatch:
-    """Return a table as one batch, without a copy where it is in one piece."""
-    batches = table.combine_chunks().to_batches()
-    if batches:
-        return batches[0]
-    empty = [pa.array([], field.type) for field in table.schema]
-    return pa.RecordBatch.from_arrays(empty, schema=table.schema)

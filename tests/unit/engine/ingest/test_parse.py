@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from dataflow.connect.batches import one_batch, type_name
 from dataflow.core.errors import Code, Rejected
 from dataflow.engine.ingest import columns, infer_json, parse_json
 from dataflow.engine.ingest.columns import Misfit
 from dataflow.engine.ingest.parse import Parsed, parse
-from dataflow.engine.ingest.rows import one_batch, read_schema
+from dataflow.engine.ingest.rows import read_schema
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -29,7 +30,7 @@ def read(parsed: Parsed) -> list[dict[str, Any]]:
 
 def types(parsed: Parsed) -> dict[str, str]:
     """Return the columns as people write them."""
-    return {f.name: columns.type_name(f.type) for f in read_schema(parsed.schema)}
+    return {f.name: type_name(f.type) for f in read_schema(parsed.schema)}
 
 
 def stream(batch: pa.RecordBatch, compression: Literal["zstd", "lz4"] | None = None) -> bytes:
