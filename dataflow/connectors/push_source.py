@@ -18,8 +18,9 @@ from dataflow.connect import (
     SplitId,
     Waiting,
 )
+from dataflow.connect.columns import PinnedColumn
 from dataflow.connect.types import from_arrow, parse_type, to_arrow
-from dataflow.connectors.push import PushColumn, PushOptions, PushPinned, PushPosition
+from dataflow.connectors.push import PushOptions, PushPinned, PushPosition
 
 BATCH_ROWS = 65_536
 """Rows of a batch unless ``batchSize`` says otherwise: what the log hands on at a time, or so."""
@@ -128,9 +129,9 @@ def _require_same(schema: pa.Schema, stored: pa.Schema | None, where: str) -> No
         )
 
 
-def _columns(schema: pa.Schema) -> Sequence[PushColumn]:
-    return [PushColumn(name=field.name, type=str(from_arrow(field.type))) for field in schema]
+def _columns(schema: pa.Schema) -> Sequence[PinnedColumn]:
+    return [PinnedColumn(name=field.name, type=str(from_arrow(field.type))) for field in schema]
 
 
-def _shown(columns: Sequence[PushColumn]) -> str:
+def _shown(columns: Sequence[PinnedColumn]) -> str:
     return f"{', '.join(f'{column.name}: {column.type}' for column in columns):.500}"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.connect import OnError, Rejected
-from dataflow.connect.transform import ERROR, ORDINAL
+from dataflow.connect.transform import ERROR, HIDDEN, ORDINAL
 from dataflow.core.errors import Code
 from dataflow.core.ids import SplitId
 from dataflow.engine.items import Rows
@@ -47,8 +47,7 @@ class Rejects:
 
     def unhandled(self, rows: Rows, rejected: pa.RecordBatch, now: datetime) -> None:
         """Take rows a transform could not handle, with their columns, ordinal and error."""
-        hidden = {ORDINAL, ERROR}
-        shown = [name for name in rejected.schema.names if name not in hidden]
+        shown = [name for name in rejected.schema.names if name not in HIDDEN]
         records = json_rows(rejected.select(shown))
         self._apply(rows, (rejected.column(ORDINAL), records, rejected.column(ERROR)), now)
 

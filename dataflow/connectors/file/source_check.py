@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from dataflow.connect import Problem, Rejected, SourceStep
+from dataflow.connect.columns import TAKEN, type_problem
 from dataflow.connect.transform import HIDDEN
-from dataflow.connect.types import DecimalType, Kind, Type, parse_type
+from dataflow.connect.types import Kind, Type
 from dataflow.connectors.file.source_options import (
     FileSourceOptions,
     Format,
@@ -29,7 +31,6 @@ ONLY: Mapping[str, frozenset[str]] = {
 """Which formats an option means something for; elsewhere it is refused, not ignored."""
 
 _UNREADABLE = {Kind.LIST, Kind.STRUCT, Kind.NULL, Kind.DURATION, Kind.INTERVAL}
-_DECIMAL128 = 38
 
 
 def check(step: SourceStep, options: FileSourceOptions) -> Sequence[Problem]:
@@ -84,7 +85,7 @@ def _column_problems(options: FileSourceOptions) -> Sequence[Problem]:
         problems.append(Problem("options.columns", message))
     for path, names in (("columns", columns), ("schema", options.types)):
         taken = [f"options.{path}.{name}" for name in names if name in HIDDEN]
-        problems += [Problem(field, "the engine adds such a column") for field in taken]
+        problems += [Problem(field, TAKEN) for field in taken]
     unknown = [name for name in options.types if columns and name not in columns]
     problems += [Problem(f"options.schema.{n}", "no such name in columns") for n in unknown]
     if options.other_columns != "infer" and not options.types:
@@ -96,19 +97,14 @@ def _column_problems(options: FileSourceOptions) -> Sequence[Problem]:
 def _type_problems(kind: Format | None, options: FileSourceOptions) -> Sequence[Problem]:
     problems = []
     for name, text in options.types.items():
-        try:
-            problem = _unreadable(kind, parse_type(text))
-        except Rejected as error:
-            problem = error.message
-        if problem:
+        if problem := type_problem(text, partial(_impossible, kind)):
             problems.append(Problem(f"options.schema.{name}", problem))
     return problems
 
 
-def _unreadable(kind: Format | None, of: Type) -> str:
+def _impossible(kind: Format | None, of: Type) -> str:
     nested = of.kind in {Kind.LIST, Kind.STRUCT}
     untimely = of.kind is Kind.TIME and kind == "json"  # Arrow has no cast from text to it
     if untimely or (of.kind in _UNREADABLE and not (nested and kind == "json")):
         return f"a file of {kind or 'text'} cannot hold {of}"
-    wide = isinstance(of, DecimalType) and of.precision > _DECIMAL128
-    return f"use at most {_DECIMAL128} digits" if wide else ""
+    return ""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from dataflow.connect import (
-    Model,
     Options,
     Pinned,
     Position,
     Rejected,
 )
+from dataflow.connect.columns import COLUMNS_MAX, ColumnTypes, PinnedColumn
 
 Format = Literal["csv", "json", "parquet", "text"]  # as the sink: typing keeps one of two orders
 Compression = Literal["none", "gzip", "zstd"]
@@ -34,9 +34,6 @@ FORMATS: Mapping[str, Format] = {
     "parquet": "parquet",
 }
 COMPRESSIONS: Mapping[str, Compression] = {"gz": "gzip", "gzip": "gzip", "zst": "zstd"}
-
-COLUMNS_MAX = 10_000
-"""A bound on what one spec can make a parser allocate; wide tables have hundreds."""
 
 INFER_ROWS, INFER_ROWS_MAX = 10_000, 1_000_000
 """Rows that inference looks at: a few milliseconds of parsing."""
@@ -76,17 +73,6 @@ def _encoding(name: str) -> str:
     return info.name
 
 
-def _columns(given: Any) -> Any:  # noqa: ANN401 - what people wrote, before it is checked
-    """Take the list form of a schema, whose order no JSON library can lose, as a mapping."""
-    if not isinstance(given, list):
-        return given
-    names = [item.get("name") if isinstance(item, dict) else None for item in given]
-    known = all(isinstance(item, dict) and item.keys() == {"name", "type"} for item in given)
-    if not known or len(set(map(str, names))) != len(names):
-        raise ValueError("use a list of {name, type}, each name once")
-    return {item["name"]: item["type"] for item in given}
-
-
 class FileSourceOptions(Options):
     """How files are read."""
 
@@ -121,7 +107,7 @@ class FileSourceOptions(Options):
         description="csv: what stands for null, unless quoted. Without the empty text among them"
         " an empty cell is an empty string, and no number.",
     )
-    types: Annotated[dict[str, str], BeforeValidator(_columns)] = Field(
+    types: ColumnTypes = Field(
         default={},
         alias="schema",
         max_length=COLUMNS_MAX,
@@ -179,13 +165,6 @@ class FilePosition(Position):
     lacks: Lacks = ""
     at_end: bool = False
     name: str = ""
-
-
-class PinnedColumn(Model):
-    """A column, and its type as expressions name it."""
-
-    name: str
-    type: str
 
 
 class FilePinned(Pinned):

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from dataflow.connect import Rejected, Waiting
 from dataflow.connect.batches import type_name
+from dataflow.connect.columns import PinnedColumn
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.file.csv_parse import lines_of
 from dataflow.connectors.file.read_parquet import parquet_schema
@@ -20,7 +21,6 @@ from dataflow.connectors.file.source_options import (
     FilePinned,
     FileSourceOptions,
     Format,
-    PinnedColumn,
     compression_of,
 )
 from dataflow.connectors.file.source_stream import open_stream

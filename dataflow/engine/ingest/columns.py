@@ -8,13 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.connect.batches import type_name
-from dataflow.connect.transform import ERROR, ORDINAL
+from dataflow.connect.columns import COLUMNS_MAX, TAKEN
+from dataflow.connect.transform import HIDDEN
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.core.errors import Code, Rejected
 from dataflow.engine.ingest import rows
-
-COLUMNS_MAX = 10_000
-"""A bound on what one batch can make a parser allocate; wide tables have hundreds."""
 
 DEPTH_MAX = 32
 """Of lists and objects in one another; Arrow's format ends at 64."""
@@ -83,8 +81,8 @@ def checked(schema: pa.Schema) -> pa.Schema:
     if len(names) > COLUMNS_MAX:
         raise Misfit(f"{len(names)} fields are more than the {COLUMNS_MAX} of a log")
     for name in names:
-        if name in {ORDINAL, ERROR}:
-            raise Misfit("the name is taken: the engine adds such a column", field=name)
+        if name in HIDDEN:
+            raise Misfit(f"the name is taken: {TAKEN}", field=name)
         if names.count(name) > 1:
             raise Misfit("two columns have this name", field=name)
     return schema

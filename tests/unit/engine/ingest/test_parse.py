@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from dataflow.connect.batches import one_batch, type_name
+from dataflow.connect.columns import COLUMNS_MAX
 from dataflow.core.errors import Code, Rejected
 from dataflow.engine.ingest import columns, infer_json, parse_json
 from dataflow.engine.ingest.columns import Misfit
@@ -276,7 +277,7 @@ def test_small_on_its_way_and_large_in_memory_is_refused(
 
 def test_a_record_with_endless_fields_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every field is a column."""
-    wide = b"{" + b",".join(b'"f%d":1' % n for n in range(columns.COLUMNS_MAX + 1)) + b"}"
+    wide = b"{" + b",".join(b'"f%d":1' % n for n in range(COLUMNS_MAX + 1)) + b"}"
     with pytest.raises(Rejected, match="10001 fields are more than the 10000"):
         parse(NDJSON, wide, {}, None)
     monkeypatch.setattr(infer_json, "VALUES_MAX", 10_000)
