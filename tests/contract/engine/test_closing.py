@@ -7,8 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from threading import Event
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import pytest
 
@@ -23,28 +22,10 @@ from tests.contract.connect.examples.arrow_files import ArrowFiles
 from tests.contract.engine.owner import PATIENCE_S, PIPELINE
 from tests.contract.engine.test_sinks import KEPT, KINDS, owner_of
 from tests.contract.engine.test_worker import SEED, Line, line
-from tests.unit.connectors.file_sink.rig import rows_in
+from tests.unit.connectors.file_sink.rig import Held, rows_in
 
 TARGETS = ("out.csv", "out")
 """A file that is written in place, and a directory of parts."""
-
-
-class Held:
-    """Holds the first write of a file sink in its thread until it is let go, as a disk may."""
-
-    def __init__(self) -> None:
-        self.busy, self.free = Event(), Event()
-
-    def __call__(self, name: str) -> None:
-        if name == "file-sink.write.appended":
-            self.busy.set()
-            assert self.free.wait(PATIENCE_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.free.set()
 
 
 def spec_of(target: Path, batch_timeout: timedelta) -> PipelineSpec:

@@ -27,8 +27,7 @@ MODES = {
 
 def rig_of(mode: str, folder: Path) -> Rig:
     """Return a fresh pipeline of a mode."""
-    known = MODES[mode]
-    return replace(known, target=folder / known.target, points=[], clock=type(known.clock)())
+    return MODES[mode].fresh(folder)
 
 
 def rows_lost(disk: Disk) -> list[str]:

@@ -77,9 +77,7 @@ async def test_a_decision_is_pending_until_its_commit_is_told() -> None:
     async with owning() as owner:
         task = await started(owner)
         owner.worker.say(progress(task, 5))
-        barrier = await owner.worker.hear(m.Barrier)
-        owner.worker.say(m.Prepared(P, task.run, prepared(task, barrier.number, 5)))
-        await owner.worker.hear(m.Decided)
+        await owner.worker.decided(task, 5)
         owner.worker.say(m.Failed(P, task.run, PipelineError(message="no permission")))
         state = await owner.until(lambda state: state.status is Status.FAILED)
         assert state.checkpoint is not None

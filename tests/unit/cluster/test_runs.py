@@ -83,11 +83,16 @@ class Worker:
 
     async def checkpoint(self, task: m.RunTask, records: int) -> m.Barrier:
         """Close the checkpoint that is asked for, with so many records read."""
+        barrier = await self.decided(task, records)
+        self.say(m.Committed(P, task.run, barrier.number))
+        return barrier
+
+    async def decided(self, task: m.RunTask, records: int) -> m.Barrier:
+        """Prepare the checkpoint that is asked for, and hear that it is decided."""
         barrier = await self.hear(m.Barrier)
         self.say(m.Prepared(P, task.run, prepared(task, barrier.number, records)))
         decided = await self.hear(m.Decided)
         assert decided.number == barrier.number
-        self.say(m.Committed(P, task.run, barrier.number))
         return barrier
 
 
@@ -176,9 +181,7 @@ async def test_a_lineage_is_seeded_and_journalled_before_its_first_row() -> None
         await owner.ask(c.CreatePipeline(SPEC), c.StartPipeline())
         task = await owner.worker.open()
         assert not task.checkpoint.seeded
-        barrier = await owner.worker.hear(m.Barrier)
-        owner.worker.say(m.Prepared(P, task.run, prepared(task, barrier.number, 0)))
-        await owner.worker.hear(m.Decided)
+        await owner.worker.decided(task, 0)
         assert owner.types()[-2:] == ["RunStarted", "CheckpointUpdated"]
 
 
@@ -187,9 +190,7 @@ async def test_a_checkpoint_is_decided_before_the_worker_hears_of_it() -> None:
     async with owning() as owner:
         task = await started(owner)
         owner.worker.say(progress(task, 5))
-        barrier = await owner.worker.hear(m.Barrier)
-        owner.worker.say(m.Prepared(P, task.run, prepared(task, barrier.number, 5)))
-        await owner.worker.hear(m.Decided)
+        await owner.worker.decided(task, 5)
         stored = await owner.host.decision(P)
         assert stored is not None
         assert checkpoint_from(stored.payload).positions["s"].records == 5

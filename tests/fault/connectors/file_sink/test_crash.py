@@ -52,8 +52,7 @@ def folder() -> Generator[Path]:
 def rig_of(mode: str, folder: Path) -> Rig:
     """Return a fresh pipeline of a mode."""
     folder.mkdir(parents=True)
-    known = MODES[mode]
-    return replace(known, target=folder / known.target, points=[], clock=type(known.clock)())
+    return MODES[mode].fresh(folder)
 
 
 async def points_of(mode: str, folder: Path) -> int:

@@ -12,10 +12,11 @@ import io
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,9 +31,30 @@ from dataflow.core.ids import Lineage, PipelineId, Run
 ROWS, BATCH, EVERY = 30, 5, 2
 """Rows in all, rows of a batch, and batches of a checkpoint."""
 
+PATIENCE_S = 20.0
+"""A thread that is let go ends in milliseconds."""
+
 
 class Killed(BaseException):
     """The process is gone; nothing catches it."""
+
+
+class Held:
+    """Holds the first write of a file sink in its thread until it is let go, as a disk may."""
+
+    def __init__(self) -> None:
+        self.busy, self.free = Event(), Event()
+
+    def __call__(self, name: str) -> None:
+        if name == "file-sink.write.appended":
+            self.busy.set()
+            assert self.free.wait(PATIENCE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free.set()
 
 
 class Clock:
@@ -81,6 +103,10 @@ class Rig:
     at_point: Callable[[str], None] = lambda _: None
     clock: Clock = field(default_factory=Clock)
     total: int = ROWS
+
+    def fresh(self, folder: Path) -> Rig:
+        """Return a pipeline of its own into the same target below ``folder``."""
+        return replace(self, target=folder / self.target, points=[], clock=type(self.clock)())
 
     def sink(self, batch_size: int = 1) -> FileSink:
         """Return a sink as the engine opens it."""

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 import pytest
 
-from tests.unit.connectors.file_sink.rig import ROWS, Rig, batch_of
-
-PATIENCE_S = 20.0
-"""A thread that is let go ends in milliseconds."""
+from tests.unit.connectors.file_sink.rig import PATIENCE_S, ROWS, Held, Rig, batch_of
 
 EVERY = {
     "csv": Rig(Path("out.csv")),
@@ -22,25 +17,12 @@ EVERY = {
 }
 
 
-class Held:
-    """Holds the sink's thread behind a write until it is let go."""
-
-    def __init__(self) -> None:
-        self.busy, self.free = Event(), Event()
-
-    def __call__(self, name: str) -> None:
-        if name == "file-sink.write.appended":
-            self.busy.set()
-            assert self.free.wait(PATIENCE_S)
-
-
 @pytest.mark.parametrize("mode", EVERY)
 async def test_a_cancelled_close_still_cuts_what_is_undecided_and_lets_the_next_writer_in(
     mode: str, tmp_path: Path
 ) -> None:
     """Its place is behind a write that goes on; given up there, the lock would stay for ever."""
-    known, held = EVERY[mode], Held()
-    rig = replace(known, target=tmp_path / known.target, points=[], clock=type(known.clock)())
+    held, rig = Held(), EVERY[mode].fresh(tmp_path)
     sink = rig.sink()
     await sink.open(rig.task(), None)
     await sink.commit(await sink.prepare(0, final=False))

@@ -52,8 +52,7 @@ async def test_a_full_disk_is_told_and_the_next_run_goes_on_when_there_is_room(
     mode: str, tmp_path: Path
 ) -> None:
     """A failed write leaves half a row behind, and no more than that is cut."""
-    known = MODES[mode]
-    rig = replace(known, target=tmp_path / known.target, points=[], clock=type(known.clock)())
+    rig = MODES[mode].fresh(tmp_path)
     await rig.live(final=False, checkpoints=1)
     decided = rig.decided
     with room_for(1500 if "parquet" in mode else 500), pytest.raises(Unavailable) as raised:
@@ -70,9 +69,8 @@ async def test_a_full_disk_is_told_and_the_next_run_goes_on_when_there_is_room(
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_folder_without_permission_is_named(mode: str, tmp_path: Path) -> None:
     """Trying again would not help; somebody has to grant it."""
-    known = MODES[mode]
     (tmp_path / "closed").mkdir(mode=0o500)
-    rig = replace(known, target=tmp_path / "closed" / known.target, clock=type(known.clock)())
+    rig = MODES[mode].fresh(tmp_path / "closed")
     sink = rig.sink()
     with unprivileged(), pytest.raises(Rejected) as raised:
         await sink.open(rig.task(), None)

@@ -21,8 +21,7 @@ ALL = [*range(ROWS)]
 
 def rig_of(mode: str, folder: Path) -> Rig:
     """Return a fresh pipeline of a mode."""
-    known = STAGED[mode]
-    return replace(known, target=folder / known.target, points=[], clock=type(known.clock)())
+    return STAGED[mode].fresh(folder)
 
 
 def taken(rig: Rig) -> list[int]:

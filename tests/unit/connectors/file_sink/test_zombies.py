@@ -22,8 +22,7 @@ ALL = [*range(ROWS)]
 
 def rig_of(mode: str, folder: Path) -> Rig:
     """Return a fresh pipeline of a mode."""
-    known = EVERY[mode]
-    return replace(known, target=folder / known.target, points=[], clock=type(known.clock)())
+    return EVERY[mode].fresh(folder)
 
 
 def stages(rig: Rig) -> list[str]:
