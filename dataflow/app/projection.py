@@ -36,6 +36,6 @@ class Fanout:
         """Return when the views show everything so far."""
         await self._views.settled()
 
-    def applied_offset(self, shard: ShardId) -> Offset:
-        """Return up to where the views had got when the program began."""
-        return self._views.applied_offset(shard)
+    async def applied_offset(self, shard: ShardId) -> Offset:
+        """Return up to where the views had got."""
+        return await self._views.applied_offset(shard)

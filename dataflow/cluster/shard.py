@@ -68,8 +68,8 @@ class Projection(Protocol):
         """Return when everything applied so far survives this process."""
         ...
 
-    def applied_offset(self, shard: ShardId) -> Offset:
-        """Return up to where a shard's log had been applied when this process began."""
+    async def applied_offset(self, shard: ShardId) -> Offset:
+        """Return up to where a shard's log has been applied, for good."""
         ...
 
 
@@ -122,7 +122,7 @@ class Shard:
         Raises:
             Corrupted: the log is broken, or ends before what the views have seen; says where.
         """
-        seen = self._projection.applied_offset(self._held.shard)
+        seen = await self._projection.applied_offset(self._held.shard)
         check_seen(self._held, seen, self._journal)
         snapshot = await self._journal.load_snapshot(self._held.shard)
         after = Offset(0)

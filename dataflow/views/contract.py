@@ -92,10 +92,10 @@ class Views(Protocol):
         """Return when everything applied before this call shows in every query."""
         ...
 
-    def applied_offset(self, shard: ShardId) -> Offset:
-        """Return up to where the shard's log had been applied when the views were opened.
+    async def applied_offset(self, shard: ShardId) -> Offset:
+        """Return up to where a shard's log shows in the views, for good.
 
-        The shard's owner applies what is behind it before anything else.
+        A new owner of the shard asks, and applies what is behind it before anything else.
         """
         ...
 

@@ -35,7 +35,7 @@ class Memory:
         """See ``Views.settled``."""
         self._check_open()
 
-    def applied_offset(self, shard: ShardId) -> Offset:
+    async def applied_offset(self, shard: ShardId) -> Offset:
         """See ``Views.applied_offset``: nothing outlives the process."""
         del shard
         return Offset(0)

@@ -59,7 +59,7 @@ class Sqlite:
         self._check_open()
         await self._writer.settled()
 
-    def applied_offset(self, shard: ShardId) -> Offset:
+    async def applied_offset(self, shard: ShardId) -> Offset:
         """See ``Views.applied_offset``."""
         return self._applied.get(shard, Offset(0))
 

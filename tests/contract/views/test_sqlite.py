@@ -37,7 +37,8 @@ async def test_what_was_applied_outlives_the_process(open_sqlite: Opener, owner:
     """The owner goes on behind the offset that it is told."""
     await applied(open_sqlite, owner)
     views = await open_sqlite()
-    assert (views.applied_offset(ShardId(3)), views.applied_offset(ShardId(4))) == (2, 0)
+    applied_offsets = [await views.applied_offset(ShardId(shard)) for shard in (3, 4)]
+    assert applied_offsets == [2, 0]
     assert (await views.pipelines(Query()))[1] == 1
 
 
@@ -46,7 +47,7 @@ async def test_closing_writes_what_waits(open_sqlite: Opener, owner: Owner) -> N
     views = await open_sqlite()
     views.apply(owner("p", e.PipelineCreated(owner.spec())))
     views = await open_sqlite()
-    assert views.applied_offset(ShardId(3)) == 1
+    assert await views.applied_offset(ShardId(3)) == 1
 
 
 async def test_the_offset_never_goes_back(open_sqlite: Opener, owner: Owner) -> None:
@@ -57,7 +58,7 @@ async def test_the_offset_never_goes_back(open_sqlite: Opener, owner: Owner) -> 
     await views.settled()
     views.apply(made[:1])
     views = await open_sqlite()
-    assert views.applied_offset(ShardId(3)) == 2
+    assert await views.applied_offset(ShardId(3)) == 2
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ async def test_views_that_are_no_good_begin_anew(
     await (await applied(open_sqlite, owner)).close()
     spoil(tmp_path / file.VIEWS_FILE)
     views = await open_sqlite()
-    assert (views.applied_offset(ShardId(3)), await views.pipelines(Query())) == (0, ([], 0))
+    assert (await views.applied_offset(ShardId(3)), await views.pipelines(Query())) == (0, ([], 0))
     views.apply(owner("q", e.PipelineCreated(owner.spec())))
     await views.settled()
     assert (await views.pipelines(Query()))[1] == 1
@@ -126,7 +127,7 @@ async def test_damage_found_by_a_query_is_mended_by_the_next_start(
             await views.pipelines(Query(limit=1000))
         assert told.value.message == DAMAGED.format(path)
     views = await open_sqlite()
-    assert (views.applied_offset(ShardId(3)), await views.pipelines(Query())) == (0, ([], 0))
+    assert (await views.applied_offset(ShardId(3)), await views.pipelines(Query())) == (0, ([], 0))
 
 
 async def test_a_value_that_nobody_wrote_is_damage(
@@ -140,7 +141,7 @@ async def test_a_value_that_nobody_wrote_is_damage(
     with pytest.raises(Unavailable) as told:
         await views.pipelines(Query())
     assert told.value.message == DAMAGED.format(path)
-    assert (await open_sqlite()).applied_offset(ShardId(3)) == 0
+    assert await (await open_sqlite()).applied_offset(ShardId(3)) == 0
 
 
 async def test_a_query_that_fits_no_parameter_is_no_damage(
@@ -150,7 +151,7 @@ async def test_a_query_that_fits_no_parameter_is_no_damage(
     views = await applied(open_sqlite, owner)
     with pytest.raises(UnicodeEncodeError):
         await views.pipelines(Query(text="\ud800"))
-    assert (await open_sqlite()).applied_offset(ShardId(3)) == 2
+    assert await (await open_sqlite()).applied_offset(ShardId(3)) == 2
 
 
 async def test_a_file_that_cannot_be_read_now_is_told_without_the_query(
@@ -204,7 +205,7 @@ async def test_an_event_that_fits_no_column_is_told(open_sqlite: Opener, owner: 
     with pytest.raises(Unavailable, match="the views have stopped"):
         await views.settled()
     views = await open_sqlite()
-    assert views.applied_offset(ShardId(3)) == 2
+    assert await views.applied_offset(ShardId(3)) == 2
 
 
 async def test_views_end_with_their_event_loop(tmp_path: Path, owner: Owner) -> None:

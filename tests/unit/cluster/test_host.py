@@ -63,7 +63,7 @@ class Seen:
     async def settled(self) -> None:
         return
 
-    def applied_offset(self, shard: ShardId) -> Offset:
+    async def applied_offset(self, shard: ShardId) -> Offset:
         return self.store.ends[shard].offset if self.applied is None else Offset(self.applied)
 
 

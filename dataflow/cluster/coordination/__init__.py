@@ -1,0 +1,1 @@
+"""Where nodes find each other: leases, keys that live as long as a lease, transactions, watches."""
