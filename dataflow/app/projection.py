@@ -23,14 +23,19 @@ class Fanout:
 
     def apply(self, committed: Sequence[Committed]) -> None:
         """Hand events on, in order; never waits."""
-        self._views.apply(
-            [
-                Projected(shard_of(event.pipeline_id, self._shards), event.offset, event, state)
-                for event, state in committed
-            ]
-        )
+        self._views.apply(self._projected(committed))
         for listener in self._listeners:
             listener(committed)
+
+    def replay(self, committed: Sequence[Committed]) -> None:
+        """Bring the views up to date; the others heard of it when it happened."""
+        self._views.apply(self._projected(committed))
+
+    def _projected(self, committed: Sequence[Committed]) -> Sequence[Projected]:
+        return [
+            Projected(shard_of(event.pipeline_id, self._shards), event.offset, event, state)
+            for event, state in committed
+        ]
 
     async def settled(self) -> None:
         """Return when the views show everything so far."""

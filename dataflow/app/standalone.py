@@ -33,10 +33,12 @@ from dataflow.app.projection import Fanout
 from dataflow.app.settings import Settings, load
 from dataflow.app.watching import Watchers
 from dataflow.cluster.host import Host
+from dataflow.cluster.host import Surroundings as HostSurroundings
 from dataflow.cluster.runs import Node as RunsNode
 from dataflow.cluster.runs import Runs
 from dataflow.core import messages as m
 from dataflow.core.errors import Corrupted, DataFlowError
+from dataflow.core.events import Cause
 from dataflow.core.ids import SHARDS, PipelineId
 from dataflow.engine.failure import first_of, shortened
 from dataflow.engine.ingest import IngestLogs
@@ -95,15 +97,9 @@ async def node(
         past = Past(journal, views, clock)
         fanout = Fanout(views, SHARDS)
         host = await stack.enter_async_context(
-            Host.open(
-                journal,
-                projection=fanout,
-                history=past,
-                clock=clock,
-                new_nonce=new_id,
-                shards=SHARDS,
-            )
+            Host.open(HostSurroundings(journal, fanout, past, clock, new_id, SHARDS))
         )
+        await host.acquire_all()
         contexts = Contexts(clock, Paths(settings.file_roots), ingest.log, probe)
         link = _Link(contexts.secrets)
         worker = await stack.enter_async_context(
@@ -113,6 +109,7 @@ async def node(
         around = RunsNode(host, worker.receive, clock, random.Random().random, ingested, probe)
         runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
         link.runs = runs
+        runs.take_up(None, Cause.RESTART)
         cleaning = await stack.enter_async_context(Cleaning.open(host, ingest))
         fanout.listen(runs.committed)
         fanout.listen(watchers.committed)

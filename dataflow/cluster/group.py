@@ -35,13 +35,17 @@ class Group(Generic[Item, Result]):
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._closed: DataFlowError | None = None
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue an item; the future is its result.
 
         Raises:
             Unavailable: too many are waiting already.
+            DataFlowError: the one that it was closed with.
         """
+        if self._closed is not None:
+            raise self._closed
         if len(self._waiting) >= self._waiting_max:
             raise Unavailable(f"{self._waiting_max} requests are waiting; try again")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -54,6 +58,20 @@ class Group(Generic[Item, Result]):
         """Return when everything submitted so far has been written."""
         while self._writer is not None:
             await asyncio.wait({self._writer})
+
+    def close(self, error: DataFlowError) -> None:
+        """Take nothing more, and refuse what waits; what is being written comes to its end."""
+        self._closed = error
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._waiting.clear()
+
+    def cancel(self, error: DataFlowError) -> None:
+        """Close, and give up what is being written: its outcome stays unknown."""
+        self.close(error)
+        if self._writer is not None:
+            self._writer.cancel()
 
     async def _drain(self) -> None:
         try:

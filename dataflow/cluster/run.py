@@ -12,7 +12,7 @@ from dataflow.cluster.surroundings import DrainAsked, Inbox, RestAsked, Surround
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint, Effect, Input, Protocol, Stamp, Step
 from dataflow.core.commands import FinishRun, RecordCheckpoint, ReportFailure
-from dataflow.core.errors import Corrupted, DataFlowError, Fenced, Unavailable
+from dataflow.core.errors import Corrupted, DataFlowError, Fenced, NotOwner, Unavailable
 from dataflow.core.events import ErrorType, PipelineError
 from dataflow.core.spec import with_defaults
 from dataflow.core.state import Drain, State
@@ -65,12 +65,19 @@ class RunLoop:
             self._inbox.put_nowait(message)
 
     async def work(self) -> None:
-        """Carry the run to its end; afterwards its aggregate has been told how it ended."""
+        """Carry the run to its end; afterwards its aggregate has been told how it ended.
+
+        Raises:
+            Fenced, NotOwner: another node owns the shard by now; the run was given up.
+        """
         try:
             await self._claim()
             while self._protocol.step is not Step.ENDED:
                 await self._next()
         except asyncio.CancelledError:
+            self._around.send(m.Abandon(self.pipeline, self.run))
+            raise
+        except (Fenced, NotOwner):
             self._around.send(m.Abandon(self.pipeline, self.run))
             raise
         except DataFlowError as error:

@@ -19,9 +19,9 @@ from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.clock import Clock
 from dataflow.core.commands import BeginRun, Command, EngineCommand
-from dataflow.core.errors import Fenced, Unavailable, Waiting
+from dataflow.core.errors import Fenced, NotOwner, Unavailable, Waiting
 from dataflow.core.events import Cause
-from dataflow.core.ids import CommandId, PipelineId
+from dataflow.core.ids import CommandId, PipelineId, ShardId
 from dataflow.core.state import Drain, State, Status
 from dataflow.wire.journalled import checkpoint_from
 
@@ -56,6 +56,7 @@ class Runs:
         self._working: dict[PipelineId, asyncio.Task[None]] = {}
         self._settled: dict[PipelineId, list[asyncio.Future[None]]] = {}
         self._open = True
+        self._leaving: set[ShardId | None] = set()
         self._around = Surroundings(
             registers=node.host,
             report=self._report,
@@ -69,16 +70,37 @@ class Runs:
     @classmethod
     @asynccontextmanager
     async def open(cls, node: Node, grace: timedelta) -> AsyncGenerator[Runs, None]:
-        """Take up what was running; on leaving, close a last checkpoint of every run."""
+        """Return the runs of a host; on leaving, a last checkpoint of every run is closed."""
         async with asyncio.TaskGroup() as tasks:
             runs = cls(node, tasks)
-            for resting in list(node.host.known()):
-                if resting.status is Status.RUNNING:
-                    runs._begin(node.host.state(resting.pipeline_id), Cause.RESTART)
             try:
                 yield runs
             finally:
-                await runs._rest(grace)
+                runs._open = False
+                await runs._rest(list(runs._working), grace)
+
+    def take_up(self, shard: ShardId | None, cause: Cause) -> None:
+        """Begin a run of every pipeline that shall run, of one shard that came here or of all."""
+        self._leaving.discard(shard)
+        for resting in list(self._node.host.known(shard)):
+            if resting.status is Status.RUNNING:
+                self._begin(self._node.host.state(resting.pipeline_id), cause)
+
+    async def rest(self, shard: ShardId, grace: timedelta) -> None:
+        """Close a last checkpoint of every run of a shard that shall go; begin none any more."""
+        self._leaving.add(shard)
+        await self._rest(self._of(shard), grace)
+
+    def drop(self, shard: ShardId) -> None:
+        """Give up every run of a shard that is no longer here, where it stands."""
+        self._leaving.add(shard)
+        for pipeline in self._of(shard):
+            self._working[pipeline].cancel()
+        for pipeline in [p for p in self._settled if self._node.host.shard_of(p) == shard]:
+            self._wake(pipeline)
+
+    def _of(self, shard: ShardId) -> Sequence[PipelineId]:
+        return [p for p in self._working if self._node.host.shard_of(p) == shard]
 
     def committed(self, committed: Sequence[Committed]) -> None:
         """React to what has been journalled."""
@@ -143,7 +165,7 @@ class Runs:
                 waiter.set_result(None)
 
     def _begin(self, state: State, cause: Cause) -> None:
-        if not self._open:
+        if not self._open or self._node.host.shard_of(state.pipeline_id) in self._leaving:
             return
         before = self._working.get(state.pipeline_id)
         if before is not None and state.pipeline_id not in self._loops:
@@ -152,6 +174,16 @@ class Runs:
         self._working[state.pipeline_id] = task
 
     async def _work(self, state: State, cause: Cause, before: asyncio.Task[None] | None) -> None:
+        """Carry out one run, unless its shard leaves meanwhile: then its next owner does."""
+        try:
+            await self._run(state, cause, before)
+        except (Fenced, NotOwner) as error:
+            log.info("run given up", pipeline=state.pipeline_id, why=str(error))
+        finally:
+            if self._working.get(state.pipeline_id) is asyncio.current_task():
+                del self._working[state.pipeline_id]
+
+    async def _run(self, state: State, cause: Cause, before: asyncio.Task[None] | None) -> None:
         """Begin a run when it is due, after the one before it has ended, and carry it out."""
         pipeline = state.pipeline_id
         if before is not None:
@@ -169,8 +201,6 @@ class Runs:
         finally:
             if self._loops.get(pipeline) is loop:
                 del self._loops[pipeline]
-            if self._working.get(pipeline) is asyncio.current_task():
-                del self._working[pipeline]
 
     def _drain(self, state: State) -> None:
         if loop := self._loops.get(state.pipeline_id):
@@ -182,7 +212,7 @@ class Runs:
         while True:
             try:
                 await self._node.host.execute(command)
-            except Fenced:
+            except (Fenced, NotOwner):
                 raise
             except Unavailable as error:
                 log.warning("report waits", pipeline=pipeline, why=str(error))
@@ -190,14 +220,14 @@ class Runs:
             else:
                 return
 
-    async def _rest(self, grace: timedelta) -> None:
-        self._open = False
-        for pipeline, task in list(self._working.items()):
+    async def _rest(self, pipelines: Sequence[PipelineId], grace: timedelta) -> None:
+        working = {self._working[pipeline] for pipeline in pipelines}
+        for pipeline in pipelines:
+            task = self._working[pipeline]
             if loop := self._loops.get(pipeline):
                 loop.receive(RestAsked())
             else:
                 task.cancel()
-        working = set(self._working.values())
         if working:
             _, late = await asyncio.wait(working, timeout=grace.total_seconds())
             for task in late:

@@ -64,6 +64,10 @@ class Projection(Protocol):
         """Take note; never waits."""
         ...
 
+    def replay(self, committed: Sequence[Committed]) -> None:
+        """Take note of what was committed before the shard came here; never waits."""
+        ...
+
     async def settled(self) -> None:
         """Return when everything applied so far survives this process."""
         ...
@@ -133,7 +137,7 @@ class Shard:
         async for page in self._journal.read(self._held.shard, after):
             committed = [one for record in page if (one := self._replay(record))]
             self._appended_since_snapshot += len(page)
-            self._projection.apply(committed)
+            self._projection.replay(committed)
 
     def _replay(self, record: Record) -> Committed | None:
         """Take up an event; None from the first of a pipeline on that cannot be understood."""

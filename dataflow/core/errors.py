@@ -113,6 +113,15 @@ class Fenced(Unavailable):
     default_code = Code.FENCED
 
 
+class NotOwner(Unavailable):
+    """This node does not own what was asked for, or no longer may say that it does.
+
+    Nothing was done. The owner, or who will be it, is asked the same again.
+    """
+
+    default_code = Code.NOT_OWNER
+
+
 class Corrupted(DataFlowError):
     """Stored data contradicts itself: going on would lose or repeat something."""
 

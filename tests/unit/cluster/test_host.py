@@ -8,17 +8,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import ClassVar
 
 import pytest
 
 from dataflow.cluster import aggregates, shard, window
-from dataflow.cluster.host import Host
+from dataflow.cluster.host import Host, Surroundings
 from dataflow.cluster.shard import Committed
 from dataflow.core import commands as c
 from dataflow.core import events as e
 from dataflow.core.answers import Answer
 from dataflow.core.checkpoint import Checkpoint, Stamp
-from dataflow.core.errors import Code, Corrupted, Fenced, Rejected, Unavailable
+from dataflow.core.errors import Code, Corrupted, Fenced, NotOwner, Rejected, Unavailable
 from dataflow.core.ids import CommandId, Offset, PipelineId, ShardId, Version, shard_of
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
@@ -56,8 +57,12 @@ class Seen:
     applied: int | None = None
     """None: up to the end of each log."""
     store: Store = field(default_factory=Store)
+    fenced: list[ShardId] = field(default_factory=list)
 
     def apply(self, committed: Sequence[Committed]) -> None:
+        self.events += committed
+
+    def replay(self, committed: Sequence[Committed]) -> None:
         self.events += committed
 
     async def settled(self) -> None:
@@ -104,6 +109,18 @@ class Unsure(Memory):
         return held
 
 
+class Slow(Memory):
+    """A journal that appends when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def append(self, held: Held, records: Sequence[Record], append_id: AppendId) -> Held:
+        await self.go.wait()
+        return await super().append(held, records, append_id)
+
+
 @asynccontextmanager
 async def hosting(
     journal: Memory, seen: Seen | None = None, clock: Ticking | None = None
@@ -112,14 +129,17 @@ async def hosting(
     nonces = count()
     seen = seen or Seen()
     seen.store = journal.store
-    async with Host.open(
+    around = Surroundings(
         journal,
-        projection=seen,
-        history=Past(),
-        clock=clock or Ticking(),
+        seen,
+        Past(),
+        clock or Ticking(),
         new_nonce=lambda: f"n{next(nonces)}",
         shards=4,
-    ) as host:
+        fenced=seen.fenced.append,
+    )
+    async with Host.open(around) as host:
+        await host.acquire_all()
         yield host
 
 
@@ -254,11 +274,105 @@ async def test_a_failed_append_throws_the_speculative_state_away() -> None:
 
 async def test_a_fenced_shard_answers_nobody() -> None:
     """Another node may have answered already."""
-    journal = Unsure()
-    async with hosting(journal) as host:
+    journal, seen = Unsure(), Seen()
+    async with hosting(journal, seen) as host:
         journal.doubts = ["fenced"]
         with pytest.raises(Fenced):
             await host.execute(CREATE)
+        with pytest.raises(NotOwner):
+            await host.submit(CREATE)
+        assert seen.fenced == [shard_of(P, 4)]
+
+
+async def test_a_fence_ends_a_host_that_was_to_be_alone() -> None:
+    """A second process writes the same journal: nothing that this one says is true any more."""
+    journal = Unsure()
+
+    async def use() -> None:
+        async with Host.open(Surroundings(journal, Seen(), Past(), Ticking(), str, 4)) as host:
+            await host.acquire_all()
+            journal.doubts = ["fenced"]
+            with pytest.raises(Fenced):
+                await host.execute(CREATE)
+            await asyncio.sleep(10)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await use()
+    assert raised.group_contains(Fenced)
+
+
+async def test_a_shard_that_was_released_is_served_by_its_next_owner() -> None:
+    """What was acknowledged here is known there."""
+    journal = Memory()
+    async with hosting(journal) as first:
+        await first.execute(CREATE)
+        await first.release(shard_of(P, 4))
+        with pytest.raises(NotOwner):
+            first.state(P)
+        async with hosting(journal) as second:
+            assert second.state(P).status is Status.CONFIGURED
+
+
+async def test_what_waits_when_a_shard_is_released_is_carried_out() -> None:
+    """A planned move loses no command that it had taken."""
+    journal = Slow()
+    async with hosting(journal) as host:
+        pending = [host.submit(command(c.CreatePipeline(SPEC), "a"))]
+        await asyncio.sleep(0)
+        pending.append(host.submit(command(c.StartPipeline(), "b")))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(host.release(shard_of(P, 4)))
+            journal.go.set()
+        assert [(await one).status for one in pending] == [Status.CONFIGURED, Status.RUNNING]
+
+
+async def test_a_dropped_shard_answers_that_the_outcome_is_unknown() -> None:
+    """The append may land: only its owner can say, who is another one."""
+    journal = Slow()
+    async with hosting(journal) as host:
+        written = host.submit(CREATE)
+        await asyncio.sleep(0)
+        waiting = host.submit(command(c.StartPipeline()))
+        host.drop(shard_of(P, 4))
+        with pytest.raises(Unavailable) as unknown:
+            await written
+        with pytest.raises(NotOwner):
+            await waiting
+        assert unknown.value.code is Code.OUTCOME_UNKNOWN
+
+
+async def test_a_node_that_may_not_serve_answers_nothing() -> None:
+    """Past the deadline of its lease another one may have acquired everything."""
+    may = True
+    around = Surroundings(Memory(), Seen(), Past(), Ticking(), str, shards=4, may_serve=lambda: may)
+    async with Host.open(around) as host:
+        await host.acquire_all()
+        await host.execute(CREATE)
+        may = False
+        with pytest.raises(NotOwner):
+            host.state(P)
+        with pytest.raises(NotOwner):
+            await host.submit(command(c.StartPipeline()))
+        may = True
+
+
+async def test_an_acquisition_of_unknown_outcome_is_repeated_under_its_nonce() -> None:
+    """A new nonce would raise the fence once more for every answer that is lost."""
+
+    class Deaf(Memory):
+        nonces: ClassVar[list[Nonce]] = []
+
+        async def acquire(self, shard: ShardId, nonce: Nonce) -> Held:
+            held = await super().acquire(shard, nonce)
+            self.nonces.append(nonce)
+            if len(self.nonces) < 3:
+                raise Unavailable("no answer", code=Code.OUTCOME_UNKNOWN)
+            return held
+
+    journal, nonces = Deaf(), count()
+    around = Surroundings(journal, Seen(), Past(), Ticking(), lambda: f"n{next(nonces)}", shards=4)
+    async with Host.open(around) as host:
+        assert (await host.acquire(ShardId(0)), Deaf.nonces) == (1, ["n0"] * 3)
 
 
 async def test_one_append_carries_many_commands() -> None:
@@ -536,7 +650,7 @@ async def test_too_many_waiting_commands_are_told_to_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A queue without a limit is memory without a limit."""
-    monkeypatch.setattr("dataflow.cluster.host.WAITING_MAX", 1)
+    monkeypatch.setattr("dataflow.cluster.owned.WAITING_MAX", 1)
     async with hosting(Memory()) as host:
         answers = await host.execute_all([CREATE, command(c.StartPipeline())])
         assert isinstance(answers[1], Unavailable)

@@ -13,7 +13,7 @@ import pytest
 
 from dataflow.app.clock import SystemClock
 from dataflow.cluster import run as run_module
-from dataflow.cluster.host import Host
+from dataflow.cluster.host import Host, Surroundings
 from dataflow.cluster.runs import Node, Runs
 from dataflow.core import commands as c
 from dataflow.core import messages as m
@@ -147,18 +147,13 @@ async def owning(journal: Memory | None = None, grace: float = 0.2) -> AsyncIter
 
     async with AsyncExitStack() as stack:
         host = await stack.enter_async_context(
-            Host.open(
-                journal,
-                projection=seen,
-                history=Past(),
-                clock=clock,
-                new_nonce=lambda: "n",
-                shards=2,
-            )
+            Host.open(Surroundings(journal, seen, Past(), clock, lambda: "n", shards=2))
         )
+        await host.acquire_all()
         around = Node(host, worker.told.put_nowait, clock, lambda: 0.0, ingested, points.append)
         runs = await stack.enter_async_context(Runs.open(around, timedelta(seconds=grace)))
         worker.runs = seen.runs = runs
+        runs.take_up(None, Cause.RESTART)
         yield Owner(host, runs, worker, seen, points)
 
 
