@@ -51,6 +51,8 @@ class SourceSpec(Generic[OptionsT]):
         schema: the columns and types declared in the options, if they are: lets expressions be
             checked when a pipeline is created.
         covers: tells whether the source reads what lies at a sink's ``place``.
+        node_local: tells whether what it reads is there on one node alone, as a local path is:
+            then the pipeline runs on that node and nowhere else.
     """
 
     name: str
@@ -62,6 +64,7 @@ class SourceSpec(Generic[OptionsT]):
     check: Callable[[SourceStep, OptionsT], Sequence[Problem]] = _no_problems
     schema: Callable[[OptionsT], Mapping[str, str] | None] = lambda _: None
     covers: Callable[[SourceStep, str], bool] = lambda *_: False
+    node_local: Callable[[SourceStep, OptionsT], bool] = lambda *_: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class SinkSpec(Generic[OptionsT]):
             ``dataflow.connect.sink``.
         committable: of a staging sink.
         place: where the sink writes, in the form that sources of its kind know; empty if none.
+        node_local: tells whether what it writes is there on one node alone, as a local path is.
     """
 
     name: str
@@ -104,6 +108,7 @@ class SinkSpec(Generic[OptionsT]):
     committable: type[Committable] = Committable
     check: Callable[[SinkStep, OptionsT], Sequence[Problem]] = _no_problems
     place: Callable[[SinkStep], str] = lambda _: ""
+    node_local: Callable[[SinkStep, OptionsT], bool] = lambda *_: False
 
 
 AnySpec: TypeAlias = SourceSpec[Any] | TransformSpec[Any] | SinkSpec[Any]

@@ -7,6 +7,7 @@ into the graph that is stored, ``shown`` turns a line back into the short form.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -35,6 +36,10 @@ BATCH_SIZE_MAX = 1_000_000
 
 POLL_INTERVAL_MS_MAX = 86_400_000
 """A day; who looks less often starts the pipeline when there is something."""
+
+NODE_ID_RULE = "1 to 100 letters, digits, dots, dashes and underscores"
+NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+"""What may name a node: it stands in keys, labels and host names."""
 
 
 class OnError(StrEnum):
@@ -103,6 +108,8 @@ class PipelineOptions:
     backoff_max: timedelta = timedelta()
     on_error: OnError = OnError.UNSPECIFIED
     batch_timeout: timedelta = timedelta()
+    node: str = ""
+    """The id of the only node that may run it; empty for any."""
 
 
 @light
@@ -199,6 +206,7 @@ def with_defaults(options: PipelineOptions | None) -> PipelineOptions:
         backoff_max=given.backoff_max or DEFAULTS.backoff_max,
         on_error=DEFAULTS.on_error if given.on_error is OnError.UNSPECIFIED else given.on_error,
         batch_timeout=given.batch_timeout or DEFAULTS.batch_timeout,
+        node=given.node,
     )
 
 
@@ -276,6 +284,8 @@ def _option_problems(options: PipelineOptions) -> list[Problem]:
             problems.append(
                 Problem(f"options.{_camel(name)}", f"use {_said(low)} to {_said(high)}")
             )
+    if options.node and not NODE_ID.fullmatch(options.node):
+        problems.append(Problem("options.node", f"is no node's id; use {NODE_ID_RULE}"))
     if options.backoff_max < options.backoff_initial:
         problems.append(Problem("options.backoffMax", "must not be less than backoffInitial"))
     return problems

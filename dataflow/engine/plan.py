@@ -191,6 +191,24 @@ def _credentials(options: str) -> Iterator[str]:
                 yield path
 
 
+def node_local(registry: Registry, spec: PipelineSpec) -> bool:
+    """Tell whether a checked spec reads or writes what one node alone has.
+
+    Such a pipeline goes on where it began: another node would find other files under the names.
+    """
+    sources = (
+        known.node_local(step, parse(known.options, step.options))
+        for step in spec.sources.values()
+        for known in (registry.source(step.source_type),)
+    )
+    sinks = (
+        known.node_local(step, parse(known.options, step.options))
+        for step in spec.sinks.values()
+        for known in (registry.sink(step.sink_type),)
+    )
+    return any(sources) or any(sinks)
+
+
 def validate(registry: Registry, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
     """Return everything wrong with a canonical spec, and what its ends guarantee if nothing is."""
     try:

@@ -97,6 +97,12 @@ class FileSinkOptions(Options):
         default=None,
         description="directory: age at which a part ends; default 5 minutes, 0 is no limit.",
     )
+    shared: bool = Field(
+        default=False,
+        description="The path lies on a file system that every node sees and that keeps locks"
+        " between nodes (NFSv4, CephFS), so any node may write it; by default the pipeline runs on"
+        " one node, and waits for that one.",
+    )
 
 
 class FinishedPart(Model):
@@ -271,4 +277,5 @@ SPEC = SinkSpec(
     committable=Written,
     check=_check,
     place=_place,
+    node_local=lambda _, options: not options.shared,
 )

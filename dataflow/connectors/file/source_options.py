@@ -127,6 +127,11 @@ class FileSourceOptions(Options):
     must_exist: bool = Field(
         default=False, description="Fail, rather than wait, while there is no file."
     )
+    shared: bool = Field(
+        default=False,
+        description="The path lies on a file system that every node sees, so any node may read it;"
+        " by default the pipeline runs on one node, and waits for that one.",
+    )
     infer_rows: int = Field(
         default=INFER_ROWS,
         ge=1,

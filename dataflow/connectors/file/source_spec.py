@@ -17,4 +17,5 @@ SPEC = SourceSpec(
     check=check,
     schema=declared,
     covers=covers,
+    node_local=lambda _, options: not options.shared,
 )

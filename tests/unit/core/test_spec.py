@@ -90,9 +90,15 @@ def test_names_that_someone_chose_are_kept() -> None:
                     checkpoint_interval=timedelta(days=2),
                     backoff_initial=timedelta(seconds=5),
                     backoff_max=timedelta(seconds=1),
+                    node="a/b",
                 ),
             ),
-            ["options.checkpointInterval", "options.parallelism", "options.backoffMax"],
+            [
+                "options.checkpointInterval",
+                "options.parallelism",
+                "options.node",
+                "options.backoffMax",
+            ],
         ),
         (
             PipelineSpec(name="n" * 201, labels=dict.fromkeys(map(str, range(33)), "x")),

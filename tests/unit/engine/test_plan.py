@@ -17,7 +17,7 @@ from dataflow.core.spec import (
     Transform,
     canonical,
 )
-from dataflow.engine.plan import plan, validate
+from dataflow.engine.plan import node_local, plan, validate
 
 STEPS = registry()
 SCHEMA = '{"schema": {"a": "int64", "token": "string"}, "otherColumns": "drop"}'
@@ -128,3 +128,25 @@ def test_a_graph_is_refused_by_its_path() -> None:
     two = replace(GOOD, source=None, sources={"a": Source("file"), "b": Source("file")})
     with pytest.raises(Invalid, match="inputs"):
         plan(STEPS, canonical(two))
+
+
+SHARED = '{"shared": true}'
+
+
+@pytest.mark.parametrize(
+    ("source", "sink", "local"),
+    [
+        (Source("file", "/in.csv"), Sink("file", "/out.csv"), True),
+        (Source("file", "/in.csv", options=SHARED), Sink("file", "/out.csv"), True),
+        (Source("file", "/in.csv"), Sink("file", "/out.csv", options=SHARED), True),
+        (Source("file", "/in.csv", options=SHARED), Sink("file", "/o.csv", options=SHARED), False),
+        (Source("file", "${env:IN}"), Sink("console"), True),
+        (Source("generator"), Sink("console"), False),
+        (Source("push"), Sink("console"), True),
+    ],
+)
+def test_what_one_node_alone_has_binds_a_pipeline_to_it(
+    source: Source, sink: Sink, *, local: bool
+) -> None:
+    """The next node would read another file of that name, from a position in this one."""
+    assert node_local(STEPS, canonical(PipelineSpec(source=source, sink=sink))) is local
