@@ -10,7 +10,7 @@ from pathlib import Path
 from dataflow.app.settings import environment
 from dataflow.connect import Context, Log
 from dataflow.core.clock import Clock
-from dataflow.core.errors import Code, DataFlowError, Rejected
+from dataflow.core.errors import Code, Rejected
 from dataflow.core.ids import PipelineId
 
 REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
@@ -54,12 +54,6 @@ class Secrets:
         for value in sorted(self._references, key=len, reverse=True):
             text = text.replace(value, self._references[value])
         return text
-
-    def hide_in(self, error: DataFlowError) -> DataFlowError:
-        """Return the same error, with its message rid of what was filled in."""
-        error.message = self.hide(error.message)
-        error.args = (self.hide(str(error)),)
-        return error
 
 
 def _value(match: re.Match[str]) -> str:

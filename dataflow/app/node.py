@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib import import_module
 
 from prometheus_client import CollectorRegistry
 
-from dataflow.app.contexts import Contexts
 from dataflow.app.history import Past, must_be_past, not_yet
 from dataflow.app.metrics import node_registry
 from dataflow.app.watching import Watchers
@@ -32,7 +29,8 @@ from dataflow.core.state import State, Status
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
-from dataflow.engine.plan import plan, validate
+from dataflow.engine.plan import validate
+from dataflow.engine.workers import Workers
 from dataflow.server import backend as b
 from dataflow.views.contract import Views
 
@@ -54,7 +52,7 @@ class Parts:
     past: Past
     watchers: Watchers
     registry: Registry
-    contexts: Contexts
+    workers: Workers
     objects: Objects
     ingest: IngestLogs
     clock: Clock
@@ -151,9 +149,8 @@ class Node:
     ) -> tuple[Sequence[b.DeadLetter], int, str]:
         """Return a page of dead letters, how many there are, and where the next page begins."""
         self._parts.host.state(pipeline)
-        letters = DeadLetters(self._parts.objects, pipeline)
-        page, following = await letters.page(after, limit)
-        return page, await letters.count(), following
+        page, following = await self._parts.workers.dead_letters(pipeline, after, limit)
+        return page, await DeadLetters(self._parts.objects, pipeline).count(), following
 
     async def ingest(
         self, pipeline: PipelineId, batch_id: str, content_type: str, records: bytes
@@ -183,16 +180,7 @@ class Node:
 
     async def preview(self, spec: PipelineSpec, records: int) -> Sequence[b.PreviewStep]:
         """Run the first records through every step."""
-        planned = plan(self._parts.registry, spec)
-        module = await asyncio.to_thread(import_module, "dataflow.engine.preview")
-        contexts = self._parts.contexts
-        try:
-            steps: Sequence[b.PreviewStep] = await module.preview(
-                planned, contexts, self._parts.clock, records
-            )
-        except DataFlowError as error:
-            raise contexts.secrets.hide_in(error) from None
-        return steps
+        return await self._parts.workers.preview(spec, records)
 
     async def watch(
         self, pipeline: PipelineId | None, after: SequenceNumber | None

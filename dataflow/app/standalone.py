@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -40,10 +39,11 @@ from dataflow.core import messages as m
 from dataflow.core.errors import Corrupted, DataFlowError
 from dataflow.core.events import Cause
 from dataflow.core.ids import SHARDS, PipelineId
-from dataflow.engine.failure import first_of, shortened
+from dataflow.engine.failure import first_of, unsaid
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
-from dataflow.engine.worker import Surroundings, Worker
+from dataflow.engine.worker import Surroundings
+from dataflow.engine.workers import Inline
 from dataflow.journal.sqlite import Sqlite
 from dataflow.server.serve import Settings as ServerSettings
 from dataflow.server.serve import serve
@@ -102,11 +102,11 @@ async def node(
         await host.acquire_all()
         contexts = Contexts(clock, Paths(settings.file_roots), ingest.log, probe)
         link = _Link(contexts.secrets)
-        worker = await stack.enter_async_context(
-            Worker.open(Surroundings(steps, contexts, objects, clock, link.to_owner, probe))
-        )
+        hide = contexts.secrets.hide
+        here = Surroundings(steps, contexts, objects, clock, link.to_owner, probe, hide)
+        workers = await stack.enter_async_context(Inline.open(here))
         ingested = partial(_ingested, host, ingest)
-        around = RunsNode(host, worker.receive, clock, random.Random().random, ingested, probe)
+        around = RunsNode(host, workers.receive, clock, random.Random().random, ingested, probe)
         runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
         link.runs = runs
         runs.take_up(None, Cause.RESTART)
@@ -115,7 +115,7 @@ async def node(
         fanout.listen(watchers.committed)
         fanout.listen(cleaning.committed)
         yield Node(
-            Parts(NODE, host, runs, views, past, watchers, steps, contexts, objects, ingest, clock)
+            Parts(NODE, host, runs, views, past, watchers, steps, workers, objects, ingest, clock)
         )
 
 
@@ -135,18 +135,8 @@ class _Link:
 
     def to_owner(self, message: m.ToOwner) -> None:
         """Take a message from the worker; what it says is journalled, logged and shown."""
-        hide = self._secrets.hide
-        match message:
-            case m.Failed():
-                told = message.error
-                told = replace(told, message=hide(told.message), stack_trace=hide(told.stack_trace))
-                message = replace(message, error=shortened(told))
-            case m.Progress():
-                message = replace(message, detail=hide(message.detail))
-            case _:
-                pass
         if self.runs is not None:
-            self.runs.receive(message)
+            self.runs.receive(unsaid(message, self._secrets.hide))
 
 
 async def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from dataflow.core import messages as m
 from dataflow.core.errors import Corrupted, DataFlowError, Rejected
 from dataflow.core.events import ErrorType, PipelineError
 
@@ -61,6 +62,26 @@ def shortened(error: PipelineError) -> PipelineError:
     """Return an error as long as may be kept, AFTER its secrets were hidden: half of one is one."""
     message, trace = error.message[:MESSAGE_MAX], error.stack_trace[-STACK_TRACE_MAX:]
     return replace(error, message=message, stack_trace=trace)
+
+
+def unsaid(message: m.ToOwner, hide: Callable[[str], str]) -> m.ToOwner:
+    """Return what a worker says, which is journalled and shown, without the secrets in it."""
+    match message:
+        case m.Failed():
+            told = message.error
+            told = replace(told, message=hide(told.message), stack_trace=hide(told.stack_trace))
+            return replace(message, error=shortened(told))
+        case m.Progress():
+            return replace(message, detail=hide(message.detail))
+        case _:
+            return message
+
+
+def hidden_in(error: DataFlowError, hide: Callable[[str], str]) -> DataFlowError:
+    """Return the same error, with its message rid of secrets."""
+    error.message = hide(error.message)
+    error.args = (hide(str(error)),)
+    return error
 
 
 def first_of(error: BaseException) -> BaseException:

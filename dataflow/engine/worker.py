@@ -7,7 +7,7 @@ between them and changes nothing here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -44,6 +44,10 @@ class Surroundings:
     clock: Clock
     send: Callable[[m.ToOwner], None]
     probe: Callable[[str], None]
+    hide: Callable[[str], str] = lambda text: text
+    """Takes out of a text whatever secrets were filled in."""
+    let_go: Callable[[PipelineId, Run], None] = lambda *_: None
+    """Hears of a run that it has ended and holds nothing any more."""
 
 
 @dataclass(slots=True)
@@ -77,8 +81,7 @@ class Worker:
             try:
                 yield worker
             finally:
-                for running in worker._running.values():
-                    running.give_up()
+                worker.give_up_all()
 
     def receive(self, message: m.ToWorker) -> None:
         """Take a message from an owner."""
@@ -92,6 +95,15 @@ class Worker:
                 running = self._current(message)
                 if running is not None and running.task is not None:
                     running.task.receive(message)
+
+    def give_up_all(self) -> Sequence[tuple[PipelineId, Run]]:
+        """Drop every run where it stands; returns those that nobody had dropped before."""
+        dropped = []
+        for pipeline, running in self._running.items():
+            if not running.working.cancelling():
+                running.give_up()
+                dropped.append((pipeline, running.run))
+        return dropped
 
     def _current(self, message: m.ToWorker) -> _Running | None:
         running = self._running.get(message.pipeline_id)
@@ -107,6 +119,12 @@ class Worker:
             before = frozenset(t for t in (*current.before, current.working) if not t.done())
         working = self._tasks.create_task(self._work(message, before))
         self._running[message.pipeline_id] = _Running(message.run, working, before)
+        working.add_done_callback(lambda _: self._ended(message))
+
+    def _ended(self, message: m.RunTask) -> None:
+        if (current := self._current(message)) is not None and current.working.done():
+            del self._running[message.pipeline_id]
+        self._around.let_go(message.pipeline_id, message.run)
 
     async def _work(self, message: m.RunTask, before: frozenset[asyncio.Task[None]]) -> None:
         try:
@@ -118,10 +136,6 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a step that cannot be made ends this run alone
             failure = pipeline_error(error)
             self._around.send(m.Failed(message.pipeline_id, message.run, failure))
-        finally:
-            current = self._running.get(message.pipeline_id)
-            if current is not None and current.run == message.run:
-                del self._running[message.pipeline_id]
 
     def _task(self, make: type[Task], message: m.RunTask) -> Task:
         objects, pipeline = self._around.objects, message.pipeline_id

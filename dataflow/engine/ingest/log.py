@@ -20,15 +20,13 @@ from dataflow.connect import LogBatch
 from dataflow.core.errors import Code, DataFlowError, Rejected, Unavailable
 from dataflow.engine.closing import to_its_end
 from dataflow.engine.ingest.frame import Batch
-from dataflow.engine.ingest.pushed import Ingested, IngestOptions, Pushed
+from dataflow.engine.ingest.pushed import Ingested, IngestOptions, Parse, Parsed, Pushed
 from dataflow.engine.ingest.reader import Reader
 from dataflow.engine.ingest.store import Store
 from dataflow.engine.ingest.window import Taken
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from dataflow.engine.ingest.parse import Parsed
 
 GROUP_BYTES_MAX = 32 << 20
 """Of one write: two of the largest batches, and some 100 ms of a disk's time."""
@@ -64,6 +62,7 @@ class OpenLog:
 
     store: Store
     threads: Threads
+    parse: Parse
     decided: int = 0
     users: int = 0
     _slots: dict[str, _Slot] = field(default_factory=dict)
@@ -181,7 +180,7 @@ class OpenLog:
 
     async def _parse_now(self, slot: _Slot, pushed: Pushed, options: IngestOptions) -> None:
         schema, types = self.store.schema, dict(options.types)
-        slot.parsed = await run(self.threads.parsing, partial(_parsed, pushed, types, schema))
+        slot.parsed = await self.parse(pushed, types, schema)
         self._flush()
 
     def _withdraw(self, slot: _Slot, error: BaseException) -> None:
@@ -244,6 +243,15 @@ async def run(executor: Executor | None, work: Callable[..., T], *args: object) 
 
 def _answer(taken: Taken, *, duplicate: bool) -> Ingested:
     return Ingested(taken.records, taken.first, duplicate)
+
+
+def parse_in(threads: Executor | None) -> Parse:
+    """Return what parses batches in threads of this process."""
+
+    async def parse(pushed: Pushed, types: Mapping[str, str], schema: bytes | None) -> Parsed:
+        return await run(threads, partial(_parsed, pushed, types, schema))
+
+    return parse
 
 
 def _parsed(pushed: Pushed, types: Mapping[str, str], schema: bytes | None) -> Parsed:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from dataflow.connect import Log, LogBatch
 from dataflow.core.errors import Code, Rejected, Unavailable
 from dataflow.core.ids import COMMAND_ID_LENGTH_MAX, PipelineId
-from dataflow.engine.ingest.log import RETRY_AFTER, OpenLog, Threads, run
-from dataflow.engine.ingest.pushed import Ingested, IngestOptions, Pushed
+from dataflow.engine.ingest.log import RETRY_AFTER, OpenLog, Threads, parse_in, run
+from dataflow.engine.ingest.pushed import Ingested, IngestOptions, Parse, Pushed
 from dataflow.engine.ingest.store import SEGMENT_BYTES, Store, unavailable
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class IngestLogs:
         self._parsing = ThreadPoolExecutor(os.cpu_count(), "ingest-parsing")
         self._storing = ThreadPoolExecutor(STORING_THREADS, "ingest-storing")
         self._threads = Threads(self._parsing, self._storing)
+        self._parse = parse_in(self._parsing)
+
+    def parse_by(self, parse: Parse) -> None:
+        """Have batches parsed elsewhere: a node whose rows are its workers' loads no Arrow."""
+        self._parse = parse
 
     async def append(
         self,
@@ -132,7 +137,7 @@ class IngestLogs:
         log = self._open.pop(pipeline, None)
         if log is None:
             store = Store(self._root / pipeline, self._segment_bytes)
-            log = OpenLog(store, self._threads, self._decided.get(pipeline, 0))
+            log = OpenLog(store, self._threads, self._parse, self._decided.get(pipeline, 0))
         self._open[pipeline] = log  # The one used last stands last.
         log.users += 1
         try:

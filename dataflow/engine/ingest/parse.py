@@ -8,25 +8,16 @@ unpaired surrogate for NUL.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pyarrow as pa
 
 from dataflow.core.errors import Code, Rejected
 from dataflow.engine.ingest import columns, infer_json, parse_arrow, parse_json, rows
 from dataflow.engine.ingest.columns import Misfit
+from dataflow.engine.ingest.pushed import Parsed
 
 STORED_BYTES_MAX = 64 << 20
 """Of one batch as rows: four times what it may take as it comes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """A batch as it is stored, and the schema that its log has or gets."""
-
-    schema: bytes
-    records: int
-    body: bytes
 
 
 def parse(

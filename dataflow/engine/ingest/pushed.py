@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import xxhash
 
@@ -45,3 +45,16 @@ class Pushed:
         state = xxhash.xxh3_128(self.content_type.encode() + b"\n")
         state.update(self.payload)
         return state.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A batch as it is stored, and the schema that its log has or gets."""
+
+    schema: bytes
+    records: int
+    body: bytes
+
+
+Parse: TypeAlias = Callable[[Pushed, Mapping[str, str], bytes | None], Awaitable[Parsed]]
+"""As ``parse.parse``: a batch, the declared columns, and the schema of its log if it has one."""

@@ -14,7 +14,8 @@ from dataflow.connect.columns import COLUMNS_MAX
 from dataflow.core.errors import Code, Rejected
 from dataflow.engine.ingest import columns, infer_json, parse_json
 from dataflow.engine.ingest.columns import Misfit
-from dataflow.engine.ingest.parse import Parsed, parse
+from dataflow.engine.ingest.parse import parse
+from dataflow.engine.ingest.pushed import Parsed
 from dataflow.engine.ingest.rows import read_schema
 
 JSON = "application/json"

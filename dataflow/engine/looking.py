@@ -1,0 +1,42 @@
+"""Rows for people to look at: previews and dead letters, where Arrow may be loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from importlib import import_module
+
+from dataflow.core.errors import DataFlowError
+from dataflow.core.ids import PipelineId
+from dataflow.core.spec import PipelineSpec
+from dataflow.engine.dead_letters import DeadLetters
+from dataflow.engine.failure import hidden_in
+from dataflow.engine.plan import plan
+from dataflow.engine.records import DeadLetter, PreviewStep
+from dataflow.engine.worker import Surroundings
+
+
+class Looking:
+    """Answers for one process."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+
+    async def preview(self, spec: PipelineSpec, records_max: int) -> Sequence[PreviewStep]:
+        """Return what each step makes of the first records; see ``preview.preview``."""
+        around = self._around
+        planned = plan(around.registry, spec)
+        module = await asyncio.to_thread(import_module, "dataflow.engine.preview")
+        try:
+            steps: Sequence[PreviewStep] = await module.preview(
+                planned, around.contexts, around.clock, records_max
+            )
+        except DataFlowError as error:
+            raise hidden_in(error, around.hide) from None
+        return steps
+
+    async def dead_letters(
+        self, pipeline: PipelineId, after: str, limit: int
+    ) -> tuple[Sequence[DeadLetter], str]:
+        """Return a page of dead letters; see ``DeadLetters.page``."""
+        return await DeadLetters(self._around.objects, pipeline).page(after, limit)
