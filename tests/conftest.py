@@ -1,0 +1,8 @@
+"""What holds for every test: none is judged by its time, which a busy machine decides."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
