@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -22,6 +22,7 @@ from dataflow.core.commands import BeginRun, Command, EngineCommand
 from dataflow.core.errors import Fenced, NotOwner, Unavailable, Waiting
 from dataflow.core.events import Cause
 from dataflow.core.ids import CommandId, PipelineId, ShardId
+from dataflow.core.spec import PipelineSpec, with_defaults
 from dataflow.core.state import Drain, State, Status
 from dataflow.wire.journalled import checkpoint_from
 
@@ -189,8 +190,7 @@ class Runs:
         if before is not None:
             await asyncio.wait({before})
         if state.retry_at is not None:
-            wait = state.retry_at - self._node.clock.now()
-            await asyncio.sleep(max(0.0, wait.total_seconds()))
+            await asyncio.sleep(self._until_s(state.retry_at, state.spec))
         await self._report(pipeline, BeginRun(cause))
         state = self._node.host.state(pipeline)
         if not state.active or not self._open:
@@ -201,6 +201,14 @@ class Runs:
         finally:
             if self._loops.get(pipeline) is loop:
                 del self._loops[pipeline]
+
+    def _until_s(self, retry_at: datetime, spec: PipelineSpec) -> float:
+        """Return how long to wait for a retry, by a calendar that may not be the one it was set by.
+
+        Calendars of two nodes may differ by hours; no backoff was ever longer than the longest.
+        """
+        wait = min(retry_at - self._node.clock.now(), with_defaults(spec.options).backoff_max)
+        return max(0.0, wait.total_seconds())
 
     def _drain(self, state: State) -> None:
         if loop := self._loops.get(state.pipeline_id):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import pytest
@@ -18,6 +18,7 @@ from dataflow.cluster.runs import Node, Runs
 from dataflow.core import commands as c
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint, SplitPosition, Stamp
+from dataflow.core.clock import Clock
 from dataflow.core.errors import Code, Corrupted, Waiting
 from dataflow.core.events import Cause, ErrorType, PipelineError
 from dataflow.core.ids import CommandId, PipelineId, Run
@@ -135,12 +136,14 @@ class Owner:
 
 
 @asynccontextmanager
-async def owning(journal: Memory | None = None, grace: float = 0.2) -> AsyncIterator[Owner]:
+async def owning(
+    journal: Memory | None = None, grace: float = 0.2, clock: Clock | None = None
+) -> AsyncIterator[Owner]:
     """A node over a journal, whose worker is the test."""
     journal = journal or Memory()
     seen, worker = Fanout(store=journal.store), Worker()
     points: list[str] = []
-    clock = SystemClock()
+    clock = clock or SystemClock()
 
     async def ingested(_: PipelineId) -> int:
         return worker.pushed
@@ -342,6 +345,24 @@ async def test_failures_are_retried_until_there_were_too_many() -> None:
             if one.event.type == "RunStarted"
         ]
         assert causes == [Cause.START, Cause.RETRY, Cause.RETRY]
+
+
+class Ahead(SystemClock):
+    """The clock of a node whose calendar is wrong."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(hours=1)
+
+
+async def test_a_retry_set_by_a_wrong_calendar_comes_within_the_longest_backoff() -> None:
+    """The node that set it is gone, and its calendar was an hour ahead of the next owner's."""
+    journal = Memory()
+    async with owning(journal, clock=Ahead()) as owner:
+        task = await started(owner)
+        owner.worker.say(m.Failed(P, task.run, PipelineError(retryable=True)))
+        await owner.until(lambda state: state.retry_at is not None)
+    async with owning(journal) as owner:
+        await owner.worker.hear(m.RunTask)
 
 
 async def test_a_start_does_not_wait_for_a_retry_that_was_given_up() -> None:
