@@ -98,5 +98,11 @@ lock:
 	    --generate-hashes --allow-unsafe --strip-extras --no-header \
 	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options $(LOCK)
 
-stack-up stack-down:
-	@echo "the embedded default needs no server: nothing to do"
+# The real servers that a cluster needs, without Docker; STACK="etcd s3" chooses some of them.
+STACK ?= etcd cassandra s3
+
+stack-up: setup
+	$(BIN)/python -m deploy.stack up $(STACK)
+
+stack-down: setup
+	$(BIN)/python -m deploy.stack down $(STACK)

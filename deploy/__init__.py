@@ -1,0 +1,1 @@
+"""What runs where: the servers that a cluster needs, and the cluster itself."""

@@ -1,0 +1,9 @@
+"""The real servers on this machine, without Docker: shared ones, and private ones to break."""
+
+from deploy.stack.cassandra import Cassandra
+from deploy.stack.errors import Missing, NotReady, PortTaken
+from deploy.stack.etcd import Etcd
+from deploy.stack.machine import shared
+from deploy.stack.s3 import S3
+
+__all__ = ["S3", "Cassandra", "Etcd", "Missing", "NotReady", "PortTaken", "shared"]

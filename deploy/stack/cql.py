@@ -1,0 +1,48 @@
+"""As much of Cassandra's native protocol (version 4) as a ready check needs."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+_STARTUP, _ERROR, _QUERY = 1, 0, 7
+_ONE = 1
+_VERSION = 4
+_TIMEOUT_S = 2.0
+
+
+def peers(host: str, port: int) -> int:
+    """Return how many other nodes a node knows.
+
+    Raises:
+        OSError: it does not answer yet.
+    """
+    with socket.create_connection((host, port), _TIMEOUT_S) as connection:
+        option = _short(b"CQL_VERSION") + _short(b"3.0.0")
+        _ask(connection, _STARTUP, struct.pack(">H", 1) + option)
+        query = b"SELECT count(*) FROM system.peers_v2"
+        body = struct.pack(">i", len(query)) + query + struct.pack(">HB", _ONE, 0)
+        (count,) = struct.unpack(">q", _ask(connection, _QUERY, body)[-8:])
+        return int(count)
+
+
+def _ask(connection: socket.socket, opcode: int, body: bytes) -> bytes:
+    connection.sendall(struct.pack(">BBhBi", _VERSION, 0, 0, opcode, len(body)) + body)
+    *_, answered, size = struct.unpack(">BBhBi", _receive(connection, 9))
+    answer = _receive(connection, size)
+    if answered == _ERROR:
+        raise ConnectionError(answer.decode(errors="replace"))
+    return answer
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        if not (more := connection.recv(size - len(received))):
+            raise ConnectionError("closed")
+        received += more
+    return received
+
+
+def _short(text: bytes) -> bytes:
+    return struct.pack(">H", len(text)) + text

@@ -1,0 +1,160 @@
+"""Servers that a test has for itself: started, broken, started again, and always ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.stack import S3, Cassandra, Etcd, NotReady, PortTaken, cql
+from deploy.stack.identity import identify
+from deploy.stack.ports import free_ports
+from deploy.stack.server import Plan, Server
+
+WAIT_S_MAX = 60
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from deploy.stack import S3
+with S3(Path(sys.argv[1])) as store:
+    print(store.pid(), flush=True)
+    time.sleep(600)
+"""
+"""A process that has a server for itself."""
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + WAIT_S_MAX
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def healthy(address: str) -> bool:
+    """Ask a member of etcd, which asks its leader."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/health", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_cluster_of_etcd_lives_without_one_member_and_takes_it_back(tmp_path: Path) -> None:
+    """The fault tests kill members, the leader too, and go on with the same cluster."""
+    with Etcd(tmp_path, members=3) as etcd:
+        etcd.kill(0)
+        assert not etcd.running(0)
+        until(lambda: healthy(etcd.addresses[1]))
+        etcd.start(0)
+        assert healthy(etcd.addresses[0])
+
+
+def test_a_frozen_member_answers_again_once_resumed(tmp_path: Path) -> None:
+    """SIGSTOP past a lease is a fault of its own: the process is there and does nothing."""
+    with Etcd(tmp_path) as etcd:
+        etcd.pause()
+        assert (etcd.running(), healthy(etcd.address)) == (True, False)
+        etcd.resume()
+        until(lambda: healthy(etcd.address))
+
+
+def test_what_was_stored_is_there_after_a_kill(tmp_path: Path) -> None:
+    """A member starts again over its own data, at its own address."""
+    with S3(tmp_path) as store:
+        before = store.address
+        (tmp_path / "data" / "dataflow" / "object").write_bytes(b"kept")
+        store.kill()
+        store.start()
+        assert store.address == before
+        assert (tmp_path / "data" / "dataflow" / "object").read_bytes() == b"kept"
+
+
+def test_a_frozen_server_is_stopped_too(tmp_path: Path) -> None:
+    """A test may fail while its server is frozen; nothing of it may stay."""
+    with S3(tmp_path) as store:
+        store.pause()
+    assert not store.running()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_servers_end_with_the_process_that_has_them(tmp_path: Path, end: signal.Signals) -> None:
+    """A killed test process closes nothing, and servers that stayed would fill the machine."""
+    with subprocess.Popen([sys.executable, "-c", OWNER, tmp_path], stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        server = identify(int(owner.stdout.readline()))
+        owner.send_signal(end)
+        owner.wait(WAIT_S_MAX)
+    until(lambda: server.state() is None)
+
+
+@pytest.mark.slow
+def test_a_node_of_cassandra_answers_after_a_kill(tmp_path: Path) -> None:
+    """The journal's tests kill it twenty times."""
+    with Cassandra(tmp_path) as cassandra:
+        cassandra.kill()
+        cassandra.start()
+        host, port = cassandra.address.split(":")
+        assert cql.peers(host, int(port)) == 0
+
+
+@pytest.mark.slow
+def test_three_nodes_of_cassandra_know_each_other(tmp_path: Path) -> None:
+    """A keyspace with three replicas needs all three."""
+    with Cassandra(tmp_path, nodes=3) as cassandra:
+        nodes = [address.split(":") for address in cassandra.addresses]
+        assert [cql.peers(host, int(port)) for host, port in nodes] == [2, 2, 2]
+
+
+def test_a_server_that_ends_as_it_starts_shows_its_log(tmp_path: Path) -> None:
+    """Only the log says why, and the folder of a test is gone when somebody looks for it."""
+    script = "import sys; sys.exit('no such disk')"
+    server = Server(plan_of(tmp_path, script), kept=False)
+    server.begin()
+    with pytest.raises(NotReady, match="no such disk"):
+        server.wait()
+
+
+def test_other_settings_are_told_from_those_it_runs_with(tmp_path: Path) -> None:
+    """A server that runs on with old settings would make a test pass here and nowhere else."""
+    script = "import time; time.sleep(600)"
+    first = Server(plan_of(tmp_path, script), kept=False)
+    first.begin()
+    try:
+        assert first.as_planned
+        assert not Server(plan_of(tmp_path, script + "#"), kept=False).as_planned
+    finally:
+        first.kill()
+
+
+def test_a_taken_port_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """Without the check a test would speak to somebody else's server."""
+    with S3(tmp_path / "one") as store:
+        plan = plan_of(tmp_path / "two", "", port=int(store.address.split(":")[1]))
+        with pytest.raises(PortTaken, match=store.address):
+            Server(plan, kept=False).begin()
+
+
+def test_free_ports_are_not_given_twice() -> None:
+    """Two clusters of one test ask one after the other, before either listens."""
+    ports = [*free_ports(5), *free_ports(5)]
+    assert len(set(ports)) == len(ports)
+
+
+def plan_of(folder: Path, script: str, port: int | None = None) -> Plan:
+    """Return the plan of a Python script that never gets ready."""
+    return Plan(
+        name="script",
+        command=lambda: (sys.executable, "-c", script),
+        folder=folder,
+        address=("127.0.0.1", port or free_ports(1)[0]),
+        is_ready=lambda: False,
+    )
