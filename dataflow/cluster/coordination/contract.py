@@ -153,7 +153,8 @@ class Coordination(Protocol):
         one transaction come together.
 
         Raises:
-            Compacted: the changes behind ``after`` are forgotten.
+            Compacted: the changes behind ``after`` are forgotten, or ``after`` is to come: the
+                service was restored from a backup, and counts again from there.
         """
         ...
 

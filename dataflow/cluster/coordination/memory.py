@@ -117,12 +117,14 @@ class Service:
         self.expire()
         if after + 1 < self._compacted:
             raise rules.compacted(after, self._compacted)
+        if after > self._revision:
+            raise rules.compacted(after, self._revision)
         groups = (
             [change for change in group if change.key.startswith(prefix)]
             for group in self._history
             if group[0].revision > after
         )
-        return [group for group in groups if group], max(after, self._revision)
+        return [group for group in groups if group], self._revision
 
     def compact(self, revision: c.Revision) -> None:
         """Forget the changes before a revision."""

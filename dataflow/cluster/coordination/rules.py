@@ -68,8 +68,10 @@ def lease_lost(lease: LeaseId) -> LeaseLost:
     return LeaseLost(f"lease {lease:x} has expired or was revoked")
 
 
-def compacted(after: Revision, oldest: Revision) -> Compacted:
-    """Return the error about a watch that begins too early."""
-    return Compacted(
-        f"the changes behind revision {after} are forgotten, up to {oldest}: list, and watch again"
-    )
+def compacted(after: Revision, known: Revision) -> Compacted:
+    """Return the error about a watch that begins where the service does not know what follows.
+
+    ``known`` is the first revision that it remembers, or the last one that there was.
+    """
+    how = "are forgotten up to" if after < known else "are to come: the service has come only to"
+    return Compacted(f"the changes behind revision {after} {how} {known}: list, and watch again")

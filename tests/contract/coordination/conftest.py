@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack
+from datetime import timedelta
+from random import Random
 
 import pytest
 
 from dataflow.app.clock import SystemClock
-from dataflow.cluster.coordination.contract import Coordination, Keeper
+from dataflow.cluster.coordination.contract import Coordination, Delete, Keeper
+from dataflow.cluster.coordination.etcd.client import Etcd
+from dataflow.cluster.coordination.etcd.keeper import EtcdKeeper
+from dataflow.cluster.coordination.etcd.place import Place
 from dataflow.cluster.coordination.memory import Memory, MemoryKeeper, Service
+from dataflow.cluster.coordination.rules import OPERATIONS_MAX
+
+KEEPER_TTL = timedelta(seconds=10)
+"""A keeper waits a tenth of it: on a busy machine that is not too long."""
 
 
 class Shared:
     """One service, a prefix of the test's own, and as many clients as it asks for."""
 
-    prefix = "test/"
-
-    def __init__(self, connect: Callable[[], Coordination], keep: Callable[[], Keeper]) -> None:
+    def __init__(
+        self, prefix: str, connect: Callable[[], Coordination], keep: Callable[[], Keeper]
+    ) -> None:
+        self.prefix = prefix
         self._connect = connect
         self._keep = keep
         self._clients = AsyncExitStack()
@@ -41,12 +51,31 @@ class Shared:
         await self._clients.aclose()
 
 
-@pytest.fixture
-async def shared() -> AsyncIterator[Shared]:
-    """Give a service that holds nothing under the test's prefix."""
+def in_memory() -> Shared:
+    """Return a service of its own."""
     service = Service(SystemClock())
-    made = Shared(lambda: Memory(service), lambda: MemoryKeeper(service))
+    return Shared("test/", lambda: Memory(service), lambda: MemoryKeeper(service))
+
+
+def in_etcd(endpoint: str, prefix: str) -> Shared:
+    """Return the machine's etcd."""
+    place = Place([endpoint])
+    return Shared(prefix, lambda: Etcd(place), lambda: EtcdKeeper(place, KEEPER_TTL))
+
+
+@pytest.fixture(params=["memory", "etcd"])
+async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Shared]:
+    """Give a service that holds nothing under the test's prefix."""
+    if request.param == "memory":
+        made = in_memory()
+    else:
+        made = in_etcd(request.getfixturevalue("etcd"), f"test-{Random().getrandbits(64):016x}/")
     yield made
+    listing = await made.client().list(made.prefix)
+    while listing.entries:
+        effects = [Delete(entry.key) for entry in listing.entries[:OPERATIONS_MAX]]
+        await made.client().transact([], effects)
+        listing = await made.client().list(made.prefix)
     await made.close()
 
 

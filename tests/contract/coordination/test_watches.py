@@ -8,6 +8,7 @@ import pytest
 
 from dataflow.cluster.coordination.contract import (
     Absent,
+    Compacted,
     Coordination,
     Delete,
     Entry,
@@ -110,6 +111,15 @@ async def test_a_watch_may_begin_at_the_very_beginning(
     ]
     start = Revision(revisions[0] - 1)
     assert [c.revision for c in await first_of(client.watch(shared.prefix, start), 2)] == revisions
+
+
+async def test_a_watch_behind_a_revision_that_never_was_ends(
+    shared: Shared, client: Coordination
+) -> None:
+    """A service that was restored from a backup counts again from there: list, and watch anew."""
+    future = Revision((await client.list(shared.prefix)).revision + 1_000_000)
+    with pytest.raises(Compacted):
+        await next_of(client.watch(shared.prefix, future))
 
 
 async def test_closing_the_client_ends_its_watches(shared: Shared) -> None:
