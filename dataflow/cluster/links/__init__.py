@@ -1,0 +1,1 @@
+"""How nodes and gateways ask each other: one stream a pair, many questions a message."""
