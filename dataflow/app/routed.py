@@ -1,0 +1,306 @@
+"""The whole cluster as the server sees it, from any node or gateway of it.
+
+Implements ``server.backend.Backend``: what concerns one pipeline is asked of its owner, wherever
+that is; a list comes from the registry that all nodes share; who watches everything hears every
+node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from dataflow.app import questions as q
+from dataflow.cluster.links.contract import LinkLost, Links
+from dataflow.cluster.membership import Membership
+from dataflow.cluster.registration import Registration
+from dataflow.cluster.routing import Router
+from dataflow.core.answers import Answer
+from dataflow.core.commands import Command
+from dataflow.core.errors import DataFlowError, Fenced, NotOwner, Problem, Unavailable
+from dataflow.core.events import Event
+from dataflow.core.ids import NodeId, PipelineId, Version
+from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.core.spec import PipelineSpec
+from dataflow.core.state import State
+from dataflow.server import backend as b
+
+T = TypeVar("T")
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+READ_PATIENCE = timedelta(seconds=10)
+"""For one node to answer one question."""
+
+WRITE_PATIENCE = timedelta(seconds=30)
+"""For one node to carry out commands or to take a batch: its journal may wait for a disk."""
+
+MARGIN = timedelta(seconds=2)
+"""For an answer to come back, beyond what the other node was told to wait."""
+
+TOLD_MAX = 1_000
+"""Changes of all nodes that wait for one watcher."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """This node, which needs no link to be asked."""
+
+    node: NodeId
+    backend: b.Backend
+
+
+class AtNodes:
+    """Asks nodes: this one directly, the others over their links."""
+
+    def __init__(self, links: Links, here: Here | None) -> None:
+        self.links = links
+        self.here = here
+
+    def is_here(self, node: Registration) -> bool:
+        """Tell whether a node is this one."""
+        return self.here is not None and node.node == self.here.node
+
+    async def execute(
+        self, node: Registration, commands: Sequence[Command]
+    ) -> Sequence[Answer | DataFlowError]:
+        """See ``cluster.routing.Nodes``."""
+        if self.here is not None and self.is_here(node):
+            return await self.here.backend.execute(commands)
+        return await self.ask(node, q.EXECUTE, commands, WRITE_PATIENCE)
+
+    async def ask(
+        self, node: Registration, question: q.Question[Q, R], asked: Q, patience: timedelta
+    ) -> R:
+        """Ask another node a question."""
+        payload = question.question.write(asked)
+        reply = await self.links.ask(node.address, question.name, payload, patience)
+        return question.reply.read(reply)
+
+
+class Routed:
+    """Answers for every pipeline of the cluster."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        router: Router,
+        nodes: AtNodes,
+        *,
+        validate: Callable[[PipelineSpec], tuple[Sequence[Problem], str]],
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self._membership = membership
+        self._router = router
+        self._nodes = nodes
+        self._validate = validate
+        self._is_ready = is_ready
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are welcome here."""
+        return self._is_ready()
+
+    async def execute(self, commands: Sequence[Command]) -> Sequence[Answer | DataFlowError]:
+        """See ``Backend.execute``."""
+        pending: list[asyncio.Future[Answer] | DataFlowError] = []
+        for command in commands:
+            try:
+                pending.append(self._router.submit(command))
+            except DataFlowError as error:
+                pending.append(error)
+        outcomes: list[Answer | DataFlowError] = []
+        for one in pending:
+            try:
+                outcomes.append(one if isinstance(one, DataFlowError) else await one)
+            except DataFlowError as error:
+                outcomes.append(error)
+        return outcomes
+
+    async def _ask(
+        self,
+        question: q.Question[q.About, R],
+        about: q.About,
+        here: Callable[[b.Backend], Awaitable[R]],
+        patience: timedelta = READ_PATIENCE,
+    ) -> R:
+        async def ask(owner: Registration) -> R:
+            if self._nodes.here is not None and self._nodes.is_here(owner):
+                return await here(self._nodes.here.backend)
+            return await self._nodes.ask(owner, question, about, patience)
+
+        return await self._router.ask(about.pipeline_id, ask)
+
+    async def settled(self, pipeline: PipelineId, patience: timedelta) -> State:
+        """See ``Backend.settled``."""
+        return await self._ask(
+            q.SETTLED,
+            q.About(pipeline, patience),
+            lambda here: here.settled(pipeline, patience),
+            patience + MARGIN,
+        )
+
+    async def pipeline(self, pipeline: PipelineId) -> b.Pipeline:
+        """See ``Backend.pipeline``."""
+        return await self._ask(q.PIPELINE, q.About(pipeline), lambda here: here.pipeline(pipeline))
+
+    async def pipeline_at(self, pipeline: PipelineId, at: SequenceNumber | datetime) -> State:
+        """See ``Backend.pipeline_at``."""
+        if isinstance(at, datetime):
+            about = q.About(pipeline, time=at)
+        else:
+            about = q.About(pipeline, after=at)
+        return await self._ask(q.PIPELINE_AT, about, lambda here: here.pipeline_at(pipeline, at))
+
+    async def pipelines(self, query: b.Query) -> tuple[Sequence[b.Summary], int]:
+        """See ``Backend.pipelines``."""
+        if self._nodes.here is not None:
+            return await self._nodes.here.backend.pipelines(query)
+        page = await self._anywhere(q.PIPELINES, query)
+        return page.pipelines, page.total
+
+    async def events(
+        self, pipeline: PipelineId, after: SequenceNumber, limit: int, event_type: str
+    ) -> Sequence[Event]:
+        """See ``Backend.events``."""
+
+        async def here(node: b.Backend) -> q.PageOfEvents:
+            return q.PageOfEvents(tuple(await node.events(pipeline, after, limit, event_type)))
+
+        about = q.About(pipeline, after=after, limit=limit, text=event_type)
+        return (await self._ask(q.EVENTS, about, here)).events
+
+    async def versions(
+        self, pipeline: PipelineId, before: Version, limit: int
+    ) -> Sequence[b.SpecVersion]:
+        """See ``Backend.versions``."""
+
+        async def here(node: b.Backend) -> q.PageOfVersions:
+            return q.PageOfVersions(tuple(await node.versions(pipeline, before, limit)))
+
+        about = q.About(pipeline, after=before, limit=limit)
+        return (await self._ask(q.VERSIONS, about, here)).versions
+
+    async def dead_letters(
+        self, pipeline: PipelineId, after: str, limit: int
+    ) -> tuple[Sequence[b.DeadLetter], int, str]:
+        """See ``Backend.dead_letters``."""
+
+        async def here(node: b.Backend) -> q.PageOfLetters:
+            page, total, following = await node.dead_letters(pipeline, after, limit)
+            return q.PageOfLetters(tuple(page), total, following)
+
+        about = q.About(pipeline, text=after, limit=limit)
+        found = await self._ask(q.DEAD_LETTERS, about, here)
+        return found.letters, found.total, found.following
+
+    async def ingest(
+        self, pipeline: PipelineId, batch_id: str, content_type: str, records: bytes
+    ) -> b.Ingested:
+        """See ``Backend.ingest``; a batch that was lost on the way is known by its id."""
+        push = q.Push(pipeline, batch_id, content_type, records)
+
+        async def ask(owner: Registration) -> b.Ingested:
+            if self._nodes.here is not None and self._nodes.is_here(owner):
+                here = self._nodes.here.backend
+                return await here.ingest(pipeline, batch_id, content_type, records)
+            return await self._nodes.ask(owner, q.INGEST, push, WRITE_PATIENCE)
+
+        return await self._router.ask(pipeline, ask)
+
+    def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
+        """See ``Backend.validate``: every program knows the same steps."""
+        return self._validate(spec)
+
+    async def preview(self, spec: PipelineSpec, records: int) -> Sequence[b.PreviewStep]:
+        """See ``Backend.preview``."""
+        if self._nodes.here is not None:
+            return await self._nodes.here.backend.preview(spec, records)
+        return (await self._anywhere(q.PREVIEW, q.ShowPreview(spec, records))).shown()
+
+    async def _anywhere(self, question: q.Question[Q, R], asked: Q) -> R:
+        """Ask whichever node answers."""
+        error = Unavailable("no node is there to answer; ask again")
+        for node in self._membership.map.nodes.values():
+            try:
+                return await self._nodes.ask(node, question, asked, WRITE_PATIENCE)
+            except Unavailable as unreached:
+                error = unreached
+        raise error
+
+    async def watch(
+        self, pipeline: PipelineId | None, after: SequenceNumber | None
+    ) -> AsyncGenerator[b.Change, None]:
+        """See ``Backend.watch``."""
+        watched = self._watch_all() if pipeline is None else self._watch_one(pipeline, after)
+        async with aclosing(watched) as changes:
+            async for change in changes:
+                yield change
+
+    async def _watch_one(
+        self, pipeline: PipelineId, after: SequenceNumber | None
+    ) -> AsyncGenerator[b.Change, None]:
+        """Watch at the owner; when the shard moves, at the next one from where it had got to."""
+        while True:
+            shown = await self.pipeline(pipeline)
+            if after is None:
+                after = shown.state.sequence
+            owner = self._membership.map.owner(self._router.shard_of(pipeline))
+            if owner is None:
+                continue
+            try:
+                async with aclosing(self._watch_at(owner, pipeline, after)) as changes:
+                    async for change in changes:
+                        if change.event is not None:
+                            after = change.event.sequence
+                        yield change
+            except (LinkLost, NotOwner, Fenced):
+                pass
+
+    async def _watch_at(
+        self, node: Registration, pipeline: PipelineId | None, after: SequenceNumber | None
+    ) -> AsyncGenerator[b.Change, None]:
+        if self._nodes.here is not None and self._nodes.is_here(node):
+            async with aclosing(self._nodes.here.backend.watch(pipeline, after)) as changes:
+                async for change in changes:
+                    yield change
+            return
+        about = q.About(pipeline or PipelineId(""), after=after or 0, by_sequence=after is not None)
+        payload = q.WATCH.question.write(about)
+        followed = self._nodes.links.follow(node.address, q.WATCH.name, payload)
+        async with aclosing(followed) as answers:
+            async for answer in answers:
+                yield q.WATCH.reply.read(answer)
+
+    async def _watch_all(self) -> AsyncGenerator[b.Change, None]:
+        """Hear every node, those that come later too; one that goes is no longer heard."""
+        told: asyncio.Queue[b.Change] = asyncio.Queue(TOLD_MAX)
+
+        async def hear(node: Registration) -> None:
+            try:
+                async with aclosing(self._watch_at(node, None, None)) as changes:
+                    async for change in changes:
+                        await told.put(change)
+            except (LinkLost, NotOwner, Fenced):
+                pass  # It is heard again when it has come back.
+            finally:
+                heard.discard(node.boot)
+
+        async def hear_all() -> None:
+            while True:
+                seen = self._membership.map
+                for node in seen.nodes.values():
+                    if node.boot not in heard:
+                        heard.add(node.boot)
+                        tasks.create_task(hear(node))
+                await self._membership.changed(seen.revision, timedelta(seconds=1))
+
+        heard: set[str] = set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(hear_all())
+            while True:
+                yield await told.get()
