@@ -12,7 +12,7 @@ from dataflow.cluster.host import Host
 from dataflow.cluster.shard import Committed
 from dataflow.core.errors import Unavailable
 from dataflow.core.events import PipelineDeleted
-from dataflow.core.ids import PipelineId
+from dataflow.core.ids import PipelineId, ShardId
 from dataflow.core.state import Status
 from dataflow.engine.ingest import IngestLogs
 
@@ -29,17 +29,20 @@ class Cleaning:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, host: Host, ingest: IngestLogs) -> AsyncGenerator[Cleaning, None]:
-        """Begin with what a crash has left of pipelines deleted before it."""
+    async def open(cls, ingest: IngestLogs) -> AsyncGenerator[Cleaning, None]:
+        """Clean up behind pipelines until the block is left."""
         async with asyncio.TaskGroup() as tasks:
             cleaning = cls(ingest, tasks)
-            for resting in host.known():
-                if resting.status is Status.DELETED:
-                    tasks.create_task(cleaning._remove(resting.pipeline_id))
             try:
                 yield cleaning
             finally:
                 cleaning._open = False  # What is deleted from here on is for the next start.
+
+    def take_up(self, host: Host, shard: ShardId | None) -> None:
+        """Remove what a crash has left of pipelines deleted before it, of one shard or of all."""
+        for resting in host.known(shard):
+            if resting.status is Status.DELETED:
+                self._tasks.create_task(self._remove(resting.pipeline_id))
 
     def committed(self, committed: Sequence[Committed]) -> None:
         """React to what has been journalled."""

@@ -14,8 +14,9 @@ from typing import Any
 import click
 import yaml
 
+from dataflow.app.program import started
 from dataflow.app.settings import Settings
-from dataflow.app.standalone import run, started
+from dataflow.app.standalone import run
 from dataflow.client import DataFlow
 from dataflow.core.errors import Code, Rejected
 from dataflow.v1 import event_pb2 as pb

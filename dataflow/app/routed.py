@@ -279,28 +279,26 @@ class Routed:
     async def _watch_all(self) -> AsyncGenerator[b.Change, None]:
         """Hear every node, those that come later too; one that goes is no longer heard."""
         told: asyncio.Queue[b.Change] = asyncio.Queue(TOLD_MAX)
-
-        async def hear(node: Registration) -> None:
-            try:
-                async with aclosing(self._watch_at(node, None, None)) as changes:
-                    async for change in changes:
-                        await told.put(change)
-            except (LinkLost, NotOwner, Fenced):
-                pass  # It is heard again when it has come back.
-            finally:
-                heard.discard(node.boot)
-
-        async def hear_all() -> None:
-            while True:
-                seen = self._membership.map
-                for node in seen.nodes.values():
-                    if node.boot not in heard:
-                        heard.add(node.boot)
-                        tasks.create_task(hear(node))
-                await self._membership.changed(seen.revision, timedelta(seconds=1))
-
-        heard: set[str] = set()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(hear_all())
+            tasks.create_task(self._hear_all(told, tasks))
             while True:
                 yield await told.get()
+
+    async def _hear_all(self, told: asyncio.Queue[b.Change], tasks: asyncio.TaskGroup) -> None:
+        heard: set[str] = set()
+        while True:
+            seen = self._membership.map
+            for node in seen.nodes.values():
+                if node.boot not in heard:
+                    heard.add(node.boot)
+                    task = tasks.create_task(self._hear(node, told))
+                    task.add_done_callback(lambda _, boot=node.boot: heard.discard(boot))
+            await self._membership.changed(seen.revision, timedelta(seconds=1))
+
+    async def _hear(self, node: Registration, told: asyncio.Queue[b.Change]) -> None:
+        try:
+            async with aclosing(self._watch_at(node, None, None)) as changes:
+                async for change in changes:
+                    await told.put(change)
+        except (LinkLost, NotOwner, Fenced):
+            pass  # It is heard again when it has come back.

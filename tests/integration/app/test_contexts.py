@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.app.composing import _Link
 from dataflow.app.contexts import HIDDEN_LENGTH_MIN, SECRET_BYTES_MAX, Secrets
-from dataflow.app.standalone import _Link
 from dataflow.core import messages as m
 from dataflow.core.errors import Rejected
 from dataflow.core.events import PipelineError

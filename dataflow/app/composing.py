@@ -1,0 +1,157 @@
+"""A node's parts put together over its stores: the same embedded and in a cluster."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from dataflow.app.builtin import registry
+from dataflow.app.cleaning import Cleaning
+from dataflow.app.clock import SystemClock
+from dataflow.app.contexts import Contexts, Paths, Secrets
+from dataflow.app.history import Past
+from dataflow.app.node import PUSH, Node, Parts
+from dataflow.app.projection import Fanout
+from dataflow.app.settings import Settings
+from dataflow.app.watching import Watchers
+from dataflow.cluster.host import Host
+from dataflow.cluster.host import Surroundings as HostSurroundings
+from dataflow.cluster.runs import Node as RunsNode
+from dataflow.cluster.runs import Runs
+from dataflow.core import messages as m
+from dataflow.core.events import Cause
+from dataflow.core.ids import PipelineId, ShardId
+from dataflow.engine.failure import unsaid
+from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.objects import Objects
+from dataflow.engine.worker import Surroundings
+from dataflow.engine.workers import Inline, Workers
+from dataflow.journal.contract import Journal
+from dataflow.views.contract import Views
+
+
+def new_id() -> str:
+    """Return an id that nobody has had: the one place that draws them."""
+    return secrets.token_hex(8)  # noqa: TID251 - the id factory that everything else is handed
+
+
+def no_probe(_: str) -> None:
+    """Do nothing: between two effects that must not swap, tests die instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where a node keeps what must outlive it."""
+
+    journal: Journal
+    views: Views
+    objects: Objects
+    ingest: IngestLogs
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """Which node this is, and what it may do."""
+
+    name: str
+    shards: int
+    """How many there are in all, whoever owns them."""
+    may_serve: Callable[[], bool] = lambda: True
+    fenced: Callable[[ShardId], None] | None = None
+    """Told of a shard that another node has acquired; without it, that ends the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A node, and its parts that a program gives shards to."""
+
+    node: Node
+    host: Host
+    runs: Runs
+    workers: Workers
+    cleaning: Cleaning
+
+    def take_up(self, shard: ShardId | None, cause: Cause) -> None:
+        """Begin what is to be done for the pipelines of a shard that came here, or of all."""
+        self.runs.take_up(shard, cause)
+        self.cleaning.take_up(self.host, shard)
+
+
+@asynccontextmanager
+async def composed(
+    settings: Settings,
+    stores: Stores,
+    belonging: Belonging,
+    probe: Callable[[str], None] = no_probe,
+) -> AsyncGenerator[Composed, None]:
+    """Return a node that owns no shard yet; on leaving, every run has closed a last checkpoint."""
+    clock, watchers, steps = SystemClock(), Watchers(), registry()
+    ingest, objects = stores.ingest, stores.objects
+    past = Past(stores.journal, stores.views, clock)
+    fanout = Fanout(stores.views, belonging.shards)
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(
+            Host.open(
+                HostSurroundings(
+                    stores.journal,
+                    fanout,
+                    past,
+                    clock,
+                    new_id,
+                    belonging.shards,
+                    belonging.may_serve,
+                    belonging.fenced,
+                )
+            )
+        )
+        contexts = Contexts(clock, Paths(settings.file_roots), ingest.log, probe)
+        link = _Link(contexts.secrets)
+        hide = contexts.secrets.hide
+        here = Surroundings(steps, contexts, objects, clock, link.to_owner, probe, hide)
+        workers = await stack.enter_async_context(Inline.open(here))
+        ingested = partial(_ingested, host, ingest)
+        around = RunsNode(host, workers.receive, clock, random.Random().random, ingested, probe)
+        runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
+        link.runs = runs
+        cleaning = await stack.enter_async_context(Cleaning.open(ingest))
+        fanout.listen(runs.committed)
+        fanout.listen(watchers.committed)
+        fanout.listen(cleaning.committed)
+        parts = Parts(
+            belonging.name,
+            host,
+            runs,
+            stores.views,
+            past,
+            watchers,
+            steps,
+            workers,
+            objects,
+            ingest,
+            clock,
+        )
+        yield Composed(Node(parts), host, runs, workers, cleaning)
+
+
+async def _ingested(host: Host, ingest: IngestLogs, pipeline: PipelineId) -> int:
+    """Return where a pipeline's ingest log ends; 0 where nothing is pushed."""
+    sources = host.state(pipeline).spec.sources.values()
+    is_pushed = any(source.source_type == PUSH for source in sources)
+    return await ingest.log(pipeline).end() if is_pushed else 0
+
+
+class _Link:
+    """Hands a worker's messages to the runs, which are made after it, and unsays its secrets."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self.runs: Runs | None = None
+        self._secrets = secrets
+
+    def to_owner(self, message: m.ToOwner) -> None:
+        """Take a message from the worker; what it says is journalled, logged and shown."""
+        if self.runs is not None:
+            self.runs.receive(unsaid(message, self._secrets.hide))
