@@ -291,14 +291,17 @@ class Routed:
             for node in seen.nodes.values():
                 if node.boot not in heard:
                     heard.add(node.boot)
-                    task = tasks.create_task(self._hear(node, told))
-                    task.add_done_callback(lambda _, boot=node.boot: heard.discard(boot))
+                    tasks.create_task(self._hear(node, told, heard))
             await self._membership.changed(seen.revision, timedelta(seconds=1))
 
-    async def _hear(self, node: Registration, told: asyncio.Queue[b.Change]) -> None:
+    async def _hear(
+        self, node: Registration, told: asyncio.Queue[b.Change], heard: set[str]
+    ) -> None:
         try:
             async with aclosing(self._watch_at(node, None, None)) as changes:
                 async for change in changes:
                     await told.put(change)
         except (LinkLost, NotOwner, Fenced):
             pass  # It is heard again when it has come back.
+        finally:
+            heard.discard(node.boot)
