@@ -94,20 +94,17 @@ async def composed(
     past = Past(stores.journal, stores.views, clock)
     fanout = Fanout(stores.views, belonging.shards)
     async with AsyncExitStack() as stack:
-        host = await stack.enter_async_context(
-            Host.open(
-                HostSurroundings(
-                    stores.journal,
-                    fanout,
-                    past,
-                    clock,
-                    new_id,
-                    belonging.shards,
-                    belonging.may_serve,
-                    belonging.fenced,
-                )
-            )
+        around_host = HostSurroundings(
+            stores.journal,
+            fanout,
+            past,
+            clock,
+            new_id,
+            belonging.shards,
+            belonging.may_serve,
+            belonging.fenced,
         )
+        host = await stack.enter_async_context(Host.open(around_host))
         contexts = Contexts(clock, Paths(settings.file_roots), ingest.log, probe)
         link = _Link(contexts.secrets)
         hide = contexts.secrets.hide
@@ -121,18 +118,9 @@ async def composed(
         fanout.listen(runs.committed)
         fanout.listen(watchers.committed)
         fanout.listen(cleaning.committed)
+        name, views = belonging.name, stores.views
         parts = Parts(
-            belonging.name,
-            host,
-            runs,
-            stores.views,
-            past,
-            watchers,
-            steps,
-            workers,
-            objects,
-            ingest,
-            clock,
+            name, host, runs, views, past, watchers, steps, workers, objects, ingest, clock
         )
         yield Composed(Node(parts), host, runs, workers, cleaning)
 

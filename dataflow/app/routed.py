@@ -10,20 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from dataflow.app import questions as q
-from dataflow.cluster.links.contract import LinkLost, Links
+from dataflow.app.at_nodes import MARGIN, READ_PATIENCE, WRITE_PATIENCE, AtNodes
+from dataflow.app.watches import Watches
 from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import Registration
 from dataflow.cluster.routing import Router
 from dataflow.core.answers import Answer
 from dataflow.core.commands import Command
-from dataflow.core.errors import DataFlowError, Fenced, NotOwner, Problem, Unavailable
+from dataflow.core.errors import DataFlowError, Problem, Unavailable
 from dataflow.core.events import Event
-from dataflow.core.ids import NodeId, PipelineId, Version
+from dataflow.core.ids import PipelineId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.spec import PipelineSpec
 from dataflow.core.state import State
@@ -32,54 +32,6 @@ from dataflow.server import backend as b
 T = TypeVar("T")
 Q = TypeVar("Q")
 R = TypeVar("R")
-
-READ_PATIENCE = timedelta(seconds=10)
-"""For one node to answer one question."""
-
-WRITE_PATIENCE = timedelta(seconds=30)
-"""For one node to carry out commands or to take a batch: its journal may wait for a disk."""
-
-MARGIN = timedelta(seconds=2)
-"""For an answer to come back, beyond what the other node was told to wait."""
-
-TOLD_MAX = 1_000
-"""Changes of all nodes that wait for one watcher."""
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """This node, which needs no link to be asked."""
-
-    node: NodeId
-    backend: b.Backend
-
-
-class AtNodes:
-    """Asks nodes: this one directly, the others over their links."""
-
-    def __init__(self, links: Links, here: Here | None) -> None:
-        self.links = links
-        self.here = here
-
-    def is_here(self, node: Registration) -> bool:
-        """Tell whether a node is this one."""
-        return self.here is not None and node.node == self.here.node
-
-    async def execute(
-        self, node: Registration, commands: Sequence[Command]
-    ) -> Sequence[Answer | DataFlowError]:
-        """See ``cluster.routing.Nodes``."""
-        if self.here is not None and self.is_here(node):
-            return await self.here.backend.execute(commands)
-        return await self.ask(node, q.EXECUTE, commands, WRITE_PATIENCE)
-
-    async def ask(
-        self, node: Registration, question: q.Question[Q, R], asked: Q, patience: timedelta
-    ) -> R:
-        """Ask another node a question."""
-        payload = question.question.write(asked)
-        reply = await self.links.ask(node.address, question.name, payload, patience)
-        return question.reply.read(reply)
 
 
 class Routed:
@@ -236,72 +188,8 @@ class Routed:
         self, pipeline: PipelineId | None, after: SequenceNumber | None
     ) -> AsyncGenerator[b.Change, None]:
         """See ``Backend.watch``."""
-        watched = self._watch_all() if pipeline is None else self._watch_one(pipeline, after)
+        watches = Watches(self._membership, self._nodes, self.pipeline, self._router.shard_of)
+        watched = watches.all() if pipeline is None else watches.one(pipeline, after)
         async with aclosing(watched) as changes:
             async for change in changes:
                 yield change
-
-    async def _watch_one(
-        self, pipeline: PipelineId, after: SequenceNumber | None
-    ) -> AsyncGenerator[b.Change, None]:
-        """Watch at the owner; when the shard moves, at the next one from where it had got to."""
-        while True:
-            shown = await self.pipeline(pipeline)
-            if after is None:
-                after = shown.state.sequence
-            owner = self._membership.map.owner(self._router.shard_of(pipeline))
-            if owner is None:
-                continue
-            try:
-                async with aclosing(self._watch_at(owner, pipeline, after)) as changes:
-                    async for change in changes:
-                        if change.event is not None:
-                            after = change.event.sequence
-                        yield change
-            except (LinkLost, NotOwner, Fenced):
-                pass
-
-    async def _watch_at(
-        self, node: Registration, pipeline: PipelineId | None, after: SequenceNumber | None
-    ) -> AsyncGenerator[b.Change, None]:
-        if self._nodes.here is not None and self._nodes.is_here(node):
-            async with aclosing(self._nodes.here.backend.watch(pipeline, after)) as changes:
-                async for change in changes:
-                    yield change
-            return
-        about = q.About(pipeline or PipelineId(""), after=after or 0, by_sequence=after is not None)
-        payload = q.WATCH.question.write(about)
-        followed = self._nodes.links.follow(node.address, q.WATCH.name, payload)
-        async with aclosing(followed) as answers:
-            async for answer in answers:
-                yield q.WATCH.reply.read(answer)
-
-    async def _watch_all(self) -> AsyncGenerator[b.Change, None]:
-        """Hear every node, those that come later too; one that goes is no longer heard."""
-        told: asyncio.Queue[b.Change] = asyncio.Queue(TOLD_MAX)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._hear_all(told, tasks))
-            while True:
-                yield await told.get()
-
-    async def _hear_all(self, told: asyncio.Queue[b.Change], tasks: asyncio.TaskGroup) -> None:
-        heard: set[str] = set()
-        while True:
-            seen = self._membership.map
-            for node in seen.nodes.values():
-                if node.boot not in heard:
-                    heard.add(node.boot)
-                    tasks.create_task(self._hear(node, told, heard))
-            await self._membership.changed(seen.revision, timedelta(seconds=1))
-
-    async def _hear(
-        self, node: Registration, told: asyncio.Queue[b.Change], heard: set[str]
-    ) -> None:
-        try:
-            async with aclosing(self._watch_at(node, None, None)) as changes:
-                async for change in changes:
-                    await told.put(change)
-        except (LinkLost, NotOwner, Fenced):
-            pass  # It is heard again when it has come back.
-        finally:
-            heard.discard(node.boot)

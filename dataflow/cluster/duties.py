@@ -1,9 +1,9 @@
 """What a node has to do about the cluster's shards: a function of the map and of what it serves.
 
     nobody owns it, and I am its heir          -> Acquire
+    I own it, and it shall move, or I drain    -> Release
     I own it and do not serve it               -> Acquire (an earlier try was cut off)
     I own and serve it, and none knows that    -> Announce
-    I own it, and it shall move, or I drain    -> Release
 
 Two nodes whose maps differ may both want a shard: the transaction on its key lets one have it.
 """
@@ -68,11 +68,11 @@ def _mine(
     seen: ClusterMap, shard: ShardId, target: Mapping[ShardId, NodeId], *, serving: bool
 ) -> Iterator[Duty]:
     owner, move = seen.owners[shard], seen.moves.get(shard)
-    if not serving:
-        yield _acquire(seen, shard)
-    elif seen.nodes[owner.node].draining:
+    if seen.nodes[owner.node].draining:
         why = seen.nodes[owner.node].why_draining or "the node drains"
         yield Release(shard, target.get(shard), why)
+    elif not serving:
+        yield _acquire(seen, shard)
     elif move is not None and move.target != owner.node and seen.takes_shards(move.target):
         yield Release(shard, move.target, move.cause)
     elif not owner.is_serving or (move is not None and move.target == owner.node):

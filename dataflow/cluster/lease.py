@@ -94,7 +94,7 @@ class LeaseThread:
         self,
         lease: Lease,
         keeper: Keeper,
-        lost: Callable[[], None],
+        lost: Callable[[], object],
         end: Callable[[int], None] = os._exit,
     ) -> None:
         self._lease = lease

@@ -99,7 +99,7 @@ class Owning:
         shards: Shards,
         clock: Clock,
     ) -> None:
-        self._me = me
+        self.me = me
         self._membership = membership
         self._coordination = coordination
         self._shards = shards
@@ -119,9 +119,7 @@ class Owning:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 seen = self._membership.map
-                wanted = duties(
-                    seen, self._me.node, self._me.boot, serving=self._shards.owned.keys()
-                )
+                wanted = duties(seen, self.me.node, self.me.boot, serving=self._shards.owned.keys())
                 for duty in wanted:
                     if duty.shard not in self._busy and self._is_due(duty.shard):
                         self._busy.add(duty.shard)
@@ -133,17 +131,6 @@ class Owning:
         """Note that another node has acquired a shard of ours; its key follows by itself."""
         log.warning("shard lost to a larger fence", shard=shard)
         self._shards.drop(shard)
-
-    async def leave(self) -> None:
-        """Release every shard at once, as a node does that nobody may be left to pace."""
-        seen = self._membership.map
-        target = seen.target()
-        async with asyncio.TaskGroup() as tasks:
-            for shard in list(self._shards.owned):
-                if shard not in self._busy:
-                    self._busy.add(shard)
-                    duty = Release(shard, target.get(shard), "the node leaves")
-                    tasks.create_task(self._carry_out(duty))
 
     def _is_due(self, shard: ShardId) -> bool:
         return self._paused.get(shard, 0.0) <= self._clock.steady()
@@ -172,11 +159,11 @@ class Owning:
     async def _acquire(self, duty: Acquire) -> None:
         shard, began_s = duty.shard, self._clock.steady()
         key = self._keys.owner(shard)
-        mine = Ownership(self._me.node, self._me.boot, self._clock.now())
-        put = Put(key, value_bytes(mine), self._me.lease.number)
+        mine = Ownership(self.me.node, self.me.boot, self._clock.now())
+        put = Put(key, value_bytes(mine), self.me.lease.number)
         if not await self._transact(shard, [Absent(key)], [put]):
             owner = (await self._membership.refresh()).owners.get(shard)
-            if owner is None or owner.boot != self._me.boot:
+            if owner is None or owner.boot != self.me.boot:
                 return
         try:
             fence = await self._shards.take_up(shard, duty.cause)
@@ -195,8 +182,8 @@ class Owning:
         if fence is None:
             return
         key = self._keys.owner(shard)
-        mine = Ownership(self._me.node, self._me.boot, self._clock.now(), fence)
-        put = Put(key, value_bytes(mine), self._me.lease.number)
+        mine = Ownership(self.me.node, self.me.boot, self._clock.now(), fence)
+        put = Put(key, value_bytes(mine), self.me.lease.number)
         await self._on_mine(shard, [put, Delete(self._keys.move(shard))])
 
     async def _release(self, duty: Release) -> None:
@@ -211,7 +198,7 @@ class Owning:
         """Take my name off a shard, and name its heir."""
         effects: list[Effect] = [Delete(self._keys.owner(shard))]
         if release is not None and release.heir is not None:
-            move = Move(self._me.node, release.heir, release.why, self._clock.now())
+            move = Move(self.me.node, release.heir, release.why, self._clock.now())
             effects.append(Put(self._keys.move(shard), value_bytes(move)))
         await self._on_mine(shard, effects)
 
@@ -223,7 +210,7 @@ class Owning:
             entry = (await self._membership.refresh()).entries.get(key)
         while entry is not None:
             owner = value_from(key, entry.value, Ownership)
-            if (owner.node, owner.boot) != (self._me.node, self._me.boot):
+            if (owner.node, owner.boot) != (self.me.node, self.me.boot):
                 return
             done = await self._transact(shard, [Unchanged(key, entry.revision)], effects)
             if done:

@@ -98,7 +98,7 @@ def test_every_node_computes_the_same(
     shuffled = [list(one.items()) for one in (nodes, owners, pins)]
     for items in shuffled:
         order.shuffle(items)
-    again = place(dict(shuffled[0]), dict(shuffled[1]), shards, dict(shuffled[2]))  # type: ignore[arg-type]
+    again = place(dict(shuffled[0]), dict(shuffled[1]), shards, dict(shuffled[2]))  # type: ignore[arg-type]  # keys of three kinds
     assert again == place(nodes, owners, shards, pins)
 
 
