@@ -25,15 +25,21 @@ def up(names: tuple[str, ...]) -> None:
     """Start servers and wait until they are ready; those that run stay as they are."""
     if not names:
         raise click.UsageError(f"name servers: {', '.join(machine.RECIPES)}")
-    for name in names:
-        try:
-            click.echo(f"{name} is ready at {machine.up(name)}")
-        except Missing as missing:
-            click.echo(missing, err=True)
-            sys.exit(machine.EXIT_MISSING)
-        except (PortTaken, NotReady) as failed:
-            click.echo(failed, err=True)
-            sys.exit(machine.EXIT_FAILED)
+    results = [_up(name) for name in names]
+    sys.exit(min(filter(None, results), default=0))  # a failure weighs more than what is missing
+
+
+def _up(name: str) -> int:
+    """Return the exit code: whether one server is up tells nothing of the next."""
+    try:
+        click.echo(f"{name} is ready at {machine.up(name)}")
+    except Missing as missing:
+        click.echo(missing, err=True)
+        return machine.EXIT_MISSING
+    except (PortTaken, NotReady) as failed:
+        click.echo(failed, err=True)
+        return machine.EXIT_FAILED
+    return 0
 
 
 @main.command()

@@ -11,7 +11,7 @@ from deploy.stack.server import Plan, Server, start
 
 
 class Cluster:
-    """Members of one cluster, counted from 0. As a context it starts them all, and stops them.
+    """Members of one cluster, counted from 0. As a context it starts them all, and kills them.
 
     They also end when the process that made them ends, however it does.
     """
@@ -43,7 +43,10 @@ class Cluster:
 
     def stop(self, member: int | None = None) -> None:
         """Stop one member or all as an operator would; what will not end is killed."""
-        for server in self._servers if member is None else [self._servers[member]]:
+        servers = self._servers if member is None else [self._servers[member]]
+        for server in servers:
+            server.begin_stop()
+        for server in servers:
             server.stop()
 
     def kill(self, member: int = 0) -> None:
@@ -74,7 +77,7 @@ class Cluster:
         try:
             self.start()
         except BaseException:
-            self.stop()
+            self._kill_all()
             raise
         return self
 
@@ -84,7 +87,12 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        self._kill_all()
 
     def __len__(self) -> int:
         return len(self._servers)
+
+    def _kill_all(self) -> None:
+        """Nobody will read their data again, so there is no use in waiting for it."""
+        for server in self._servers:
+            server.kill()

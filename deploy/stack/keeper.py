@@ -1,8 +1,8 @@
 """Ends private servers when the process that started them has ended, even by SIGKILL.
 
-Run as a program it reads identities from a pipe, and kills them all once the pipe closes, which the
-system does for a process that ended in whatever way. A signal on the death of the parent would not
-do: Linux sends it when the *thread* that started the server ends.
+A process of its own reads identities from a pipe, and kills them all once the pipe closes, which
+the system does for a process that ended in whatever way. A signal on the death of the parent
+would not do: Linux sends it when the *thread* that started the server ends.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def keep(lines: Iterable[str]) -> None:
 
 def _start() -> subprocess.Popen[bytes]:
     keeper = subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-c", f"import sys; from {__name__} import keep; keep(sys.stdin)"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -55,7 +55,3 @@ def _start() -> subprocess.Popen[bytes]:
 def _finish() -> None:
     if keeper := _keepers.pop(os.getpid(), None):
         keeper.communicate()  # closes the pipe, and waits until all are killed
-
-
-if __name__ == "__main__":
-    keep(sys.stdin)

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Sequence
 
 from deploy.stack.errors import PortTaken
-from deploy.stack.places import state
+from deploy.stack.places import cache
 
 LOOPBACK = "127.0.0.1"
 FIRST, LAST = 20_000, 29_999
@@ -30,7 +30,7 @@ def free_ports(count: int, hosts: Sequence[str] = (LOOPBACK,)) -> list[int]:
     Raises:
         PortTaken: there are not that many.
     """
-    folder = state() / "ports"
+    folder = cache() / "ports"  # not in the state, which tests replace
     folder.mkdir(parents=True, exist_ok=True)
     size = LAST - FIRST + 1
     begin = (os.getpid() * 37 + len(_held)) % size  # neighbours seldom ask for the same

@@ -171,10 +171,14 @@ class Server:
                 raise NotReady(f"{self.plan.name} was not ready in {READY_S_MAX} s\n{shown}")
             time.sleep(POLL_S)
 
-    def stop(self) -> None:
-        """End it as its operator would, and for certain."""
+    def begin_stop(self) -> None:
+        """Ask it to end, frozen or not; ``stop`` returns when it has."""
         self._signal(signal.SIGCONT)  # BEFORE the other: a frozen process would not see it
         self._signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """End it as its operator would, and for certain."""
+        self.begin_stop()
         with suppress(TimeoutError):
             self._until(lambda: not self.running)
         self.kill()

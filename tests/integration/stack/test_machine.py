@@ -27,11 +27,12 @@ class Machine:
     folder: Path
     port: int
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command line."""
+        own = {"STACK_STATE": f"{self.folder}", "STACK_S3_PORT": f"{self.port}"}
         return subprocess.run(
             [sys.executable, "-m", "deploy.stack", *arguments],
-            env={**os.environ, "STACK_STATE": f"{self.folder}", "STACK_S3_PORT": f"{self.port}"},
+            env={**os.environ, **own, **variables},
             capture_output=True,
             text=True,
             timeout=RUN_S_MAX,
@@ -133,3 +134,11 @@ def test_a_port_that_is_none_is_refused(machine: Machine) -> None:
     up = Machine(machine.folder, 70_000).run("up", "s3")
     assert up.returncode == 2
     assert "STACK_S3_PORT: '70000' is no port" in up.stderr
+
+
+def test_a_server_that_is_missing_keeps_no_other_from_starting(machine: Machine) -> None:
+    """Make test starts all that it can, and has to tell a missing one from one that failed."""
+    machine.run("up", "s3")
+    up = machine.run("up", "etcd", "s3", PATH="/nowhere", STACK_CACHE=f"{machine.folder}/none")
+    assert up.returncode == 3
+    assert "etcd needs go, which is not on the path" in up.stderr

@@ -78,11 +78,19 @@ def test_what_was_stored_is_there_after_a_kill(tmp_path: Path) -> None:
         assert (tmp_path / "data" / "dataflow" / "object").read_bytes() == b"kept"
 
 
-def test_a_frozen_server_is_stopped_too(tmp_path: Path) -> None:
+def test_a_frozen_server_is_ended_too(tmp_path: Path) -> None:
     """A test may fail while its server is frozen; nothing of it may stay."""
     with S3(tmp_path) as store:
         store.pause()
     assert not store.running()
+
+
+def test_a_frozen_server_is_stopped_too(tmp_path: Path) -> None:
+    """SIGTERM waits until the process runs on, so it would look like one that will not end."""
+    with S3(tmp_path) as store:
+        store.pause()
+        store.stop()
+        assert not store.running()
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
