@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.keyspaces"]
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -1,12 +1,11 @@
-"""Named SQL statements, kept in ``.sql`` files beside the module that runs them."""
+"""Statements of many rows, in few steps."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import files
 from typing import TypeAlias
 
 Row: TypeAlias = tuple[str | int | bytes, ...]
@@ -15,14 +14,7 @@ ROWS_MAX = 512
 """Rows of one statement: 11 values each stay below SQLite's least limit, 32,766 parameters, and
 larger ones measured no faster."""
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _VALUES = re.compile(r"VALUES (\([?, ]+\))")
-
-
-def load(package: str, file: str) -> Mapping[str, str]:
-    """Return the statements of a file by name; each begins with a line ``-- name: …``."""
-    _, *parts = _NAME.split(files(package).joinpath(file).read_text(encoding="utf-8"))
-    return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def write_rows(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:

@@ -26,9 +26,11 @@ from dataflow.journal.contract import (
     Record,
     Snapshot,
 )
-from dataflow.journal.sqlite import rows, statements
+from dataflow.journal.sqlite import rows
+from dataflow.journal.sqlite.statements import Row, write_rows
+from dataflow.journal.statements import load
 
-SQL = statements.load("dataflow.journal.sqlite", "journal.sql")
+SQL = load("dataflow.journal.sqlite", "journal.sql")
 
 SNAPSHOTS_KEPT = 2
 """The newest, and the one before in case the newest turns out to be damaged."""
@@ -45,7 +47,7 @@ class Transaction:
         self._stamps = self._load_stamps({name for job in jobs for name in job.pipelines})
         self._changed: set[ShardId] = set()
         self.records: list[rows.RecordRow] = []
-        self._registers: dict[PipelineId, statements.Row] = {}
+        self._registers: dict[PipelineId, Row] = {}
         self._snapshots: list[tuple[Held, Snapshot]] = []
         self._index = False
 
@@ -77,7 +79,7 @@ class Transaction:
 
     def write(self) -> None:
         """Put down everything that the jobs have changed."""
-        write, run = statements.write_rows, self._connection.execute
+        write, run = write_rows, self._connection.execute
         write(self._connection, SQL["append"], self.records)
         ends = [(shard, self._ends[shard]) for shard in sorted(self._changed)]
         write(

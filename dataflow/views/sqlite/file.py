@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dataflow.core.errors import Code, Corrupted, Rejected, Unavailable
 from dataflow.core.ids import Offset, ShardId
-from dataflow.journal.sqlite import statements
 from dataflow.journal.sqlite.errors import FAILURES, translate
+from dataflow.journal.statements import load
 
 VIEWS_FILE = "views.db"
 
@@ -20,7 +20,7 @@ another version, too, for old rows are never mended."""
 CHECKPOINT_PAGES = 4000
 """As the journal's, and for the same reason."""
 
-SQL = statements.load("dataflow.views.sqlite", "views.sql")
+SQL = load("dataflow.views.sqlite", "views.sql")
 SCHEMA = files("dataflow.views.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
 
 

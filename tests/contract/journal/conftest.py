@@ -12,6 +12,7 @@ import pytest
 
 from dataflow.core.ids import CommandId, Offset, PipelineId
 from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.journal.cassandra import Cassandra
 from dataflow.journal.contract import Held, Journal, Record, link
 from dataflow.journal.memory import Memory, Store
 from dataflow.journal.sqlite import Sqlite
@@ -54,19 +55,38 @@ def author() -> Author:
     return Author()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Awaitable[Journal]]:
+    """Return what opens an implementation over what its former openings have left."""
+    match request.param:
+        case "memory":
+            store = Store()
+
+            async def opened() -> Journal:
+                return Memory(store)
+        case "sqlite":
+
+            async def opened() -> Journal:
+                return await Sqlite.open(tmp_path / "data")
+        case _:
+            options = request.getfixturevalue("keyspace")
+
+            async def opened() -> Journal:
+                return await Cassandra.open(options)
+
+    return opened
+
+
+@pytest.fixture(params=["memory", "sqlite", "cassandra"])
 async def open_journal(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[Callable[[], Awaitable[Journal]]]:
     """Open the journal, each time over what the ones before have left."""
-    store = Store()
+    make = opener(request, tmp_path)
     async with AsyncExitStack() as stack:
 
         async def opened() -> Journal:
             await stack.aclose()
-            journal: Journal = (
-                Memory(store) if request.param == "memory" else await Sqlite.open(tmp_path / "data")
-            )
+            journal = await make()
             stack.push_async_callback(journal.close)
             return journal
 

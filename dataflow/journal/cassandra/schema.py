@@ -1,0 +1,122 @@
+"""The tables, made by whichever node comes first, and the settings that they need.
+
+Several nodes may start at once, through different servers. Each table has an id that follows from
+its name: two servers that create it at the same moment create the same one, where ids of their own
+would leave a table whose columns nobody agrees on.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cassandra.cluster import Cluster
+from cassandra.cluster import Session as DriverSession
+from cassandra.policies import HostDistance
+
+from dataflow.core.errors import Code, Rejected, Unavailable
+from dataflow.journal.cassandra.options import Options
+from dataflow.journal.statements import load
+
+VERSION = 1
+"""Of ``schema.cql``."""
+
+COMPONENT = "journal"
+
+REPLICAS_MAX = 3
+"""A quorum then outlives one server, and a write waits for two."""
+
+TABLES = load("dataflow.journal.cassandra", "schema.cql")
+
+OLDEST = (4, 1)
+"""The first server with Paxos v2; before 4.0 refused conditions were not linearizable at all
+(CASSANDRA-12126)."""
+
+SETTINGS: Mapping[str, tuple[str, str]] = {
+    "commitlog_sync": ("batch", "it may lose writes that it has acknowledged"),
+    "paxos_variant": ("v2", "it may order conditional writes wrongly while servers join or leave"),
+}
+"""What a server must be set to, and why."""
+
+
+def prepare(options: Options, cluster: Cluster, session: DriverSession) -> None:
+    """Check the servers, then create what is missing; raises what these two raise."""
+    check_servers(cluster, session)
+    create(cluster, session, options)
+
+
+def check_servers(cluster: Cluster, session: DriverSession) -> None:
+    """Ask every server that is up what it is set to, where it shows it.
+
+    Raises:
+        Rejected: one would lose or disorder what it acknowledges; names server and remedy.
+    """
+    for host in cluster.metadata.all_hosts():
+        if not host.is_up or cluster.profile_manager.distance(host) == HostDistance.IGNORED:
+            continue
+        (version,) = session.execute("SELECT release_version FROM system.local", host=host).one()
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+            raise Rejected(f"Cassandra {version} at {host.endpoint}: use 4.1 or newer")
+        shown = {name: session.execute(_SETTING, (name,), host=host).one() for name in SETTINGS}
+        for name, (wanted, why) in SETTINGS.items():
+            row = shown[name]
+            if row is not None and row[0] != wanted:
+                raise Rejected(
+                    f"Cassandra at {host.endpoint} has {name}: {row[0]}, with which {why};"
+                    f" set {name}: {wanted} in its cassandra.yaml and restart it"
+                )
+
+
+_SETTING = "SELECT value FROM system_views.settings WHERE name = %s"
+_FOUND = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
+_VERSION = "SELECT version FROM versions WHERE component = %s"
+_SAVE_VERSION = "INSERT INTO versions (component, version) VALUES (%s, %s) IF NOT EXISTS"
+
+
+def create(
+    cluster: Cluster,
+    session: DriverSession,
+    options: Options,
+    tables: Mapping[str, str] = TABLES,
+    *,
+    component: str = COMPONENT,
+    version: int = VERSION,
+) -> None:
+    """Create what is missing, and return when every server that is up knows it.
+
+    Raises:
+        Rejected: the tables are of a newer program.
+        Unavailable: the servers do not agree on the tables.
+    """
+    keyspace = options.keyspace
+    hosts: Sequence[Any] = cluster.metadata.all_hosts()
+    replicas = options.replication_factor or min(REPLICAS_MAX, len(hosts))
+    found = {row[0] for row in session.execute(_FOUND, (keyspace,))}
+    if not found:
+        session.execute(
+            f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication ="
+            f" {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replicas}}}"
+        )
+    session.set_keyspace(keyspace)
+    for name, statement in tables.items():
+        if name not in found:
+            session.execute(statement.replace("{id}", str(table_id(keyspace, name))))
+    if not cluster.control_connection.wait_for_schema_agreement():
+        raise Unavailable(
+            f"the Cassandra servers do not agree on keyspace {keyspace}; see `nodetool"
+            " describecluster`",
+            code=Code.STORAGE,
+        )
+    session.execute(_SAVE_VERSION, (component, version))
+    (stored,) = session.execute(_VERSION, (component,)).one()
+    if stored > version:
+        raise Rejected(
+            f"keyspace {keyspace} is of version {stored}, this program knows up to {version}:"
+            " use the newer program"
+        )
+
+
+def table_id(keyspace: str, table: str) -> uuid.UUID:
+    """Return the id of a table, wherever it is created."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"dataflow:{keyspace}/{table}")
