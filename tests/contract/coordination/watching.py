@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from dataflow.cluster.coordination.contract import Change
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """A change that has not come by then never will."""
 
 
