@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 import urllib.request
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ async def ask(
 
     def send() -> Any:  # noqa: ANN401 - JSON
         scheme = "https" if tls else "http"
-        data = json.dumps(body).encode()
+        data = json.dumps(body, default=_base64).encode()
         url = f"{scheme}://{endpoint}/v3/{path}"
         with urllib.request.urlopen(url, data, ANSWER_S_MAX, context=tls) as answer:  # noqa: S310 - of this machine
             return json.load(answer)
@@ -42,3 +43,9 @@ async def leader_of(endpoints: Sequence[str]) -> int:
             if status["leader"] == status["header"]["member_id"]:
                 return number
         await asyncio.sleep(0.05)
+
+
+def _base64(value: object) -> str:
+    """Write bytes as the gateway reads them."""
+    assert isinstance(value, bytes)
+    return b64encode(value).decode()

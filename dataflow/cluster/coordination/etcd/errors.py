@@ -14,10 +14,13 @@ Status = grpc.StatusCode
 _NO_LEADER = "etcdserver: no leader"
 _TOO_MANY = "etcdserver: too many requests"
 _NO_SPACE = "etcdserver: mvcc: database space exceeded"
-_AUTH_FAILED = "etcdserver: authentication failed"
-_AUTH_OFF = "etcdserver: authentication is not enabled"
+_NOT_LOGGED_IN = (
+    "etcdserver: authentication failed",
+    "etcdserver: authentication is not enabled",
+    "etcdserver: user name is empty",
+)
 _OLD_TOKEN = ("etcdserver: invalid auth token", "etcdserver: revision of auth store is old")
-_NOT_PERMITTED = "etcdserver: permission denied"
+_NOT_PERMITTED = ("etcdserver: permission denied", "etcdserver: user name is empty")
 _NOT_CONNECTED = "failed to connect to all addresses"
 """gRPC's words for a call that found no connection to go out on."""
 
@@ -38,7 +41,7 @@ def translated(failure: Failure, *, changing: bool) -> DataFlowError:
     """Return what a failed call means to its caller; ``changing`` if it may have had an effect."""
     code, details = failure.code(), failure.details() or ""
     said = f"etcd: {details or code}"
-    if details.startswith((_AUTH_FAILED, _AUTH_OFF)):
+    if details.startswith(_NOT_LOGGED_IN):
         return Rejected(said, code=Code.PERMISSION)
     match code:
         case Status.NOT_FOUND:
@@ -85,7 +88,7 @@ def is_old_token(failure: Failure) -> bool:
 
 def cancelled(reason: str) -> DataFlowError:
     """Return why a member has ended a watch; the reason is all that it says."""
-    if _NOT_PERMITTED in reason:
+    if any(text in reason for text in _NOT_PERMITTED):
         return Rejected(f"etcd: {reason}", code=Code.PERMISSION)
     return Unavailable(f"etcd: the watch was ended: {reason or 'no reason given'}")
 
