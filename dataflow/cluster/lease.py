@@ -38,7 +38,7 @@ EXIT_LOST = 70
 
 
 class Lease:
-    """What its holder knows of a lease. Thread-safe: it is one number, and it only grows."""
+    """What its holder knows of a lease. Thread-safe: a number and a flag that each go one way."""
 
     def __init__(self, number: LeaseId, ttl: timedelta, clock: Clock, sent_s: float) -> None:
         self.number = number
@@ -63,8 +63,13 @@ class Lease:
 
     @property
     def is_held(self) -> bool:
-        """Tell whether its holder may act now."""
-        return not self._lost and self._clock.steady() < self._until_s
+        """Tell whether its holder may act now. Who was once told no is never told yes again.
+
+        What was given up for that (a run, a shard) would be taken up by nobody else.
+        """
+        if self._clock.steady() >= self._until_s:
+            self._lost = True
+        return not self._lost
 
     @property
     def left_s(self) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from dataflow.core.checkpoint import Checkpoint, Stamp, starting_point
-from dataflow.core.errors import Code, Corrupted, Fenced, Unavailable
+from dataflow.core.errors import Code, Corrupted, Unavailable
 from dataflow.core.ids import PipelineId, Run
 from dataflow.core.state import State
 from dataflow.journal.contract import Decided, Decision, Outcome
@@ -70,22 +70,22 @@ class Register:
         is_known = copy is not None and copy.seeded and copy.lineage == self.known.lineage
         return self.known.seeded and not is_known
 
-    async def adopt(self, found: Checkpoint | None) -> None:
+    async def adopt(self, found: Checkpoint | None) -> bool:
         """Take up what a transactional sink had decided and the register had not heard of.
+
+        False if a larger run has decided.
 
         Raises:
             Corrupted: the sink has forgotten a decision.
-            Fenced: a larger run has decided.
         """
         if found is None or found.stamp.number == self.known.stamp.number:
-            return
+            return True
         if found.stamp.number < self.known.stamp.number:
             raise Corrupted(
                 f"the sink holds decision {found.stamp}, but {self.known.stamp} was decided"
             )
         adopted = replace(found, stamp=Stamp(self._run, found.stamp.number))
-        if not await self._write(self.known.stamp, adopted):
-            raise Fenced("a larger run has decided")
+        return await self._write(self.known.stamp, adopted)
 
     async def _write(self, before: Stamp, checkpoint: Checkpoint) -> bool:
         payload = checkpoint_bytes(replace(checkpoint, pending=False))

@@ -173,7 +173,9 @@ class RunLoop:
 
     async def _opened(self, message: m.Opened) -> None:
         """Go on from where sink and source stand; the last decision has been committed again."""
-        await self._register.adopt(message.checkpoint)
+        if not await self._register.adopt(message.checkpoint):
+            await self._step(Input.REFUSED)
+            return
         self._register.committed()
         known = self._register.known
         self._protocol = replace(self._protocol, number=known.stamp.number)

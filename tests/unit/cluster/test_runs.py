@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,12 +19,12 @@ from dataflow.core import commands as c
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint, SplitPosition, Stamp
 from dataflow.core.clock import Clock
-from dataflow.core.errors import Code, Corrupted, Waiting
+from dataflow.core.errors import Code, Corrupted, Unavailable, Waiting
 from dataflow.core.events import Cause, ErrorType, PipelineError
 from dataflow.core.ids import CommandId, PipelineId, Run
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Source, canonical
 from dataflow.core.state import Drain, State, Status
-from dataflow.journal.contract import Decision
+from dataflow.journal.contract import Decision, Held, Outcome
 from dataflow.journal.memory import Memory
 from dataflow.wire.journalled import checkpoint_bytes, checkpoint_from
 from tests.unit.cluster.test_host import Past, Seen, append_unreadable
@@ -345,6 +345,33 @@ async def test_failures_are_retried_until_there_were_too_many() -> None:
             if one.event.type == "RunStarted"
         ]
         assert causes == [Cause.START, Cause.RETRY, Cause.RETRY]
+
+
+class Silent(Memory):
+    """A journal that loses some decisions and does not say so."""
+
+    lost = 0
+
+    async def decide(self, held: Held, decisions: Sequence[Decision]) -> Sequence[Outcome]:
+        if self.lost:
+            self.lost -= 1
+            raise Unavailable("who knows", code=Code.OUTCOME_UNKNOWN)
+        return await super().decide(held, decisions)
+
+
+async def test_a_run_that_cannot_take_up_what_its_sink_has_decided_is_tried_again() -> None:
+    """The shard is still here: given up without a word, nobody would ever begin it again."""
+    journal = Silent()
+    async with owning(journal) as owner:
+        await owner.ask(c.CreatePipeline(SPEC), c.StartPipeline())
+        task = await owner.worker.hear(m.RunTask)
+        journal.lost = 1
+        owner.worker.say(m.Opened(P, task.run, prepared(task, 1, 5)))
+        await owner.worker.hear(m.Abandon)
+        task = await owner.worker.hear(m.RunTask)
+        owner.worker.say(m.Opened(P, task.run, prepared(task, 1, 5)))
+        owner.worker.say(progress(task, 6))
+        assert (await owner.worker.hear(m.Barrier)).number == 2
 
 
 class Ahead(SystemClock):
