@@ -16,8 +16,16 @@ from dataflow.core.errors import Invalid, Problem, Rejected
 PREFIX = "DATAFLOW_"
 
 
+LISTS: Mapping[str, str] = {
+    "file_roots": os.pathsep,
+    "etcd_endpoints": ",",
+    "cassandra_contact_points": ",",
+}
+"""What separates the entries of a variable that holds several."""
+
+
 class Settings(BaseModel):
-    """All settings of the program ``dataflow``; a misspelt one is an error."""
+    """All settings of every program; a misspelt one is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +39,25 @@ class Settings(BaseModel):
     """Serve an address that other machines reach, without TLS."""
     stop_grace_s: float = Field(default=20.0, ge=0, le=600)
     """How long SIGTERM lets the last checkpoints take."""
+    cluster: str = Field(default="dataflow", pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")
+    """The name of the cluster; several may share the same servers."""
+    node_id: str = Field(default="", pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$|^$")
+    """Of this node, unique in its cluster and the same after a restart; the host's name unless
+    given."""
+    node_address: str = Field(default="127.0.0.1:50061", pattern=r"^.+:\d+$")
+    """Where the other nodes and the gateways of the cluster reach this one."""
+    node_weight: int = Field(default=1, ge=1, le=16)
+    """How many shares of the shards it takes."""
+    lease_ttl_s: float = Field(default=10.0, ge=2, le=60)
+    """How long a node that is gone keeps its shards from being taken up."""
+    shards: int = Field(default=64, ge=1, le=4096)
+    """Of the cluster; fixed when its first node starts."""
+    etcd_endpoints: tuple[str, ...] = ("127.0.0.1:2379",)
+    """Members of the coordination service, as host:port."""
+    cassandra_contact_points: tuple[str, ...] = ("127.0.0.1:9042",)
+    """Nodes of the journal's store, as host:port."""
+    cassandra_keyspace: str = Field(default="dataflow", pattern=r"^[a-z][a-z0-9_]{0,47}$")
+    """Where the journal of this cluster lives."""
 
     @property
     def stop_grace(self) -> timedelta:
@@ -75,7 +102,7 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, object]:
     for name in Settings.model_fields:
         text = variables.get(PREFIX + name.upper())
         if text:
-            found[name] = tuple(text.split(os.pathsep)) if name == "file_roots" else text
+            found[name] = text.split(LISTS[name]) if name in LISTS else text
     return found
 
 

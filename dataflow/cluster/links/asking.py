@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -19,8 +19,11 @@ from dataflow.cluster.links.contract import (
 )
 from dataflow.core.errors import Unavailable
 from dataflow.v1 import node_pb2 as pb
-from dataflow.v1.node_pb2_grpc import NodeServiceAsyncStub, NodeServiceStub
+from dataflow.v1.node_pb2_grpc import NodeServiceStub
 from dataflow.wire.errors import error_from
+
+if TYPE_CHECKING:  # the stubs know more classes than the module has
+    from dataflow.v1.node_pb2_grpc import NodeServiceAsyncStub
 
 OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),

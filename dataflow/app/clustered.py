@@ -1,0 +1,166 @@
+"""One node of a cluster: its parts, its membership, its links to the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from dataflow.app.answering import Answering
+from dataflow.app.at_nodes import AtNodes, Here
+from dataflow.app.clock import SystemClock
+from dataflow.app.composing import Belonging, Composed, Stores, composed, new_id, no_probe
+from dataflow.app.routed import Routed
+from dataflow.app.settings import Settings
+from dataflow.cluster.coordination.contract import Coordination, Keeper
+from dataflow.cluster.joining import Member, founded
+from dataflow.cluster.joining import Surroundings as MemberSurroundings
+from dataflow.cluster.links.answering import serving
+from dataflow.cluster.links.asking import GrpcLinks
+from dataflow.cluster.membership import Membership
+from dataflow.cluster.registration import Registration
+from dataflow.cluster.routing import Router
+from dataflow.core.events import Cause
+from dataflow.core.ids import NodeId, PipelineId, ShardId
+from dataflow.journal.contract import Fence, Journal
+
+log = structlog.get_logger()
+
+HAND_OVER_MAX = timedelta(seconds=20)
+"""Of one shard, last checkpoints included; past it the heir recovers what was not finished."""
+
+CHECKED = PipelineId("-")
+"""Nobody's: its register is asked for to see whether the journal answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinating:
+    """How this program reaches the coordination service."""
+
+    coordination: Coordination
+    keeper: Keeper
+
+
+@dataclass(frozen=True, slots=True)
+class Clustered:
+    """A node that has joined."""
+
+    routed: Routed
+    composed: Composed
+    member: Member
+    membership: Membership
+
+
+class NodeShards:
+    """Implements ``cluster.ownership.Shards``: a host's shards with their runs."""
+
+    def __init__(self, parts: Composed, rest: timedelta) -> None:
+        self._parts = parts
+        self._rest = rest
+
+    @property
+    def owned(self) -> Mapping[ShardId, Fence]:
+        """See ``Shards.owned``."""
+        return self._parts.host.owned
+
+    async def take_up(self, shard: ShardId, cause: Cause) -> Fence:
+        """See ``Shards.take_up``."""
+        fence = await self._parts.host.acquire(shard)
+        self._parts.take_up(shard, cause)
+        return fence
+
+    async def hand_over(self, shard: ShardId) -> None:
+        """See ``Shards.hand_over``."""
+        try:
+            async with asyncio.timeout(HAND_OVER_MAX.total_seconds()):
+                await self._parts.runs.rest(shard, self._rest)
+                await self._parts.host.release(shard)
+        except TimeoutError:
+            log.warning("shard let go unfinished", shard=shard)
+        finally:
+            self.drop(shard)
+
+    def drop(self, shard: ShardId) -> None:
+        """See ``Shards.drop``."""
+        self._parts.host.drop(shard)
+        self._parts.runs.drop(shard)
+
+
+@asynccontextmanager
+async def clustered(
+    settings: Settings,
+    stores: Stores,
+    coordinating: Coordinating,
+    probe: Callable[[str], None] = no_probe,
+) -> AsyncGenerator[Clustered, None]:
+    """Return a node that is joining; on leaving, its shards have been handed over.
+
+    Raises:
+        Rejected: the cluster was made for other settings, or an address cannot be bound.
+        Unavailable: the coordination service does not answer.
+    """
+    name, clock = NodeId(settings.node_id), SystemClock()
+    coordination = coordinating.coordination
+    async with AsyncExitStack() as stack:
+        membership = await stack.enter_async_context(
+            Membership.open(coordination, settings.cluster)
+        )
+        meta = await founded(membership, coordination, settings.shards)
+        later = _Later()
+        belonging = Belonging(name, meta.shards, later.may_serve, later.fenced)
+        parts = await stack.enter_async_context(composed(settings, stores, belonging, probe))
+        links = await stack.enter_async_context(GrpcLinks.open())
+        host, _, wanted = settings.node_address.rpartition(":")
+        port = await stack.enter_async_context(
+            serving(Answering(parts.node), settings.node_address)
+        )
+        address = settings.node_address if wanted != "0" else f"{host}:{port}"
+        registration = Registration(name, "", address, clock.now(), weight=settings.node_weight)
+        around = MemberSurroundings(
+            membership=membership,
+            coordination=coordination,
+            keeper=coordinating.keeper,
+            shards=NodeShards(parts, settings.stop_grace),
+            clock=clock,
+            new_boot=new_id,
+            check_journal=partial(_check, stores.journal),
+            leased=parts.workers.serve,
+            ttl=timedelta(seconds=settings.lease_ttl_s),
+        )
+        member = later.member = Member(registration, around)
+        nodes = AtNodes(links, Here(name, parts.node))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        router = Router(membership, nodes, clock=clock, tasks=tasks)
+        routed = Routed(
+            membership,
+            router,
+            nodes,
+            validate=parts.node.validate,
+            is_ready=lambda: member.may_serve,
+        )
+        await stack.enter_async_context(member.joined(settings.stop_grace))
+        yield Clustered(routed, parts, member, membership)
+
+
+class _Later:
+    """The member, which is made after the host that asks it."""
+
+    def __init__(self) -> None:
+        self.member: Member | None = None
+
+    def may_serve(self) -> bool:
+        return self.member is not None and self.member.may_serve
+
+    def fenced(self, shard: ShardId) -> None:
+        if self.member is not None:
+            self.member.fenced(shard)
+
+
+async def _check(journal: Journal) -> None:
+    """Ask for anything; raises ``Unavailable`` where nothing answers."""
+    await journal.decision(ShardId(0), CHECKED)
