@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,8 +26,11 @@ from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import Registration
 from dataflow.cluster.routing import Router
 from dataflow.core.events import Cause
+from dataflow.core.errors import Problem
 from dataflow.core.ids import NodeId, PipelineId, ShardId
+from dataflow.core.spec import PipelineSpec
 from dataflow.journal.contract import Fence, Journal
+from dataflow.server.bind import address
 
 log = structlog.get_logger()
 
@@ -114,37 +117,50 @@ async def clustered(
         later = _Later()
         belonging = Belonging(name, meta.shards, later.may_serve, later.fenced)
         parts = await stack.enter_async_context(composed(settings, stores, belonging, probe))
-        links = await stack.enter_async_context(GrpcLinks.open())
-        host, _, wanted = settings.node_address.rpartition(":")
-        port = await stack.enter_async_context(
-            serving(Answering(parts.node), settings.node_address)
+        reached_at = await stack.enter_async_context(_answering(settings, parts))
+        member = later.member = Member(
+            Registration(name, "", reached_at, clock.now(), weight=settings.node_weight),
+            MemberSurroundings(
+                membership=membership,
+                coordination=coordination,
+                keeper=coordinating.keeper,
+                shards=NodeShards(parts, settings.stop_grace),
+                clock=clock,
+                new_boot=new_id,
+                check_journal=partial(_check, stores.journal),
+                leased=parts.workers.serve,
+                ttl=timedelta(seconds=settings.lease_ttl_s),
+            ),
         )
-        address = settings.node_address if wanted != "0" else f"{host}:{port}"
-        registration = Registration(name, "", address, clock.now(), weight=settings.node_weight)
-        around = MemberSurroundings(
-            membership=membership,
-            coordination=coordination,
-            keeper=coordinating.keeper,
-            shards=NodeShards(parts, settings.stop_grace),
-            clock=clock,
-            new_boot=new_id,
-            check_journal=partial(_check, stores.journal),
-            leased=parts.workers.serve,
-            ttl=timedelta(seconds=settings.lease_ttl_s),
-        )
-        member = later.member = Member(registration, around)
-        nodes = AtNodes(links, Here(name, parts.node))
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        router = Router(membership, nodes, clock=clock, tasks=tasks)
-        routed = Routed(
-            membership,
-            router,
-            nodes,
-            validate=parts.node.validate,
-            is_ready=lambda: member.may_serve,
+        routed = await stack.enter_async_context(
+            routing(membership, Here(name, parts.node), parts.node.validate, later.may_serve)
         )
         await stack.enter_async_context(member.joined(settings.stop_grace))
         yield Clustered(routed, parts, member, membership)
+
+
+@asynccontextmanager
+async def routing(
+    membership: Membership,
+    here: Here | None,
+    validate: Callable[[PipelineSpec], tuple[Sequence[Problem], str]],
+    is_ready: Callable[[], bool],
+) -> AsyncGenerator[Routed, None]:
+    """Return the whole cluster as a backend, from a node or from a gateway alone."""
+    async with GrpcLinks.open() as links, asyncio.TaskGroup() as tasks:
+        nodes = AtNodes(links, here)
+        router = Router(membership, nodes, clock=SystemClock(), tasks=tasks)
+        yield Routed(membership, router, nodes, validate=validate, is_ready=is_ready)
+
+
+@asynccontextmanager
+async def _answering(settings: Settings, parts: Composed) -> AsyncGenerator[str, None]:
+    """Answer the other programs of the cluster; return where they reach this one."""
+    listen = settings.node_listen or settings.node_address
+    address(listen, "node_listen", insecure_bind=settings.insecure_bind)
+    host, _, port = settings.node_address.rpartition(":")
+    async with serving(Answering(parts.node), listen) as bound:
+        yield settings.node_address if port != "0" else f"{host}:{bound}"
 
 
 class _Later:

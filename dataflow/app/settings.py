@@ -46,6 +46,8 @@ class Settings(BaseModel):
     given."""
     node_address: str = Field(default="127.0.0.1:50061", pattern=r"^.+:\d+$")
     """Where the other nodes and the gateways of the cluster reach this one."""
+    node_listen: str = Field(default="", pattern=r"^.+:\d+$|^$")
+    """Where this node listens for them, if that is another address than the one they use."""
     node_weight: int = Field(default=1, ge=1, le=16)
     """How many shares of the shards it takes."""
     lease_ttl_s: float = Field(default=10.0, ge=2, le=60)
