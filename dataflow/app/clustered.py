@@ -25,8 +25,8 @@ from dataflow.cluster.links.asking import GrpcLinks
 from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import Registration
 from dataflow.cluster.routing import Router
-from dataflow.core.events import Cause
 from dataflow.core.errors import Problem
+from dataflow.core.events import Cause
 from dataflow.core.ids import NodeId, PipelineId, ShardId
 from dataflow.core.spec import PipelineSpec
 from dataflow.journal.contract import Fence, Journal
