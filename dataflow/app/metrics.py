@@ -54,7 +54,13 @@ class NodeCollector(Collector):
 
 def node_registry(host: Host, runs: Runs) -> CollectorRegistry:
     """Return a registry with what a node and its process have to show."""
-    registry = CollectorRegistry()
+    registry = process_registry()
     registry.register(NodeCollector(host, runs))
+    return registry
+
+
+def process_registry() -> CollectorRegistry:
+    """Return a registry with what every process has to show."""
+    registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry

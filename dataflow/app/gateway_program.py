@@ -1,0 +1,49 @@
+"""The program ``dataflow-gateway``: serves the API of a cluster, and owns nothing of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dataflow.app.builtin import registry
+from dataflow.app.clustered import routing
+from dataflow.app.metrics import process_registry
+from dataflow.app.node_program import etcd_patience, etcd_place
+from dataflow.app.program import serve_until_told, started
+from dataflow.app.settings import Settings
+from dataflow.cluster.coordination.etcd.client import Etcd
+from dataflow.cluster.membership import Membership
+from dataflow.core.errors import Problem
+from dataflow.core.spec import PipelineSpec
+from dataflow.engine.plan import validate
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    steps = registry()
+
+    def checked(spec: PipelineSpec) -> tuple[list[Problem], str]:
+        problems, guarantee = validate(steps, spec)
+        return list(problems), guarantee
+
+    coordination = Etcd(etcd_place(settings), etcd_patience(settings))
+    try:
+        async with (
+            Membership.open(coordination, settings.cluster) as membership,
+            routing(membership, None, checked, lambda: bool(membership.map.nodes)) as routed,
+        ):
+            await serve_until_told(routed, settings, process_registry())
+    finally:
+        await coordination.close()
+
+
+@click.command(name="dataflow-gateway")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A TOML file of settings; DATAFLOW_… variables win over it.",
+)
+def main(config: Path | None) -> None:
+    """Serve the API of a cluster from a program that owns no shard."""
+    started(config, run)
