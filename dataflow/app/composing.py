@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from dataflow.app.node import PUSH, Node, Parts
 from dataflow.app.projection import Fanout
 from dataflow.app.settings import Settings
 from dataflow.app.watching import Watchers
+from dataflow.app.workers import COMMAND, open_workers
 from dataflow.cluster.host import Host
 from dataflow.cluster.host import Surroundings as HostSurroundings
 from dataflow.cluster.runs import Node as RunsNode
@@ -29,7 +30,7 @@ from dataflow.engine.failure import unsaid
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
 from dataflow.engine.worker import Surroundings
-from dataflow.engine.workers import Inline, Workers
+from dataflow.engine.workers import Workers
 from dataflow.journal.contract import Journal
 from dataflow.views.contract import Views
 
@@ -87,8 +88,18 @@ async def composed(
     stores: Stores,
     belonging: Belonging,
     probe: Callable[[str], None] = no_probe,
+    *,
+    command: Sequence[str] = COMMAND,
 ) -> AsyncGenerator[Composed, None]:
-    """Return a node that owns no shard yet; on leaving, every run has closed a last checkpoint."""
+    """Return a node that owns no shard yet; on leaving, every run has closed a last checkpoint.
+
+    Args:
+        settings: what an operator has set.
+        stores: where it keeps what must outlive it.
+        belonging: which node it is, and what it may do.
+        probe: called between two effects that must not swap.
+        command: begins a worker process, where there shall be any.
+    """
     clock, watchers, steps = SystemClock(), Watchers(), registry()
     ingest, objects = stores.ingest, stores.objects
     past = Past(stores.journal, stores.views, clock)
@@ -109,7 +120,7 @@ async def composed(
         link = _Link(contexts.secrets)
         hide = contexts.secrets.hide
         here = Surroundings(steps, contexts, objects, clock, link.to_owner, probe, hide)
-        workers = await stack.enter_async_context(Inline.open(here))
+        workers = await stack.enter_async_context(open_workers(settings, here, ingest, command))
         ingested = partial(_ingested, host, ingest)
         around = RunsNode(host, workers.receive, clock, random.Random().random, ingested, probe)
         runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import os
 import signal
@@ -22,6 +21,7 @@ from dataflow.app.builtin import registry
 from dataflow.app.clock import SystemClock
 from dataflow.app.composing import new_id
 from dataflow.app.logs import configure
+from dataflow.app.memory import share_free_memory
 from dataflow.app.settings import Settings, load
 from dataflow.core.errors import Corrupted, DataFlowError
 from dataflow.engine.failure import first_of
@@ -37,9 +37,6 @@ HANGING_GRACE = timedelta(seconds=10)
 GC_THRESHOLD = 10_000, 20, 50
 """Objects, and younger collections, between two. Commands make thousands of objects that live, and
 hardly a cycle: at Python's own 700, 10, 10 looking for cycles took a tenth of a command's time."""
-
-ARENA_MAX_PARAMETER = -8
-"""M_ARENA_MAX of glibc's malloc.h."""
 
 
 async def serve_until_told(
@@ -116,18 +113,6 @@ def started(config: Path | None, serving: Callable[[Settings], Coroutine[Any, An
         _fail(expected)
     except DataFlowError as error:
         _fail(error)
-
-
-def share_free_memory() -> None:
-    """Let all threads allocate from one heap, BEFORE there is a second thread.
-
-    By default each keeps what it freed to itself, and a chunk passes through five of them: over
-    12 M rows of CSV that held 40 MiB more and took 2 % more processor. Another C library has no
-    such setting, and needs none.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(ARENA_MAX_PARAMETER, 1)
 
 
 def _fail(error: BaseException) -> None:

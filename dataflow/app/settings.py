@@ -37,6 +37,8 @@ class Settings(BaseModel):
     """Folders in which file connectors may read and write; none named is no restriction."""
     insecure_bind: bool = False
     """Serve an address that other machines reach, without TLS."""
+    workers: int = Field(default=0, ge=0, le=256)
+    """Processes beside this one that do the work on rows; 0 does it in this one."""
     stop_grace_s: float = Field(default=20.0, ge=0, le=600)
     """How long SIGTERM lets the last checkpoints take."""
     cluster: str = Field(default="dataflow", pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")

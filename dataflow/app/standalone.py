@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from dataflow.app.composing import Belonging, Stores, composed, no_probe
 from dataflow.app.node import Node
 from dataflow.app.program import serve_until_told, started
 from dataflow.app.settings import Settings
+from dataflow.app.workers import COMMAND
 from dataflow.core.events import Cause
 from dataflow.core.ids import SHARDS
 from dataflow.engine.ingest import IngestLogs
@@ -25,7 +26,9 @@ NODE = "embedded"
 
 @asynccontextmanager
 async def node(
-    settings: Settings, probe: Callable[[str], None] = no_probe
+    settings: Settings,
+    probe: Callable[[str], None] = no_probe,
+    command: Sequence[str] = COMMAND,
 ) -> AsyncGenerator[Node, None]:
     """Return a node over a data directory; on leaving, every run has closed a last checkpoint.
 
@@ -44,7 +47,7 @@ async def node(
         stack.push_async_callback(ingest.close)
         stores = Stores(journal, views, objects, ingest)
         parts = await stack.enter_async_context(
-            composed(settings, stores, Belonging(NODE, SHARDS), probe)
+            composed(settings, stores, Belonging(NODE, SHARDS), probe, command=command)
         )
         await parts.host.acquire_all()
         parts.take_up(None, Cause.RESTART)

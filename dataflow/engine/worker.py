@@ -96,6 +96,11 @@ class Worker:
                 if running is not None and running.task is not None:
                     running.task.receive(message)
 
+    @property
+    def busy(self) -> bool:
+        """Tell whether a run has not let go yet, one that was dropped included."""
+        return bool(self._running)
+
     def give_up_all(self) -> Sequence[tuple[PipelineId, Run]]:
         """Drop every run where it stands; returns those that nobody had dropped before."""
         dropped = []

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from dataflow.core import messages as m
-from dataflow.core.ids import PipelineId
+from dataflow.core.ids import PipelineId, Run
 from dataflow.core.spec import PipelineSpec
 from dataflow.engine.ingest.log import parse_in
 from dataflow.engine.ingest.pushed import Parsed, Pushed
@@ -66,6 +66,15 @@ class Inline:
         """Return a worker; on leaving, whatever still runs is dropped where it stands."""
         async with Worker.open(around) as worker:
             yield cls(worker, around)
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether a run has not let go yet, one that was dropped included."""
+        return self._worker.busy
+
+    def give_up_all(self) -> Sequence[tuple[PipelineId, Run]]:
+        """Drop every run where it stands; returns those that nobody had dropped before."""
+        return self._worker.give_up_all()
 
     def receive(self, message: m.ToWorker) -> None:
         """See ``Workers``."""

@@ -46,3 +46,13 @@ def error_from(told: pb.ErrorTold) -> e.DataFlowError:
         )
         return cls(told.message, code=code, field=told.field, retry_after=wait)
     return cls(told.message, code=code, field=told.field)
+
+
+def error_bytes(error: e.DataFlowError) -> bytes:
+    """Return an error as bytes."""
+    return error_told(error).SerializeToString()
+
+
+def error_of(payload: bytes) -> e.DataFlowError:
+    """Return the error that the bytes stand for."""
+    return error_from(pb.ErrorTold.FromString(payload))

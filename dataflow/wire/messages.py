@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dataflow.core import messages as m
 from dataflow.v1 import worker_pb2 as pb
 from dataflow.wire.core import to_core, to_message
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +44,23 @@ def owner_message_bytes(message: m.ToOwner) -> bytes:
 def owner_message(payload: bytes) -> m.ToOwner:
     """Return what a worker has said."""
     return to_core(pb.ToOwner.FromString(payload), _ToOwner).message
+
+
+def to_process_bytes(said: object) -> bytes:
+    """Return what a node says to a process of its own as bytes, by the twin of ``ToProcess``."""
+    return to_message(said, pb.ToProcess).SerializeToString()
+
+
+def to_process(payload: bytes, twin: type[T]) -> T:
+    """Return what a node has said."""
+    return to_core(pb.ToProcess.FromString(payload), twin)
+
+
+def from_process_bytes(said: object) -> bytes:
+    """Return what a process says to its node as bytes, by the twin of ``FromProcess``."""
+    return to_message(said, pb.FromProcess).SerializeToString()
+
+
+def from_process(payload: bytes, twin: type[T]) -> T:
+    """Return what a process has said."""
+    return to_core(pb.FromProcess.FromString(payload), twin)

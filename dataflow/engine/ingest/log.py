@@ -128,6 +128,11 @@ class OpenLog:
                 at = found.next_offset
                 yield found
 
+    async def beyond(self, offset: int) -> None:
+        """Return as soon as the log ends beyond an offset."""
+        while self.store.end <= offset:
+            await self._grown.wait()
+
     async def arrow_schema(self) -> pa.Schema | None:
         """See ``connect.Log.schema``."""
         schema = self.store.schema

@@ -5,15 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from dataflow.core.errors import Corrupted, Rejected
 from dataflow.engine.ingest import frame
 from dataflow.engine.ingest.frame import Damaged, Frame
 from dataflow.engine.ingest.segment import Segment, damaged
-from dataflow.engine.ingest.store import Store, unavailable
+from dataflow.engine.ingest.store import unavailable
 
 READ_BYTES = 4 << 20
 """Frames handed on at a time, unless one alone is larger; as much as a chunk of a file."""
+
+
+class Held(Protocol):
+    """What is durable of a log, as ``Store`` has it, or as it is told to another process."""
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """Return its files in order; their sizes grow, and the sequence is replaced."""
+        ...
+
+    @property
+    def first(self) -> int:
+        """Return the offset of the first record that is still there."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """Return the offset of the record that will be next."""
+        ...
 
 
 class Reader:
@@ -22,7 +42,7 @@ class Reader:
     A segment it has opened stays readable though it be deleted meanwhile.
     """
 
-    def __init__(self, store: Store, start: int) -> None:
+    def __init__(self, store: Held, start: int) -> None:
         self._store = store
         self._start = start
         self._offset = start

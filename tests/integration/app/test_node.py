@@ -34,10 +34,16 @@ PATIENCE_S = 10.0
 """Far above what a busy machine needs."""
 
 
+@pytest.fixture(params=[0, 1], ids=["inline", "a process"])
+def workers(request: pytest.FixtureRequest) -> int:
+    """Who does the work on rows: whoever asks the node sees no difference."""
+    return int(request.param)
+
+
 @asynccontextmanager
-async def running(tmp_path: Path) -> AsyncIterator[Node]:
+async def running(tmp_path: Path, workers: int) -> AsyncIterator[Node]:
     """A node over a folder of the test."""
-    async with node(Settings(data_dir=tmp_path / "data")) as served:
+    async with node(Settings(data_dir=tmp_path / "data", workers=workers)) as served:
         yield served
 
 
@@ -76,10 +82,10 @@ def append(path: Path, text: str) -> None:
         file.write(text)
 
 
-async def test_a_file_that_grew_after_completion_is_read_on(tmp_path: Path) -> None:
+async def test_a_file_that_grew_after_completion_is_read_on(tmp_path: Path, workers: int) -> None:
     """Starting after ``completed`` goes on; only a replay goes back."""
     append(tmp_path / "in.txt", "one\ntwo\n")
-    async with running(tmp_path) as served:
+    async with running(tmp_path, workers) as served:
         await ask(served, c.CreatePipeline(copying(tmp_path)), c.StartPipeline())
         assert (await ended(served)).reason == "completed"
         append(tmp_path / "in.txt", "three\n")
@@ -91,10 +97,10 @@ async def test_a_file_that_grew_after_completion_is_read_on(tmp_path: Path) -> N
     assert decision.ledgers["sink"] == Ledger(records_read=3, records_written=3)
 
 
-async def test_a_replay_writes_again_behind_what_is_there(tmp_path: Path) -> None:
+async def test_a_replay_writes_again_behind_what_is_there(tmp_path: Path, workers: int) -> None:
     """It was asked for; the ledger begins anew, the totals do not."""
     append(tmp_path / "in.txt", "one\ntwo\n")
-    async with running(tmp_path) as served:
+    async with running(tmp_path, workers) as served:
         await ask(served, c.CreatePipeline(copying(tmp_path)), c.StartPipeline())
         await ended(served)
         await ask(served, c.ReplayPipeline(), c.StartPipeline())
@@ -120,9 +126,11 @@ async def with_a_pushed_record(served: Node, tmp_path: Path) -> Path:
     return folder
 
 
-async def test_the_pushed_records_of_a_deleted_pipeline_are_removed(tmp_path: Path) -> None:
+async def test_the_pushed_records_of_a_deleted_pipeline_are_removed(
+    tmp_path: Path, workers: int
+) -> None:
     """Its events tell its story for ever; its data is not kept behind its owner's back."""
-    async with running(tmp_path) as served:
+    async with running(tmp_path, workers) as served:
         folder = await with_a_pushed_record(served, tmp_path)
         await ask(served, c.DeletePipeline())
         events = await served.events(P, SequenceNumber(0), 100, "")
@@ -131,15 +139,15 @@ async def test_the_pushed_records_of_a_deleted_pipeline_are_removed(tmp_path: Pa
 
 
 async def test_pushed_records_that_a_crash_has_left_are_removed_at_the_next_start(
-    tmp_path: Path,
+    tmp_path: Path, workers: int
 ) -> None:
     """It may die after the delete is journalled and before the files are gone."""
-    async with running(tmp_path) as served:
+    async with running(tmp_path, workers) as served:
         folder = await with_a_pushed_record(served, tmp_path)
         shutil.copytree(folder, tmp_path / "as-it-was")
         await ask(served, c.DeletePipeline())
     shutil.copytree(tmp_path / "as-it-was", folder)
-    async with running(tmp_path):
+    async with running(tmp_path, workers):
         pass
     assert not folder.exists()
 
@@ -152,23 +160,23 @@ async def busy_while_watching(served: Node) -> None:
 
 
 async def test_a_watcher_that_falls_behind_is_told_to_come_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits for it has a limit, and a gap that nobody mentions would be a wrong history."""
     monkeypatch.setattr(watching, "EVENTS_WAITING_MAX", 3)
-    async with running(tmp_path) as served, asyncio.timeout(PATIENCE_S):
+    async with running(tmp_path, workers) as served, asyncio.timeout(PATIENCE_S):
         await ask(served, c.CreatePipeline(copying(tmp_path)))
         with pytest.raises(Unavailable, match="watch again from the last sequence seen"):
             await busy_while_watching(served)
 
 
-async def test_a_node_shows_its_pipelines_to_prometheus(tmp_path: Path) -> None:
+async def test_a_node_shows_its_pipelines_to_prometheus(tmp_path: Path, workers: int) -> None:
     """How many there are, and how far each that runs has got."""
     endless = PipelineSpec(
         source=Source("generator", options='{"rowsPerSecond": 1000}'),
         sink=Sink("file", str(tmp_path / "out.csv")),
     )
-    async with running(tmp_path) as served:
+    async with running(tmp_path, workers) as served:
         await ask(served, c.CreatePipeline(canonical(endless)), c.StartPipeline())
         async for change in served.watch(P, None):
             if change.pipeline.decision and change.pipeline.decision.totals.records:

@@ -1,0 +1,244 @@
+"""A worker process, seen from inside: a worker at one end of a socket.
+
+It ends at once when the other end is gone, whatever it is doing: whoever began it has died, and
+another node may begin the same runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Thread
+
+from dataflow.connect import Log, Registry
+from dataflow.core import messages as m
+from dataflow.core.clock import Clock
+from dataflow.core.errors import Code, Unavailable
+from dataflow.core.ids import PipelineId, Run
+from dataflow.engine.failure import unsaid
+from dataflow.engine.ingest.pushed import Pushed
+from dataflow.engine.objects import Objects
+from dataflow.engine.processes.allowed import Allowed
+from dataflow.engine.processes.asking import Asking
+from dataflow.engine.processes.followed import FollowedLog
+from dataflow.engine.processes.link import Link
+from dataflow.engine.processes.messages import (
+    Alive,
+    Answer,
+    Ask,
+    Begin,
+    Column,
+    FromProcess,
+    LetGo,
+    Letters,
+    ParseBatch,
+    ParsedBatch,
+    PreviewSpec,
+    Question,
+    ReadLetters,
+    Ready,
+    Replied,
+    Retire,
+    Serve,
+    Step,
+    StepsPreviewed,
+    ToOwner,
+    ToProcess,
+    ToWorker,
+    Withdraw,
+)
+from dataflow.engine.processes.process import failure
+from dataflow.engine.records import PreviewStep
+from dataflow.engine.surroundings import Contexts
+from dataflow.engine.worker import Surroundings
+from dataflow.engine.workers import Inline
+from dataflow.wire.messages import from_process_bytes, to_process
+
+ALIVE_EVERY_S = 2.0
+"""Twice and more within a look of the node's."""
+
+BEHIND_BYTES = 1 << 20
+"""A node that is so far behind needs no more reports on which nothing rests."""
+
+ORPHANED = 71
+"""Exit status, for whoever reads the log of the system."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker process is made of; see ``worker.Surroundings``."""
+
+    registry: Registry
+    contexts: Contexts
+    objects: Objects
+    clock: Clock
+    probe: Callable[[str], None]
+    hide: Callable[[str], str]
+
+
+Make = Callable[[Begin, Callable[[PipelineId], Log]], Parts]
+"""Makes the parts from the settings; a pipeline's ingest log is had from the node."""
+
+
+def taken_over() -> socket.socket:
+    """Return the socket that this process was begun with as its standard input."""
+    end = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    Thread(target=_end_with, args=(end,), name="orphaned", daemon=True).start()
+    return end
+
+
+async def serve(end: socket.socket, make: Make) -> None:
+    """Work until told to retire."""
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    link = await Link.open(end, heard.put_nowait, _end_orphaned)
+    begin = to_process(await heard.get(), ToProcess).message
+    if not isinstance(begin, Begin):
+        raise TypeError(f"{type(begin).__name__} is no beginning")
+    async with asyncio.TaskGroup() as tasks:
+        child = _Child(link, tasks)
+        parts = await asyncio.to_thread(make, begin, child.log)
+        around = Surroundings(
+            registry=parts.registry,
+            contexts=parts.contexts,
+            objects=parts.objects,
+            clock=parts.clock,
+            send=lambda message: child.tell(unsaid(message, parts.hide)),
+            probe=parts.probe,
+            hide=parts.hide,
+            let_go=child.let_go,
+        )
+        async with Inline.open(around) as worker:
+            alive = tasks.create_task(child.tell_alive())
+            await child.work(worker, parts.clock, heard)
+            child.retire()
+        alive.cancel()
+
+
+class _Child:
+    """Carries what is said between a link and a worker, as long as the node may let it work."""
+
+    def __init__(self, link: Link, tasks: asyncio.TaskGroup) -> None:
+        self._link = link
+        self._asking = Asking(self._say, self._answer, tasks)
+        self._worker: Inline | None = None
+        self._allowed: Allowed | None = None
+
+    def log(self, pipeline: PipelineId) -> Log:
+        """Return a pipeline's ingest log."""
+        return FollowedLog(self._asking.ask, pipeline)
+
+    def tell(self, message: m.ToOwner) -> None:
+        """Send what an owner shall hear."""
+        is_report = isinstance(message, m.Progress | m.CheckpointDue)
+        if not is_report or self._link.unsent < BEHIND_BYTES:
+            self._say(ToOwner(message))
+
+    def let_go(self, pipeline: PipelineId, run: Run) -> None:
+        """Tell the node that a run holds nothing any more."""
+        self._say(LetGo(pipeline, run))
+
+    async def tell_alive(self) -> None:
+        """Tell the node, now and then, that this loop turns."""
+        while True:
+            self._say(Alive())
+            await asyncio.sleep(ALIVE_EVERY_S)
+
+    async def work(self, worker: Inline, clock: Clock, heard: asyncio.Queue[bytes]) -> None:
+        """Do as the node says, in order, until it says that it is enough."""
+        self._worker = worker
+        self._allowed = Allowed(clock, self._drop, lambda: worker.busy)
+        self._say(Ready())
+        while not isinstance(message := to_process(await heard.get(), ToProcess).message, Retire):
+            self._take(message)
+
+    def retire(self) -> None:
+        """Answer nothing any more."""
+        self._asking.lost(Unavailable("the process has retired", code=Code.WORKER_LOST))
+
+    def _take(self, message: Begin | Serve | ToWorker | Ask | Replied | Withdraw) -> None:
+        match message:
+            case Serve(until):
+                if self._allowed is not None:
+                    self._allowed.serve(until)
+            case ToWorker(said):
+                self._give(said)
+            case Ask() | Replied() | Withdraw():
+                self._asking.hear(message)
+            case Begin():
+                raise TypeError("a process begins once")
+
+    def _say(self, message: Ready | Alive | LetGo | ToOwner | Ask | Replied | Withdraw) -> None:
+        self._link.send(from_process_bytes(FromProcess(message)))
+
+    # --- as long as it may -----------------------------------------------------------------------
+
+    def _give(self, message: m.ToWorker) -> None:
+        """Hand a message to the worker, unless the lease has ended while nobody looked."""
+        if self._allowed is not None and self._allowed.over:
+            self._drop()
+            if isinstance(message, m.RunTask):
+                self._refuse(message.pipeline_id, message.run)
+                self.let_go(message.pipeline_id, message.run)
+            return
+        if self._worker is not None:
+            self._worker.receive(message)
+
+    def _drop(self) -> None:
+        if self._worker is not None:
+            for pipeline, run in self._worker.give_up_all():
+                self._refuse(pipeline, run)
+
+    def _refuse(self, pipeline: PipelineId, run: Run) -> None:
+        error = Unavailable(
+            "the lease of its node has ended; it is tried again", code=Code.LEASE_LOST
+        )
+        self.tell(m.Failed(pipeline, run, failure(error)))
+
+    # --- questions -------------------------------------------------------------------------------
+
+    async def _answer(self, question: Question) -> Answer:
+        worker = self._worker
+        if worker is None:
+            raise Unavailable("the process has not begun", code=Code.WORKER_LOST)
+        match question:
+            case ParseBatch():
+                pushed = Pushed(question.batch_id, question.content_type, question.payload)
+                types = {column.name: column.type for column in question.types}
+                parsed = await worker.parse(pushed, types, question.schema or None)
+                return ParsedBatch(parsed.schema, parsed.records, parsed.body)
+            case PreviewSpec():
+                steps = await worker.preview(question.spec, question.records_max)
+                return StepsPreviewed([_step(step) for step in steps])
+            case ReadLetters():
+                return Letters(
+                    *await worker.dead_letters(question.pipeline_id, question.after, question.limit)
+                )
+            case _:
+                raise TypeError(f"{type(question).__name__} is asked of a node")
+
+
+def _step(step: PreviewStep) -> Step:
+    columns = [Column(name, kind) for name, kind in step.columns]
+    return Step(step.step, columns, step.records, step.filtered, step.rejected)
+
+
+def _end_with(end: socket.socket) -> None:
+    """(in a thread) End the process when the other end of its socket is gone.
+
+    The loop sees that too, unless a connector holds it up.
+    """
+    gone = select.poll()
+    gone.register(end.fileno(), select.POLLRDHUP)
+    gone.poll()
+    _end_orphaned()
+
+
+def _end_orphaned() -> None:
+    os._exit(ORPHANED)
