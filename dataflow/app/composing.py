@@ -93,12 +93,7 @@ async def composed(
 ) -> AsyncGenerator[Composed, None]:
     """Return a node that owns no shard yet; on leaving, every run has closed a last checkpoint.
 
-    Args:
-        settings: what an operator has set.
-        stores: where it keeps what must outlive it.
-        belonging: which node it is, and what it may do.
-        probe: called between two effects that must not swap.
-        command: begins a worker process, where there shall be any.
+    ``command`` begins a worker process, where there shall be any.
     """
     clock, watchers, steps = SystemClock(), Watchers(), registry()
     ingest, objects = stores.ingest, stores.objects
