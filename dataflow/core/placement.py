@@ -222,10 +222,13 @@ def _given(
 def _room(
     limits: Mapping[NodeId, _Limits], loads: Mapping[NodeId, int], free: int
 ) -> Counter[NodeId]:
-    """Choose how many of the free shards each node takes: shares are filled first."""
+    """Choose how many of the free shards each node takes.
+
+    Shares are filled first: what is above one is above the mean, which is the same for all.
+    """
     units = sorted(
-        (load > limit.share, load / limit.weight, node)
+        (load / limit.weight, node)
         for node, limit in limits.items()
         for load in range(loads[node] + 1, limit.bound + 1)
     )
-    return Counter(node for _, _, node in units[:free])
+    return Counter(node for _, node in units[:free])

@@ -53,6 +53,12 @@ def test_a_node_within_its_bound_keeps_what_nobody_lacks() -> None:
     assert place(THREE, uneven, 5) == uneven
 
 
+def test_what_a_new_node_lacks_comes_from_those_with_most() -> None:
+    """A join is what relieves an overloaded node; it should leave loads more even than it found."""
+    loads = Counter(place(FOUR, owners("aaaaaa" + "bbbb" + "cccc"), 14).values())
+    assert sorted(loads.values()) == [3, 3, 4, 4]
+
+
 def test_a_draining_node_gets_nothing_and_keeps_nothing() -> None:
     """It is about to stop: what it took meanwhile would move twice."""
     target = place(THREE | {C: Member(draining=True)}, owners("abccba"), 6)
