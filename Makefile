@@ -97,14 +97,17 @@ bench: setup
 
 # Makes requirements.lock again from pyproject.toml, in an environment of its own because
 # pip-tools is no dependency of the project. The names of a package index and of this machine
-# stay out of the file. make lock LOCK=--upgrade takes newer versions.
+# stay out of the files. make lock LOCK=--upgrade takes newer versions. The image of
+# deploy/Dockerfile has a lock of its own: the same versions, without what only developers need.
+COMPILE := env -u PIP_FIND_LINKS .venv/lock-tools/bin/pip-compile pyproject.toml --quiet \
+    --generate-hashes --allow-unsafe --strip-extras --no-header \
+    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
 lock:
 	$(PYTHON) -m venv .venv/lock-tools
 	.venv/lock-tools/bin/pip install --disable-pip-version-check --quiet pip-tools
-	env -u PIP_FIND_LINKS .venv/lock-tools/bin/pip-compile pyproject.toml \
-	    --extra dev --output-file requirements.lock --quiet \
-	    --generate-hashes --allow-unsafe --strip-extras --no-header \
-	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options $(LOCK)
+	$(COMPILE) --extra dev --output-file requirements.lock $(LOCK)
+	$(COMPILE) --constraint requirements.lock --no-annotate --output-file deploy/requirements.lock
 
 stack-up: setup
 	$(BIN)/python -m deploy.stack up $(STACK)
