@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta
 from random import Random
 
@@ -57,26 +57,38 @@ def in_memory() -> Shared:
     return Shared("test/", lambda: Memory(service), lambda: MemoryKeeper(service))
 
 
-def in_etcd(endpoint: str, prefix: str) -> Shared:
-    """Return the machine's etcd."""
-    place = Place([endpoint])
+def in_etcd(endpoint: str) -> Shared:
+    """Return the machine's etcd, of which a prefix is the test's."""
+    place, prefix = Place([endpoint]), f"test-{Random().getrandbits(64):016x}/"
     return Shared(prefix, lambda: Etcd(place), lambda: EtcdKeeper(place, KEEPER_TTL))
+
+
+@asynccontextmanager
+async def cleaned(made: Shared) -> AsyncIterator[Shared]:
+    """Leave nothing behind."""
+    yield made
+    client = made.client()
+    listing = await client.list(made.prefix)
+    while listing.entries:
+        effects = [Delete(entry.key) for entry in listing.entries[:OPERATIONS_MAX]]
+        await client.transact([], effects)
+        listing = await client.list(made.prefix)
+    await made.close()
+
+
+@pytest.fixture
+async def real(etcd: str) -> AsyncIterator[Shared]:
+    """Give etcd, whatever else there is."""
+    async with cleaned(in_etcd(etcd)) as made:
+        yield made
 
 
 @pytest.fixture(params=["memory", "etcd"])
 async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Shared]:
     """Give a service that holds nothing under the test's prefix."""
-    if request.param == "memory":
-        made = in_memory()
-    else:
-        made = in_etcd(request.getfixturevalue("etcd"), f"test-{Random().getrandbits(64):016x}/")
-    yield made
-    listing = await made.client().list(made.prefix)
-    while listing.entries:
-        effects = [Delete(entry.key) for entry in listing.entries[:OPERATIONS_MAX]]
-        await made.client().transact([], effects)
-        listing = await made.client().list(made.prefix)
-    await made.close()
+    in_this = in_memory() if request.param == "memory" else in_etcd(request.getfixturevalue("etcd"))
+    async with cleaned(in_this) as made:
+        yield made
 
 
 @pytest.fixture
