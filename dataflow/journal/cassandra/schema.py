@@ -43,7 +43,7 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
 def prepare(options: Options, cluster: Cluster, session: DriverSession) -> None:
     """Check the servers, then create what is missing; raises what these two raise."""
     check_servers(cluster, session)
-    create(cluster, session, options)
+    create(options, cluster, session)
 
 
 def check_servers(cluster: Cluster, session: DriverSession) -> None:
@@ -75,11 +75,11 @@ _SAVE_VERSION = "INSERT INTO versions (component, version) VALUES (%s, %s) IF NO
 
 
 def create(
+    options: Options,
     cluster: Cluster,
     session: DriverSession,
-    options: Options,
-    tables: Mapping[str, str] = TABLES,
     *,
+    tables: Mapping[str, str] = TABLES,
     component: str = COMPONENT,
     version: int = VERSION,
 ) -> None:
@@ -99,7 +99,7 @@ def create(
             f" {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replicas}}}"
         )
     session.set_keyspace(keyspace)
-    for name, statement in tables.items():
+    for name, statement in {**tables, "versions": TABLES["versions"]}.items():
         if name not in found:
             session.execute(statement.replace("{id}", str(table_id(keyspace, name))))
     if not cluster.control_connection.wait_for_schema_agreement():

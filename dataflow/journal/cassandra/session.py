@@ -172,7 +172,7 @@ class Session:
 
     def _send(self, statement: Statement, profile: str) -> asyncio.Future[Any]:
         if self.closed:
-            raise Unavailable("the journal is closed")
+            raise Unavailable(f"{self} is closed")
         answer: asyncio.Future[Any] = self._loop.create_future()
         response = self._session.execute_async(
             statement, execution_profile=profile, timeout=self._timeout_s

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-from dataflow.core.errors import Corrupted, DataFlowError
+from dataflow.core.errors import Corrupted
+from dataflow.journal.cassandra.rounds import write_all
 from dataflow.journal.cassandra.session import Session
 
 CHUNK_BYTES = 256 << 10
@@ -34,25 +35,12 @@ class LargeValues:
         """Write a value durably and return its name, which is ``owner``'s own."""
         name = _name(owner, content)
 
-        starts = iter(range(0, len(content), CHUNK_BYTES))
-        failures: list[DataFlowError] = []
+        async def write(start: int) -> None:
+            chunk = content[start : start + CHUNK_BYTES]
+            async with self._gate:
+                await self._session.run("save_chunk", name, start // CHUNK_BYTES, chunk)
 
-        async def write_some() -> None:
-            for start in starts:
-                chunk = content[start : start + CHUNK_BYTES]
-                try:
-                    async with self._gate:
-                        await self._session.run("save_chunk", name, start // CHUNK_BYTES, chunk)
-                except DataFlowError as error:
-                    failures.append(error)
-                if failures:
-                    return
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(IN_FLIGHT_MAX):
-                group.create_task(write_some())
-        if failures:
-            raise failures[0]
+        await write_all(range(0, len(content), CHUNK_BYTES), write, IN_FLIGHT_MAX)
         return name
 
     async def get(self, owner: str, name: bytes) -> bytes:

@@ -15,6 +15,7 @@ from dataflow.core.ids import CommandId, Offset, PipelineId, Sequence, ShardId
 from dataflow.core.lifecycle import evolve
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 from dataflow.core.state import State
+from dataflow.views.cassandra import Cassandra
 from dataflow.views.contract import Projected, Views
 from dataflow.views.memory import Memory
 from dataflow.views.sqlite import Sqlite
@@ -61,10 +62,17 @@ def owner() -> Owner:
     return Owner()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "cassandra"])
 async def views(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Views]:
     """Open views that show nothing."""
-    opened: Views = Memory() if request.param == "memory" else await Sqlite.open(tmp_path)
+    opened: Views
+    match request.param:
+        case "memory":
+            opened = Memory()
+        case "sqlite":
+            opened = await Sqlite.open(tmp_path)
+        case _:
+            opened = await Cassandra.open(request.getfixturevalue("keyspace"))
     yield opened
     await opened.close()
 

@@ -1,0 +1,116 @@
+"""``Cassandra``: the rounds that write, and the queries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from functools import partial
+
+from dataflow.core.errors import Unavailable
+from dataflow.core.ids import Offset, PipelineId, ShardId, Version
+from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.journal.cassandra import schema
+from dataflow.journal.cassandra.options import Options
+from dataflow.journal.cassandra.rounds import Rounds
+from dataflow.journal.cassandra.session import Session
+from dataflow.journal.statements import load
+from dataflow.views.cassandra import index, registry
+from dataflow.views.cassandra.writer import Writer
+from dataflow.views.contract import Entry, Projected, Query, Summary
+
+VERSION = 1
+"""Of ``schema.cql`` and of what is written into it."""
+
+STATEMENTS = load("dataflow.views.cassandra", "views.cql")
+TABLES = load("dataflow.views.cassandra", "schema.cql")
+
+GATHER_S = 0.1
+"""How long events gather while nobody asks: a pipeline's line is written once a round."""
+
+WAITING_MAX = 100_000
+"""Events that may wait in vain: no log goes on for so long while its store takes nothing."""
+
+
+class Cassandra:
+    """``Views`` in a keyspace that every node of a cluster shares.
+
+    A list by status alone reads a page and one row a shard. One by label or text reads every line
+    of the registry, in bounded memory: 10,000 pipelines are some 3 MB.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Take over a session whose tables are there; use ``Cassandra.open``."""
+        self._session = session
+        self._writer = Writer(session)
+        self._rounds: Rounds[Projected] = Rounds(
+            "views", self._writer.write, gather_s=GATHER_S, waiting_max=WAITING_MAX
+        )
+        self._closed = False
+
+    @classmethod
+    async def open(cls, options: Options) -> Cassandra:
+        """Connect, and create the tables that are not there yet.
+
+        Raises:
+            Unavailable: no server can be reached, or they do not agree on the tables.
+            Rejected: the tables are of a newer program; an option is not right.
+        """
+        prepare = partial(schema.create, options, tables=TABLES, component="views", version=VERSION)
+        return cls(await Session.connect(options, STATEMENTS, prepare))
+
+    def apply(self, batch: Sequence[Projected]) -> None:
+        """See ``Views.apply``."""
+        self._rounds.add(batch)
+
+    async def settled(self) -> None:
+        """See ``Views.settled``."""
+        self._check_open()
+        await self._rounds.settled()
+
+    async def applied_offset(self, shard: ShardId) -> Offset:
+        """See ``Views.applied_offset``.
+
+        Raises:
+            Unavailable: the store cannot be read, or written while something waits.
+        """
+        await self.settled()  # Of an earlier time that this process owned the shard.
+        self._writer.forget(shard)
+        rows = await self._session.run("applied", shard)
+        return Offset(rows[0][0]) if rows else Offset(0)
+
+    async def pipelines(self, query: Query) -> tuple[Sequence[Summary], int]:
+        """See ``Views.pipelines``."""
+        self._check_open()
+        if query.label or query.text:
+            return await registry.searched(self._session, query)
+        return await registry.listed(self._session, query)
+
+    async def events(
+        self, pipeline: PipelineId, types: Collection[str], after: SequenceNumber, limit: int
+    ) -> Sequence[Entry]:
+        """See ``Views.events``."""
+        self._check_open()
+        return await index.events(self._session, pipeline, types, after, limit=limit)
+
+    async def versions(self, pipeline: PipelineId, before: Version, limit: int) -> Sequence[Entry]:
+        """See ``Views.versions``."""
+        self._check_open()
+        return await index.versions(self._session, pipeline, before, limit)
+
+    async def latest(
+        self, pipeline: PipelineId, types: Collection[str], until: SequenceNumber | datetime
+    ) -> Entry | None:
+        """See ``Views.latest``."""
+        self._check_open()
+        return await index.latest(self._session, pipeline, types, until)
+
+    async def close(self) -> None:
+        """See ``Views.close``."""
+        if not self._closed:
+            self._closed = True
+            await self._rounds.close()
+            await self._session.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the views are closed")
