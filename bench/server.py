@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from bench.data import DATA
-from bench.peers.timing import peak_rss_mib
+from bench.peers.timing import cpu_s, peak_rss_mib
 
 READY_S_MAX = 60
 """Ten times what starting over 10,000 pipelines may take."""
@@ -29,7 +29,6 @@ STOP_S_MAX = 30
 POLL_S = 0.002
 """A hundredth of what a start takes."""
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _LOG_SHOWN = 4_000
 """Characters of a failed server's log: a stack trace and its error."""
 
@@ -65,8 +64,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """Return the seconds of CPU it has used, its ended children's included."""
-        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(int(ticks) for ticks in stat[11:15]) / _TICKS
+        return cpu_s(self.pid)
 
     def peak_rss_mib(self) -> float:
         """Return the most memory it has held so far."""

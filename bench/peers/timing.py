@@ -11,6 +11,8 @@ from pathlib import Path
 
 Etl = Callable[[Path, Path], None]
 
+_TICKS = os.sysconf("SC_CLK_TCK")
+
 
 def peak_rss_mib(pid: int | str = "self") -> float:
     """Return the most memory a process has held so far, in MiB."""
@@ -18,6 +20,12 @@ def peak_rss_mib(pid: int | str = "self") -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"process {pid} shows no peak of its memory; Linux does")
+
+
+def cpu_s(pid: int | str = "self") -> float:
+    """Return the seconds of CPU that a process has used, its ended children's included."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in stat[11:15]) / _TICKS
 
 
 def main(workloads: Mapping[str, Etl]) -> None:

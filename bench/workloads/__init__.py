@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.workloads import commands, etl, memory, push, starting
+from bench.workloads import cluster_commands, commands, etl, memory, push, starting
 from bench.workloads.workload import Workload
 
 WORKLOADS: Mapping[str, Workload] = {
@@ -14,6 +14,7 @@ WORKLOADS: Mapping[str, Workload] = {
         etl.NDJSON,
         push.WORKLOAD,
         commands.WORKLOAD,
+        cluster_commands.WORKLOAD,
         starting.STARTUP,
         starting.IDLE,
         memory.WORKLOAD,
