@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from dataflow.app import questions as q
+from dataflow.app.far_work import WORK, ForOthers
 from dataflow.core.errors import Rejected
 from dataflow.core.ids import Sequence, Version
 from dataflow.server.backend import Backend, Query
@@ -19,8 +20,9 @@ Handler = Callable[[bytes], Awaitable[bytes]]
 class Answering:
     """Implements ``cluster.links.Answering`` over one node, which passes nothing on."""
 
-    def __init__(self, here: Backend) -> None:
+    def __init__(self, here: Backend, for_others: ForOthers) -> None:
         self._here = here
+        self._for_others = for_others
         self._handlers: Mapping[str, Handler] = dict(
             [
                 _handler(q.EXECUTE, here.execute),
@@ -38,6 +40,9 @@ class Answering:
 
     async def answer(self, name: str, payload: bytes) -> bytes:
         """See ``cluster.links.Answering``."""
+        if name == WORK:
+            self._for_others.take(payload)
+            return b""
         handler = self._handlers.get(name)
         if handler is None:
             raise Rejected(f"this node does not know the question {name!r}; it may be older")
@@ -45,6 +50,11 @@ class Answering:
 
     async def follow(self, name: str, payload: bytes) -> AsyncGenerator[bytes, None]:
         """See ``cluster.links.Answering``."""
+        if name == WORK:
+            async with aclosing(self._for_others.follow(payload)) as told:
+                async for message in told:
+                    yield message
+            return
         if name != q.WATCH.name:
             raise Rejected(f"this node does not know the question {name!r}; it may be older")
         about = q.WATCH.question.read(payload)

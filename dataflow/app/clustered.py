@@ -15,6 +15,7 @@ from dataflow.app.answering import Answering
 from dataflow.app.at_nodes import AtNodes, Here
 from dataflow.app.clock import SystemClock
 from dataflow.app.composing import Belonging, Composed, Stores, composed, new_id, no_probe
+from dataflow.app.far_work import Far, ForOthers
 from dataflow.app.routed import Routed
 from dataflow.app.settings import Settings
 from dataflow.cluster.coordination.contract import Coordination, Keeper
@@ -22,13 +23,16 @@ from dataflow.cluster.joining import Member, founded
 from dataflow.cluster.joining import Surroundings as MemberSurroundings
 from dataflow.cluster.links.answering import serving
 from dataflow.cluster.links.asking import GrpcLinks
+from dataflow.cluster.links.contract import Links
 from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import Registration
 from dataflow.cluster.routing import Router
+from dataflow.core import messages as m
 from dataflow.core.errors import Problem
 from dataflow.core.events import Cause
 from dataflow.core.ids import NodeId, PipelineId, ShardId
 from dataflow.core.spec import PipelineSpec
+from dataflow.engine.workers import Workers
 from dataflow.journal.contract import Fence, Journal
 from dataflow.server.bind import address
 
@@ -114,10 +118,17 @@ async def clustered(
             Membership.open(coordination, settings.cluster)
         )
         meta = await founded(membership, coordination, settings.shards)
-        later = _Later()
-        belonging = Belonging(name, meta.shards, later.may_serve, later.fenced)
+        links = await stack.enter_async_context(GrpcLinks.open())
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        later = _Later(name)
+        belonging = Belonging(
+            name, meta.shards, later.may_serve, later.fenced, later.send_to, later.tell
+        )
         parts = await stack.enter_async_context(composed(settings, stores, belonging, probe))
-        reached_at = await stack.enter_async_context(_answering(settings, parts))
+        later.far = Far(new_id(), membership, links, receive=parts.runs.receive, tasks=tasks)
+        stack.callback(later.far.close)
+        later.here, later.for_others = parts.workers, ForOthers(parts.workers.receive)
+        reached_at = await stack.enter_async_context(_answering(settings, parts, later.for_others))
         member = later.member = Member(
             Registration(name, "", reached_at, clock.now(), weight=settings.node_weight),
             MemberSurroundings(
@@ -133,7 +144,13 @@ async def clustered(
             ),
         )
         routed = await stack.enter_async_context(
-            routing(membership, Here(name, parts.node), parts.node.validate, later.may_serve)
+            routing(
+                membership,
+                links,
+                Here(name, parts.node),
+                validate=parts.node.validate,
+                is_ready=later.may_serve,
+            )
         )
         await stack.enter_async_context(member.joined(settings.stop_grace))
         yield Clustered(routed, parts, member, membership)
@@ -142,35 +159,53 @@ async def clustered(
 @asynccontextmanager
 async def routing(
     membership: Membership,
+    links: Links,
     here: Here | None,
+    *,
     validate: Callable[[PipelineSpec], tuple[Sequence[Problem], str]],
     is_ready: Callable[[], bool],
 ) -> AsyncGenerator[Routed, None]:
     """Return the whole cluster as a backend, from a node or from a gateway alone."""
-    async with GrpcLinks.open() as links, asyncio.TaskGroup() as tasks:
+    async with asyncio.TaskGroup() as tasks:
         nodes = AtNodes(links, here)
         router = Router(membership, nodes, clock=SystemClock(), tasks=tasks)
         yield Routed(membership, router, nodes, validate=validate, is_ready=is_ready)
 
 
 @asynccontextmanager
-async def _answering(settings: Settings, parts: Composed) -> AsyncGenerator[str, None]:
+async def _answering(
+    settings: Settings, parts: Composed, for_others: ForOthers
+) -> AsyncGenerator[str, None]:
     """Answer the other programs of the cluster; return where they reach this one."""
     listen = settings.node_listen or settings.node_address
     address(listen, "node_listen", insecure_bind=settings.insecure_bind)
     host, _, port = settings.node_address.rpartition(":")
-    async with serving(Answering(parts.node), listen) as bound:
+    async with serving(Answering(parts.node, for_others), listen) as bound:
         yield settings.node_address if port != "0" else f"{host}:{bound}"
 
 
 class _Later:
-    """The member, which is made after the host that asks it."""
+    """What is made after the parts that ask it."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: NodeId) -> None:
+        self._name = name
         self.member: Member | None = None
+        self.far: Far | None = None
+        self.here: Workers | None = None
+        self.for_others: ForOthers | None = None
 
     def may_serve(self) -> bool:
         return self.member is not None and self.member.may_serve
+
+    def send_to(self, node: NodeId, message: m.ToWorker) -> None:
+        if node == self._name:
+            if self.here is not None:
+                self.here.receive(message)
+        elif self.far is not None:
+            self.far.send(node, message)
+
+    def tell(self, message: m.ToOwner) -> bool:
+        return self.for_others is not None and self.for_others.tell(message)
 
     def fenced(self, shard: ShardId) -> None:
         if self.member is not None:

@@ -23,12 +23,16 @@ from dataflow.cluster.host import Host
 from dataflow.cluster.host import Surroundings as HostSurroundings
 from dataflow.cluster.runs import Node as RunsNode
 from dataflow.cluster.runs import Runs
+from dataflow.connect import Registry
 from dataflow.core import messages as m
 from dataflow.core.events import Cause
-from dataflow.core.ids import PipelineId, ShardId
+from dataflow.core.ids import NodeId, PipelineId, ShardId
+from dataflow.core.spec import with_defaults
+from dataflow.core.state import State
 from dataflow.engine.failure import unsaid
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
+from dataflow.engine.plan import node_local
 from dataflow.engine.worker import Surroundings
 from dataflow.engine.workers import Workers
 from dataflow.journal.contract import Journal
@@ -64,6 +68,10 @@ class Belonging:
     may_serve: Callable[[], bool] = lambda: True
     fenced: Callable[[ShardId], None] | None = None
     """Told of a shard that another node has acquired; without it, that ends the program."""
+    send_to: Callable[[NodeId, m.ToWorker], None] | None = None
+    """Says something to the worker of another node; without it, this node is the only one."""
+    tell: Callable[[m.ToOwner], bool] = lambda _: False
+    """Hands what this node's worker says to an owner on another node; False if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +120,21 @@ async def composed(
         )
         host = await stack.enter_async_context(Host.open(around_host))
         contexts = Contexts(clock, Paths(settings.file_roots), ingest.log, probe)
-        link = _Link(contexts.secrets)
+        link = _Link(contexts.secrets, belonging.tell)
         hide = contexts.secrets.hide
         here = Surroundings(steps, contexts, objects, clock, link.to_owner, probe, hide)
         workers = await stack.enter_async_context(open_workers(settings, here, ingest, command))
         ingested = partial(_ingested, host, ingest)
-        around = RunsNode(host, workers.receive, clock, random.Random().random, ingested, probe)
+        around = RunsNode(
+            host,
+            workers.receive,
+            clock,
+            random.Random().random,
+            ingested,
+            probe,
+            bound_to=partial(_bound_to, steps, belonging),
+            send_to=belonging.send_to or link.nobody,
+        )
         runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
         link.runs = runs
         cleaning = await stack.enter_async_context(Cleaning.open(ingest))
@@ -131,6 +148,19 @@ async def composed(
         yield Composed(Node(parts), host, runs, workers, cleaning)
 
 
+def _bound_to(steps: Registry, belonging: Belonging, state: State) -> NodeId:
+    """Return the only node that may work on a pipeline; none where any may.
+
+    What one node alone has binds a pipeline to the node that found it there; embedded there is no
+    other.
+    """
+    if chosen := NodeId(with_defaults(state.spec.options).node):
+        return NodeId("") if chosen == belonging.name and belonging.send_to is None else chosen
+    if belonging.send_to is None or not node_local(steps, state.spec):
+        return NodeId("")
+    return state.node or NodeId(belonging.name)
+
+
 async def _ingested(host: Host, ingest: IngestLogs, pipeline: PipelineId) -> int:
     """Return where a pipeline's ingest log ends; 0 where nothing is pushed."""
     sources = host.state(pipeline).spec.sources.values()
@@ -141,11 +171,19 @@ async def _ingested(host: Host, ingest: IngestLogs, pipeline: PipelineId) -> int
 class _Link:
     """Hands a worker's messages to the runs, which are made after it, and unsays its secrets."""
 
-    def __init__(self, secrets: Secrets) -> None:
+    def __init__(self, secrets: Secrets, tell: Callable[[m.ToOwner], bool]) -> None:
         self.runs: Runs | None = None
         self._secrets = secrets
+        self._tell = tell
+
+    def nobody(self, node: NodeId, message: m.ToWorker) -> None:
+        """Let a run wait for a node that will never be there."""
+        if isinstance(message, m.RunTask):
+            waits = f"for node {node}; this program is the only node there is"
+            self.to_owner(m.Progress(message.pipeline_id, message.run, m.Phase.WAITING, waits))
 
     def to_owner(self, message: m.ToOwner) -> None:
         """Take a message from the worker; what it says is journalled, logged and shown."""
-        if self.runs is not None:
-            self.runs.receive(unsaid(message, self._secrets.hide))
+        message = unsaid(message, self._secrets.hide)
+        if not self._tell(message) and self.runs is not None:
+            self.runs.receive(message)

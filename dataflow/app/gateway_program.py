@@ -13,6 +13,7 @@ from dataflow.app.node_program import etcd_patience, etcd_place
 from dataflow.app.program import serve_until_told, started
 from dataflow.app.settings import Settings
 from dataflow.cluster.coordination.etcd.client import Etcd
+from dataflow.cluster.links.asking import GrpcLinks
 from dataflow.cluster.membership import Membership
 from dataflow.core.errors import Problem
 from dataflow.core.spec import PipelineSpec
@@ -31,7 +32,14 @@ async def run(settings: Settings) -> None:
     try:
         async with (
             Membership.open(coordination, settings.cluster) as membership,
-            routing(membership, None, checked, lambda: bool(membership.map.nodes)) as routed,
+            GrpcLinks.open() as links,
+            routing(
+                membership,
+                links,
+                None,
+                validate=checked,
+                is_ready=lambda: bool(membership.map.nodes),
+            ) as routed,
         ):
             await serve_until_told(routed, settings, process_registry())
     finally:

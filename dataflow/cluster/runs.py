@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -21,7 +22,7 @@ from dataflow.core.clock import Clock
 from dataflow.core.commands import BeginRun, Command, EngineCommand
 from dataflow.core.errors import Fenced, NotOwner, Unavailable, Waiting
 from dataflow.core.events import Cause
-from dataflow.core.ids import CommandId, PipelineId, ShardId
+from dataflow.core.ids import CommandId, NodeId, PipelineId, ShardId
 from dataflow.core.spec import PipelineSpec, with_defaults
 from dataflow.core.state import Drain, State, Status
 from dataflow.wire.journalled import checkpoint_from
@@ -45,6 +46,10 @@ class Node:
     jitter: Callable[[], float]
     ingested: Callable[[PipelineId], Awaitable[int]]
     probe: Callable[[str], None]
+    bound_to: Callable[[State], NodeId] = lambda _: NodeId("")
+    """The only node that may work on a pipeline; none where any may."""
+    send_to: Callable[[NodeId, m.ToWorker], None] | None = None
+    """Says something to the worker of a node that a pipeline is bound to."""
 
 
 class Runs:
@@ -191,11 +196,12 @@ class Runs:
             await asyncio.wait({before})
         if state.retry_at is not None:
             await asyncio.sleep(self._until_s(state.retry_at, state.spec))
-        await self._report(pipeline, BeginRun(cause))
+        node = self._node.bound_to(self._node.host.state(pipeline))
+        await self._report(pipeline, BeginRun(cause, node))
         state = self._node.host.state(pipeline)
         if not state.active or not self._open:
             return
-        loop = self._loops[pipeline] = RunLoop(state, self._around)
+        loop = self._loops[pipeline] = RunLoop(state, self._around_at(state.node))
         try:
             await loop.work()
         finally:
@@ -209,6 +215,12 @@ class Runs:
         """
         wait = min(retry_at - self._node.clock.now(), with_defaults(spec.options).backoff_max)
         return max(0.0, wait.total_seconds())
+
+    def _around_at(self, node: NodeId) -> Surroundings:
+        """Return what a run needs whose worker is at a node; at this one if it does not matter."""
+        if not node or self._node.send_to is None:
+            return self._around
+        return replace(self._around, send=partial(self._node.send_to, node))
 
     def _drain(self, state: State) -> None:
         if loop := self._loops.get(state.pipeline_id):

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.events import Cause, PipelineError
-from dataflow.core.ids import CommandId, PipelineId, Run, Sequence, Version
+from dataflow.core.ids import CommandId, NodeId, PipelineId, Run, Sequence, Version
 from dataflow.core.light import light
 from dataflow.core.spec import PipelineSpec, Position
 
@@ -95,9 +95,10 @@ class DeletePipeline:
 
 @dataclass(frozen=True, slots=True)
 class BeginRun:
-    """(engine) Start working on a pipeline that shall run."""
+    """(engine) Start working on a pipeline that shall run; on one ``node`` alone, if it says so."""
 
     cause: Cause
+    node: NodeId = NodeId("")
 
 
 @dataclass(frozen=True, slots=True)

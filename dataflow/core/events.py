@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from dataflow.core.checkpoint import Checkpoint, LineageStart
-from dataflow.core.ids import CommandId, Lineage, Offset, PipelineId, Sequence, Version
+from dataflow.core.ids import CommandId, Lineage, NodeId, Offset, PipelineId, Sequence, Version
 from dataflow.core.light import light
 from dataflow.core.spec import PipelineSpec
 
@@ -72,6 +72,8 @@ class RunStarted:
     lineage: Lineage = Lineage(0)
     cause: Cause = Cause.START
     attempt: int = 0
+    node: NodeId = NodeId("")
+    """The only one that may work on it; empty for any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,10 @@ def _delete(_: State, __: c.DeletePipeline, ___: datetime) -> Bodies:
 def _begin_run(state: State, body: c.BeginRun, _: datetime) -> Bodies:
     if state.status is not Status.RUNNING:
         return ()
-    return (e.RunStarted(lineage=state.lineage, cause=body.cause, attempt=state.attempt),)
+    run = e.RunStarted(
+        lineage=state.lineage, cause=body.cause, attempt=state.attempt, node=body.node
+    )
+    return (run,)
 
 
 def _is_current(state: State, run: Run) -> bool:
@@ -428,8 +431,8 @@ def _evolved(  # noqa: C901 - one arm an event
 def _reported(state: State, body: e.Body, offset: Offset) -> State:  # noqa: C901 - one arm an event
     """Return the state after an event that the engine's reports lead to."""
     match body:
-        case e.RunStarted():
-            return replace(state, run=Run(offset), active=True, retry_at=None)
+        case e.RunStarted(node=node):
+            return replace(state, run=Run(offset), active=True, retry_at=None, node=node)
         case e.PipelineStopped():
             rested = _rested(state, Status.STOPPED, body.checkpoint, reason=body.reason)
             return replace(rested, error=body.error)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from dataflow.core import events as e
 from dataflow.core.checkpoint import Checkpoint, LineageStart
-from dataflow.core.ids import Lineage, PipelineId, Run, Version
+from dataflow.core.ids import Lineage, NodeId, PipelineId, Run, Version
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.light import light
 from dataflow.core.spec import PipelineSpec
@@ -64,3 +64,5 @@ class State:
     """End of the ingest log when it was last audited."""
     processed: int = 0
     """How far the ingest log was read when last audited."""
+    node: NodeId = NodeId("")
+    """The only one that may work on it, since a run found what that node alone has."""

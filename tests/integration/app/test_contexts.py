@@ -69,7 +69,7 @@ def test_a_trace_that_is_cut_shows_no_half_of_a_secret(tmp_path: Path) -> None:
     """Half a password is known by nobody as one, and tells most of it."""
     secrets, owner = Secrets(), Owner()
     secret = secrets.resolve(reference(tmp_path / "key", "correct-horse-battery"))
-    link = _Link(secrets)
+    link = _Link(secrets, lambda _: False)
     link.runs = owner  # type: ignore[assignment]  # all that is asked of it is to hear
     trace = secret + "x" * (STACK_TRACE_MAX - len(secret) // 2)
     link.to_owner(m.Failed(PipelineId("p"), Run(1), PipelineError(stack_trace=trace)))

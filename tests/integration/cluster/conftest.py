@@ -14,8 +14,11 @@ from dataflow.app.clock import SystemClock
 from dataflow.app.clustered import Clustered, Coordinating, clustered
 from dataflow.app.composing import Stores
 from dataflow.app.settings import Settings
+from dataflow.cluster.coordination.contract import Put
 from dataflow.cluster.coordination.memory import Memory as Coordination
 from dataflow.cluster.coordination.memory import MemoryKeeper, Service
+from dataflow.cluster.registration import Pin, value_bytes
+from dataflow.core.ids import NodeId, PipelineId
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
 from dataflow.journal.memory import Memory, Store
@@ -62,6 +65,11 @@ class Cluster:
         """Let a node leave as it does on SIGTERM."""
         del self.nodes[name]
         await self._stacks.pop(name).aclose()
+
+    def pin(self, node: Clustered, pipeline: PipelineId, to: NodeId) -> None:
+        """Have a pipeline's shard stay on a node."""
+        key = node.membership.map.keys.pin(node.composed.host.shard_of(pipeline))
+        self.service.transact([], [Put(key, value_bytes(Pin(to, "me")))])
 
     async def settled(self, *names: str) -> None:
         """Return once these nodes own all shards, each its share, and all have heard of it."""

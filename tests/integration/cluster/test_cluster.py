@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +15,12 @@ from dataflow.app.clustered import Clustered
 from dataflow.core import commands as c
 from dataflow.core.answers import Answer
 from dataflow.core.errors import Rejected
-from dataflow.core.ids import CommandId, PipelineId
+from dataflow.core.ids import CommandId, NodeId, PipelineId
 from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 from dataflow.core.state import Status
-from dataflow.server.backend import Query
+from dataflow.server.backend import Pipeline, Query
 
 if TYPE_CHECKING:
     from tests.integration.cluster.conftest import Cluster
@@ -161,3 +163,63 @@ async def test_a_node_set_up_for_other_shards_does_not_join(cluster: Cluster) ->
     with pytest.raises(ExceptionGroup) as raised:
         await cluster.start("b", shards=64)
     assert raised.group_contains(Rejected, match="made with 12 shards")
+
+
+def copying(folder: Path, rows: int) -> PipelineSpec:
+    """Return a pipeline over files that one node alone has."""
+    (folder / "in.csv").write_text("n\n" + "".join(f"{n}\n" for n in range(rows)))
+    return canonical(
+        PipelineSpec(
+            name="copy",
+            source=Source("file", str(folder / "in.csv"), options='{"watch": true}'),
+            sink=Sink("file", str(folder / "out.csv")),
+        )
+    )
+
+
+async def until(node: Clustered, pipeline: PipelineId, phase: Phase) -> Pipeline:
+    """Return a pipeline once it is in a phase."""
+    async with asyncio.timeout(20):
+        while (shown := await node.routed.pipeline(pipeline)).running.phase is not phase:  # noqa: ASYNC110 - the phase is what is waited for
+            await asyncio.sleep(0.02)
+    return shown
+
+
+async def rows_written(node: Clustered, pipeline: PipelineId, rows: int) -> None:
+    """Return once so many rows have been decided."""
+    async with asyncio.timeout(20):
+        while True:
+            decision = (await node.routed.pipeline(pipeline)).decision
+            if decision is not None and decision.totals.records >= rows:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_pipeline_over_local_files_works_where_they_are(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Its shard may move; its files do not. While their node is away it waits, losing nothing."""
+    a = await cluster.start("a")
+    await cluster.settled("a")
+    one = PipelineId("local")
+    create = c.CreatePipeline(copying(tmp_path, 1000))
+    await a.routed.execute([command(one, create), command(one, c.StartPipeline())])
+    await rows_written(a, one, 1000)
+    b = await cluster.start("b")
+    cluster.pin(a, one, NodeId("b"))
+    async with asyncio.timeout(20):
+        while (await b.routed.pipeline(one)).owner != "b":  # noqa: ASYNC110 - the owner is what is waited for
+            await asyncio.sleep(0.02)
+    with (tmp_path / "in.csv").open("a") as more:
+        more.write("".join(f"{n}\n" for n in range(1000, 2000)))
+    await rows_written(b, one, 2000)
+    await cluster.stop("a")
+    shown = await until(b, one, Phase.WAITING)
+    assert "for node a" in shown.running.detail
+    with (tmp_path / "in.csv").open("a") as more:
+        more.write("".join(f"{n}\n" for n in range(2000, 3000)))
+    await cluster.start("a")
+    await rows_written(b, one, 3000)
+    await b.routed.execute([command(one, c.StopPipeline())])
+    await b.routed.settled(one, timedelta(seconds=10))
+    assert (tmp_path / "out.csv").read_text().split() == ["n", *map(str, range(3000))]
