@@ -121,35 +121,29 @@ async def clustered(
         links = await stack.enter_async_context(GrpcLinks.open())
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         later = _Later(name)
-        belonging = Belonging(
-            name, meta.shards, later.may_serve, later.fenced, later.send_to, later.tell
-        )
+        belonging = later.belonging(meta.shards)
         parts = await stack.enter_async_context(composed(settings, stores, belonging, probe))
         later.far = Far(new_id(), membership, links, receive=parts.runs.receive, tasks=tasks)
         stack.callback(later.far.close)
         later.here, later.for_others = parts.workers, ForOthers(parts.workers.receive)
         reached_at = await stack.enter_async_context(_answering(settings, parts, later.for_others))
-        member = later.member = Member(
-            Registration(name, "", reached_at, clock.now(), weight=settings.node_weight),
-            MemberSurroundings(
-                membership=membership,
-                coordination=coordination,
-                keeper=coordinating.keeper,
-                shards=NodeShards(parts, settings.stop_grace),
-                clock=clock,
-                new_boot=new_id,
-                check_journal=partial(_check, stores.journal),
-                leased=parts.workers.serve,
-                ttl=timedelta(seconds=settings.lease_ttl_s),
-            ),
+        registration = Registration(name, "", reached_at, clock.now(), weight=settings.node_weight)
+        around = MemberSurroundings(
+            membership=membership,
+            coordination=coordination,
+            keeper=coordinating.keeper,
+            shards=NodeShards(parts, settings.stop_grace),
+            clock=clock,
+            new_boot=new_id,
+            check_journal=partial(_check, stores.journal),
+            leased=parts.workers.serve,
+            ttl=timedelta(seconds=settings.lease_ttl_s),
         )
+        member = later.member = Member(registration, around)
+        here = Here(name, parts.node)
         routed = await stack.enter_async_context(
             routing(
-                membership,
-                links,
-                Here(name, parts.node),
-                validate=parts.node.validate,
-                is_ready=later.may_serve,
+                membership, links, here, validate=here.backend.validate, is_ready=later.may_serve
             )
         )
         await stack.enter_async_context(member.joined(settings.stop_grace))
@@ -196,6 +190,10 @@ class _Later:
 
     def may_serve(self) -> bool:
         return self.member is not None and self.member.may_serve
+
+    def belonging(self, shards: int) -> Belonging:
+        """Return what the parts are told of the node that they are parts of."""
+        return Belonging(self._name, shards, self.may_serve, self.fenced, self.send_to, self.tell)
 
     def send_to(self, node: NodeId, message: m.ToWorker) -> None:
         if node == self._name:
