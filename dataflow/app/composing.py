@@ -108,17 +108,9 @@ async def composed(
     past = Past(stores.journal, stores.views, clock)
     fanout = Fanout(stores.views, belonging.shards)
     async with AsyncExitStack() as stack:
-        around_host = HostSurroundings(
-            stores.journal,
-            fanout,
-            past,
-            clock,
-            new_id,
-            belonging.shards,
-            belonging.may_serve,
-            belonging.fenced,
+        host = await stack.enter_async_context(
+            Host.open(_around_host(stores, belonging, fanout, past))
         )
-        host = await stack.enter_async_context(Host.open(around_host))
         contexts = Contexts(clock, Paths(settings.file_roots), ingest.log, probe)
         link = _Link(contexts.secrets, belonging.tell)
         hide = contexts.secrets.hide
@@ -146,6 +138,21 @@ async def composed(
             name, host, runs, views, past, watchers, steps, workers, objects, ingest, clock
         )
         yield Composed(Node(parts), host, runs, workers, cleaning)
+
+
+def _around_host(
+    stores: Stores, belonging: Belonging, fanout: Fanout, past: Past
+) -> HostSurroundings:
+    return HostSurroundings(
+        stores.journal,
+        fanout,
+        past,
+        SystemClock(),
+        new_id,
+        belonging.shards,
+        belonging.may_serve,
+        belonging.fenced,
+    )
 
 
 def _bound_to(steps: Registry, belonging: Belonging, state: State) -> NodeId:
