@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -21,9 +20,6 @@ from dataflow.cluster.coordination.etcd.keeper import EtcdKeeper
 from dataflow.cluster.coordination.etcd.place import Patience, Place
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
-
-if TYPE_CHECKING:
-    from dataflow.views.contract import Views
 
 
 def etcd_place(settings: Settings) -> Place:
@@ -50,6 +46,7 @@ async def node(
     """
     # Imported here because the driver of the journal is only needed by this program.
     from dataflow.journal.cassandra import Cassandra, Options
+    from dataflow.views.cassandra import Cassandra as CassandraViews
 
     settings = named(settings)
     async with AsyncExitStack() as stack:
@@ -61,7 +58,7 @@ async def node(
         options = Options(settings.cassandra_contact_points, settings.cassandra_keyspace)
         journal = await Cassandra.open(options)
         stack.push_async_callback(journal.close)
-        views = await _views(settings)
+        views = await CassandraViews.open(options)
         stack.push_async_callback(views.close)
         ingest = IngestLogs(settings.data_dir / "ingest")
         stack.push_async_callback(ingest.close)
@@ -70,13 +67,6 @@ async def node(
         yield await stack.enter_async_context(
             clustered(settings, stores, Coordinating(coordination, keeper), probe)
         )
-
-
-async def _views(settings: Settings) -> Views:
-    from dataflow.views.memory import Memory
-
-    del settings
-    return Memory()
 
 
 def named(settings: Settings) -> Settings:
