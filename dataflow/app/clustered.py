@@ -14,10 +14,11 @@ import structlog
 from dataflow.app.answering import Answering
 from dataflow.app.at_nodes import AtNodes, Here
 from dataflow.app.clock import SystemClock
-from dataflow.app.composing import Belonging, Composed, Stores, composed, new_id, no_probe
+from dataflow.app.composing import Belonging, Composed, composed, new_id, no_probe
 from dataflow.app.far_work import Far, ForOthers
 from dataflow.app.routed import Routed
 from dataflow.app.settings import Settings
+from dataflow.app.stores import Stores
 from dataflow.cluster.coordination.contract import Coordination, Keeper
 from dataflow.cluster.joining import Member, founded
 from dataflow.cluster.joining import Surroundings as MemberSurroundings

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from dataflow.app.builtin import registry
+from dataflow.app.checking import PUSH
 from dataflow.app.cleaning import Cleaning
 from dataflow.app.clock import SystemClock
 from dataflow.app.contexts import Contexts, Paths, Secrets
 from dataflow.app.history import Past
-from dataflow.app.node import PUSH, Node, Parts
+from dataflow.app.node import Node, Parts
 from dataflow.app.projection import Fanout
 from dataflow.app.settings import Settings
+from dataflow.app.stores import Stores
 from dataflow.app.watching import Watchers
 from dataflow.app.workers import COMMAND, open_workers
 from dataflow.cluster.host import Host
@@ -31,12 +33,9 @@ from dataflow.core.spec import with_defaults
 from dataflow.core.state import State
 from dataflow.engine.failure import unsaid
 from dataflow.engine.ingest import IngestLogs
-from dataflow.engine.objects import Objects
 from dataflow.engine.plan import node_local
 from dataflow.engine.worker import Surroundings
 from dataflow.engine.workers import Workers
-from dataflow.journal.contract import Journal
-from dataflow.views.contract import Views
 
 
 def new_id() -> str:
@@ -46,16 +45,6 @@ def new_id() -> str:
 
 def no_probe(_: str) -> None:
     """Do nothing: between two effects that must not swap, tests die instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Where a node keeps what must outlive it."""
-
-    journal: Journal
-    views: Views
-    objects: Objects
-    ingest: IngestLogs
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +119,11 @@ async def composed(
         runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
         link.runs = runs
         cleaning = await stack.enter_async_context(Cleaning.open(ingest))
-        fanout.listen(runs.committed)
-        fanout.listen(watchers.committed)
-        fanout.listen(cleaning.committed)
-        name, views = belonging.name, stores.views
+        for listener in (runs.committed, watchers.committed, cleaning.committed):
+            fanout.listen(listener)
+        in_cluster = belonging.send_to is not None
         parts = Parts(
-            name, host, runs, views, past, watchers, steps, workers, objects, ingest, clock
+            belonging.name, host, runs, stores, past, watchers, steps, workers, clock, in_cluster
         )
         yield Composed(Node(parts), host, runs, workers, cleaning)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from dataflow.app.builtin import registry
+from dataflow.app.checking import checked
 from dataflow.app.clustered import routing
 from dataflow.app.metrics import process_registry
 from dataflow.app.node_program import etcd_patience, etcd_place
@@ -15,18 +17,11 @@ from dataflow.app.settings import Settings
 from dataflow.cluster.coordination.etcd.client import Etcd
 from dataflow.cluster.links.asking import GrpcLinks
 from dataflow.cluster.membership import Membership
-from dataflow.core.errors import Problem
-from dataflow.core.spec import PipelineSpec
-from dataflow.engine.plan import validate
 
 
 async def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
     steps = registry()
-
-    def checked(spec: PipelineSpec) -> tuple[list[Problem], str]:
-        problems, guarantee = validate(steps, spec)
-        return list(problems), guarantee
 
     coordination = Etcd(etcd_place(settings), etcd_patience(settings))
     try:
@@ -37,7 +32,7 @@ async def run(settings: Settings) -> None:
                 membership,
                 links,
                 None,
-                validate=checked,
+                validate=partial(checked, steps, in_cluster=True),
                 is_ready=lambda: bool(membership.map.nodes),
             ) as routed,
         ):

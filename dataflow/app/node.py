@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
+from dataflow.app.checking import PUSH, checked
 from dataflow.app.history import Past, must_be_past, not_yet
 from dataflow.app.metrics import node_registry
+from dataflow.app.stores import Stores
 from dataflow.app.watching import Watchers
 from dataflow.cluster.host import Host
 from dataflow.cluster.runs import Runs
@@ -27,18 +29,11 @@ from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec
 from dataflow.core.state import State, Status
 from dataflow.engine.dead_letters import DeadLetters
-from dataflow.engine.ingest import IngestLogs
-from dataflow.engine.objects import Objects
-from dataflow.engine.plan import validate
 from dataflow.engine.workers import Workers
 from dataflow.server import backend as b
-from dataflow.views.contract import Views
 
 RATES_EVERY_S = 0.25
 """How often a watcher hears of a running pipeline's rates, at most."""
-
-PUSH = "push"
-"""The source type whose pipelines take pushed batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +43,14 @@ class Parts:
     name: str
     host: Host
     runs: Runs
-    views: Views
+    stores: Stores
     past: Past
     watchers: Watchers
     registry: Registry
     workers: Workers
-    objects: Objects
-    ingest: IngestLogs
     clock: Clock
+    in_cluster: bool = False
+    """There are other nodes, which go on with what this one leaves."""
 
 
 class Node:
@@ -125,8 +120,8 @@ class Node:
 
     async def pipelines(self, query: b.Query) -> tuple[Sequence[b.Summary], int]:
         """Return a page of the list, and how many there are; sees all that was answered before."""
-        await self._parts.views.settled()
-        return await self._parts.views.pipelines(query)
+        await self._parts.stores.views.settled()
+        return await self._parts.stores.views.pipelines(query)
 
     async def events(
         self, pipeline: PipelineId, after: SequenceNumber, limit: int, event_type: str
@@ -150,7 +145,7 @@ class Node:
         """Return a page of dead letters, how many there are, and where the next page begins."""
         self._parts.host.state(pipeline)
         page, following = await self._parts.workers.dead_letters(pipeline, after, limit)
-        return page, await DeadLetters(self._parts.objects, pipeline).count(), following
+        return page, await DeadLetters(self._parts.stores.objects, pipeline).count(), following
 
     async def ingest(
         self, pipeline: PipelineId, batch_id: str, content_type: str, records: bytes
@@ -169,14 +164,14 @@ class Node:
                 code=Code.FORBIDDEN_TRANSITION,
             )
         options = parse(self._parts.registry.source(PUSH).options, source.options)
-        taken = await self._parts.ingest.append(
+        taken = await self._parts.stores.ingest.append(
             pipeline, batch_id, content_type, records, source_options=options
         )
         return b.Ingested(taken.records, taken.first_offset, taken.duplicate)
 
     def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
         """Return everything that is wrong with a spec, and what its ends guarantee."""
-        return validate(self._parts.registry, spec)
+        return checked(self._parts.registry, spec, in_cluster=self._parts.in_cluster)
 
     async def preview(self, spec: PipelineSpec, records: int) -> Sequence[b.PreviewStep]:
         """Run the first records through every step."""

@@ -12,9 +12,10 @@ from pathlib import Path
 import click
 
 from dataflow.app.clustered import Clustered, Coordinating, clustered
-from dataflow.app.composing import Stores, no_probe
+from dataflow.app.composing import no_probe
 from dataflow.app.program import serve_until_told, started
 from dataflow.app.settings import Settings
+from dataflow.app.stores import Stores
 from dataflow.cluster.coordination.etcd.client import Etcd
 from dataflow.cluster.coordination.etcd.keeper import EtcdKeeper
 from dataflow.cluster.coordination.etcd.place import Patience, Place

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from dataflow.app.composing import Belonging, Stores, composed, no_probe
+from dataflow.app.composing import Belonging, composed, no_probe
 from dataflow.app.node import Node
 from dataflow.app.program import serve_until_told, started
 from dataflow.app.settings import Settings
+from dataflow.app.stores import Stores
 from dataflow.app.workers import COMMAND
 from dataflow.core.events import Cause
 from dataflow.core.ids import SHARDS

@@ -193,7 +193,7 @@ async def test_a_delete_that_is_journalled_while_the_node_ends_is_cleaned_up_by_
     """What ends first must not be asked for more; nothing is lost by waiting for a start."""
     async with node(Settings(data_dir=tmp_path / "data")) as served:
         await ask(served, c.CreatePipeline(copying(tmp_path)))
-        host, ingest = served._parts.host, served._parts.ingest
+        host, ingest = served._parts.host, served._parts.stores.ingest
         async with Cleaning.open(ingest) as cleaning:
             pass
         await ask(served, c.DeletePipeline())

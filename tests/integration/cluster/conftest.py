@@ -12,8 +12,8 @@ import pytest
 
 from dataflow.app.clock import SystemClock
 from dataflow.app.clustered import Clustered, Coordinating, clustered
-from dataflow.app.composing import Stores
 from dataflow.app.settings import Settings
+from dataflow.app.stores import Stores
 from dataflow.cluster.coordination.contract import Put
 from dataflow.cluster.coordination.memory import Memory as Coordination
 from dataflow.cluster.coordination.memory import MemoryKeeper, Service

@@ -1,0 +1,17 @@
+"""What a program refuses that another one runs."""
+
+from __future__ import annotations
+
+from dataflow.app.builtin import registry
+from dataflow.app.checking import checked
+from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+
+PUSHED = canonical(PipelineSpec(name="a", source=Source("push"), sink=Sink("console")))
+
+
+def test_a_cluster_refuses_push_and_says_what_to_use() -> None:
+    """Acknowledged records in one node's folder would be gone with the node."""
+    (problem,), _ = checked(registry(), PUSHED, in_cluster=True)
+    assert problem.field == "source.sourceType"
+    assert "use dataflow" in problem.message
+    assert checked(registry(), PUSHED, in_cluster=False)[0] == ()
