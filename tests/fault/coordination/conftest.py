@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from dataflow.cluster.coordination.contract import Put
 from dataflow.cluster.coordination.etcd.client import Etcd
-from dataflow.cluster.coordination.etcd.place import Patience, Place
+from dataflow.cluster.coordination.etcd.place import Login, Patience, Place
 from deploy.stack import Etcd as Servers
+from tests.fault.coordination.gateway import compact
+from tests.fault.coordination.secured import PASSWORD, PREFIX, Certificates, Secured
 from tests.network.proxy import Proxy, proxy_to
 
 BOUND_S = 60.0
@@ -82,5 +87,75 @@ async def networks(etcd: str) -> AsyncIterator[Networks]:
     async with AsyncExitStack() as stack:
         proxies = [await stack.enter_async_context(proxy_to(host, int(port))) for _ in range(3)]
         made = Networks(proxies)
+        yield made
+        await made.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A server whose history is the test's own, and two ways to reach it."""
+
+    endpoint: str
+    client: Etcd
+    network: Proxy
+    by_network: Etcd
+
+    async def forget(self, prefix: str) -> None:
+        """Write three times, and let all but the last be forgotten."""
+        done = [await self.client.transact([], [Put(prefix, b"")]) for _ in range(3)]
+        await compact(self.endpoint, done[-1].revision)
+
+
+@pytest.fixture
+async def member(own_member: str) -> AsyncIterator[Member]:
+    """Connect to a member of the module's own."""
+    host, port = own_member.split(":")
+    async with AsyncExitStack() as stack:
+        network = await stack.enter_async_context(proxy_to(host, int(port)))
+        clients = [Etcd(Place([endpoint]), QUICK) for endpoint in (own_member, str(network))]
+        for client in clients:
+            stack.push_async_callback(client.close)
+        yield Member(own_member, clients[0], network, clients[1])
+
+
+@pytest.fixture
+def client(member: Member) -> Etcd:
+    """Return the client that is always connected."""
+    return member.client
+
+
+class Server:
+    """The secured member, its place for a user, and clients of it."""
+
+    def __init__(self, place: Place, network: Proxy) -> None:
+        self.place = place
+        self.network = network
+        self._clients = AsyncExitStack()
+
+    def client(self, place: Place | None = None) -> Etcd:
+        """Return one more client, which is closed when the test ends."""
+        made = Etcd(place or self.place, QUICK)
+        self._clients.push_async_callback(made.close)
+        return made
+
+    async def close(self) -> None:
+        """Close every client."""
+        await self._clients.aclose()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """Start a member of the test's own."""
+    certificates = Certificates(tmp_path)
+    secured = Secured(tmp_path / "server", certificates)
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(secured.start)
+        stack.callback(secured.stop)
+        await secured.admit(["root", "node"], PASSWORD, PREFIX)
+        host, port = secured.address.split(":")
+        network = await stack.enter_async_context(proxy_to(host, int(port)))
+        made = Server(
+            Place([str(network)], tls=certificates.tls, login=Login("node", PASSWORD)), network
+        )
         yield made
         await made.close()

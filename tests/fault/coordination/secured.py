@@ -16,6 +16,9 @@ from deploy.stack.ports import LOOPBACK, free_ports
 from deploy.stack.server import Plan
 from tests.fault.coordination.gateway import ask
 
+PASSWORD, PREFIX = "correct horse", "mine/"
+"""Of the user ``node``, and under which it may do everything."""
+
 TOKEN_S = 1
 """How long a token that nobody uses is remembered."""
 

@@ -3,66 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import trustme
 
 from dataflow.cluster.coordination.contract import Absent, Coordination, Put, Revision
-from dataflow.cluster.coordination.etcd.client import Etcd
 from dataflow.cluster.coordination.etcd.keeper import EtcdKeeper
-from dataflow.cluster.coordination.etcd.place import Login, Place
+from dataflow.cluster.coordination.etcd.place import Login
 from dataflow.core.errors import Code, Rejected, Unavailable
 from tests.contract.coordination.watching import first_of
-from tests.fault.coordination.conftest import BOUND_S, QUICK
-from tests.fault.coordination.secured import TOKEN_S, Certificates, Secured
-from tests.network.proxy import Proxy, proxy_to
+from tests.fault.coordination.conftest import BOUND_S, Server
+from tests.fault.coordination.secured import PASSWORD, PREFIX, TOKEN_S
 
 FOR_EVER = timedelta(minutes=10)
-PASSWORD, PREFIX = "correct horse", "mine/"
 FORGOTTEN_S = TOKEN_S + 1.5
 """A member looks once a second for tokens that nobody has used."""
-
-
-class Server:
-    """The secured member, its place for a user, and clients of it."""
-
-    def __init__(self, place: Place, network: Proxy) -> None:
-        self.place = place
-        self.network = network
-        self._clients = AsyncExitStack()
-
-    def client(self, place: Place | None = None) -> Etcd:
-        """Return one more client, which is closed when the test ends."""
-        made = Etcd(place or self.place, QUICK)
-        self._clients.push_async_callback(made.close)
-        return made
-
-    async def close(self) -> None:
-        """Close every client."""
-        await self._clients.aclose()
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    """Start a member of the test's own."""
-    certificates = Certificates(tmp_path)
-    secured = Secured(tmp_path / "server", certificates)
-    async with AsyncExitStack() as stack:
-        await asyncio.to_thread(secured.start)
-        stack.callback(secured.stop)
-        await secured.admit(["root", "node"], PASSWORD, PREFIX)
-        host, port = secured.address.split(":")
-        network = await stack.enter_async_context(proxy_to(host, int(port)))
-        made = Server(
-            Place([str(network)], tls=certificates.tls, login=Login("node", PASSWORD)), network
-        )
-        yield made
-        await made.close()
 
 
 async def test_a_user_comes_in_again_when_its_token_is_forgotten(server: Server) -> None:
