@@ -18,6 +18,7 @@ from dataflow.app.composing import Belonging, Composed, composed, new_id, no_pro
 from dataflow.app.far_work import Far, ForOthers
 from dataflow.app.routed import Routed
 from dataflow.app.settings import Settings
+from dataflow.app.steering import Steering
 from dataflow.app.stores import Stores
 from dataflow.cluster.coordination.contract import Coordination, Keeper
 from dataflow.cluster.joining import Member, founded
@@ -59,6 +60,7 @@ class Clustered:
     """A node that has joined."""
 
     routed: Routed
+    steering: Steering
     composed: Composed
     member: Member
     membership: Membership
@@ -148,7 +150,8 @@ async def clustered(
             )
         )
         await stack.enter_async_context(member.joined(settings.stop_grace))
-        yield Clustered(routed, parts, member, membership)
+        steering = Steering(settings.cluster, name, membership, coordination, host=parts.host)
+        yield Clustered(routed, steering, parts, member, membership)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from dataflow.app.metrics import process_registry
 from dataflow.app.node_program import etcd_patience, etcd_place
 from dataflow.app.program import serve_until_told, started
 from dataflow.app.settings import Settings
+from dataflow.app.steering import Steering
 from dataflow.cluster.coordination.etcd.client import Etcd
 from dataflow.cluster.links.asking import GrpcLinks
 from dataflow.cluster.membership import Membership
@@ -36,7 +37,8 @@ async def run(settings: Settings) -> None:
                 is_ready=lambda: bool(membership.map.nodes),
             ) as routed,
         ):
-            await serve_until_told(routed, settings, process_registry())
+            steering = Steering(settings.cluster, "", membership, coordination, host=None)
+            await serve_until_told(routed, steering, settings, process_registry())
     finally:
         await coordination.close()
 

@@ -26,6 +26,7 @@ from dataflow.app.settings import Settings, load
 from dataflow.core.errors import Corrupted, DataFlowError
 from dataflow.engine.failure import first_of
 from dataflow.server.backend import Backend
+from dataflow.server.cluster_backend import ClusterBackend
 from dataflow.server.serve import Settings as ServerSettings
 from dataflow.server.serve import serve
 
@@ -41,8 +42,10 @@ hardly a cycle: at Python's own 700, 10, 10 looking for cycles took a tenth of a
 
 async def serve_until_told(
     backend: Backend,
+    cluster: ClusterBackend,
     settings: Settings,
     metrics: CollectorRegistry,
+    *,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve a backend until SIGINT or SIGTERM."""
@@ -52,6 +55,7 @@ async def serve_until_told(
         loop.add_signal_handler(number, stop.set)
     serving = serve(
         backend,
+        cluster,
         ServerSettings(
             http_address=settings.http_address,
             grpc_address=settings.grpc_address,

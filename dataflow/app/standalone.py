@@ -8,20 +8,22 @@ from pathlib import Path
 
 import click
 
-from dataflow.app.composing import Belonging, composed, no_probe
+from dataflow.app.alone import Alone
+from dataflow.app.clock import SystemClock
+from dataflow.app.composing import Belonging, Composed, composed, no_probe
 from dataflow.app.node import Node
 from dataflow.app.program import serve_until_told, started
 from dataflow.app.settings import Settings
 from dataflow.app.stores import Stores
 from dataflow.app.workers import COMMAND
 from dataflow.core.events import Cause
-from dataflow.core.ids import SHARDS
+from dataflow.core.ids import SHARDS, NodeId
 from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.objects import Objects
 from dataflow.journal.sqlite import Sqlite
 from dataflow.views.sqlite import Sqlite as SqliteViews
 
-NODE = "embedded"
+NODE = NodeId("embedded")
 """The name of the only node there is."""
 
 
@@ -31,6 +33,17 @@ async def node(
     probe: Callable[[str], None] = no_probe,
     command: Sequence[str] = COMMAND,
 ) -> AsyncGenerator[Node, None]:
+    """Return a node as ``whole`` does."""
+    async with whole(settings, probe, command) as parts:
+        yield parts.node
+
+
+@asynccontextmanager
+async def whole(
+    settings: Settings,
+    probe: Callable[[str], None] = no_probe,
+    command: Sequence[str] = COMMAND,
+) -> AsyncGenerator[Composed, None]:
     """Return a node over a data directory; on leaving, every run has closed a last checkpoint.
 
     Raises:
@@ -52,13 +65,14 @@ async def node(
         )
         await parts.host.acquire_all()
         parts.take_up(None, Cause.RESTART)
-        yield parts.node
+        yield parts
 
 
 async def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGINT or SIGTERM; statuses stay as they are."""
-    async with node(settings) as backend:
-        await serve_until_told(backend, settings, backend.metrics, ready)
+    async with whole(settings) as parts:
+        alone = Alone(settings.cluster, NODE, parts.host, shards=SHARDS, since=SystemClock().now())
+        await serve_until_told(parts.node, alone, settings, parts.node.metrics, ready=ready)
 
 
 @click.command(name="dataflow")

@@ -40,6 +40,8 @@ CHECK_EVERY_S = 1.0
 """Between two looks at the journal of a node that owns shards."""
 
 WHY_JOURNAL = "the journal cannot be reached"
+WHY_STOPPING = "the node stops"
+OWN_REASONS = (WHY_JOURNAL, WHY_STOPPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,10 @@ class Member:
                 raise
 
     async def _set_draining(self, me: Joined, why: str | None) -> None:
-        """Say that this node takes no shards, and why; or, with None, that it does again."""
+        """Say that this node takes no shards, and why; or, with None, that it does again.
+
+        Where a person has said so, it stays, whatever becomes of the node's own reasons.
+        """
         around = self._around
         key = around.membership.map.keys.node(me.node)
         while True:
@@ -193,7 +198,8 @@ class Member:
             if registered is None or registered.boot != me.boot:
                 return
             wanted = replace(registered, draining=why is not None, why_draining=why or "")
-            if wanted == registered:
+            asked = registered.draining and registered.why_draining not in OWN_REASONS
+            if wanted == registered or asked:
                 return
             put = Put(key, value_bytes(wanted), me.lease.number)
             await self._try_to(Unchanged(key, seen.entries[key].revision), put)
@@ -205,7 +211,7 @@ class Member:
             return
         try:
             async with asyncio.timeout(grace.total_seconds()):
-                await self._set_draining(owning.me, "the node stops")
+                await self._set_draining(owning.me, WHY_STOPPING)
                 while around.shards.owned:
                     await around.membership.changed(
                         around.membership.map.revision, timedelta(seconds=0.05)

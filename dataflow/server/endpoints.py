@@ -88,9 +88,12 @@ def rpc_answer(route: Route, services: Services) -> Answer:
             json.fill_from_query(message, query)
         for name, shown in parameters:
             given, in_path = getattr(message, name), request.path_params[name]
-            if given and given != in_path:
-                raise Invalid([Problem(shown, f"is {given[:80]!r} here and another in the path")])
-            setattr(message, name, in_path)
+            if given and str(given) != in_path:
+                raise Invalid([Problem(shown, f"is {given!r:.80} here and another in the path")])
+            if isinstance(given, str):
+                setattr(message, name, in_path)
+            else:
+                json.fill_from_query(message, [(shown, in_path)])
         if unread:
             return _unread(message, unread, services)
         response = await route.rpc.handler(message, call_of(request))

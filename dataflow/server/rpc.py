@@ -14,7 +14,7 @@ from dataflow.server.call import ACTOR_KEY, COMMAND_KEY, DEADLINE_DEFAULT, Call,
 from dataflow.server.errors import DETAILS_KEY, failure, rpc_details
 from dataflow.server.health import Health
 from dataflow.server.observe import CANCELLED, OK
-from dataflow.server.services import Rpc, Services
+from dataflow.server.services import SERVED, Rpc, Services
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Work: TypeAlias = Callable[[Call], Awaitable[Any]]
@@ -48,14 +48,22 @@ def make_server(services: Services) -> tuple[grpc.aio.Server, Health]:
     from grpc_reflection.v1alpha import reflection  # noqa: PLC0415 - see above
 
     server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=RPCS_MAX)
-    name = services.service.full_name
-    methods = {rpc.name: _method(rpc, services) for rpc in services.rpcs}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
-    health = Health(services.backend, ("", name), services.draining)
+    names = [service.full_name for service in SERVED]
+    server.add_generic_rpc_handlers([_service(name, services) for name in names])
+    health = Health(services.backend, ("", *names), services.draining)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    served = (name, "grpc.health.v1.Health", reflection.SERVICE_NAME)
+    served = (*names, "grpc.health.v1.Health", reflection.SERVICE_NAME)
     reflection.enable_server_reflection(served, server)
     return server, health
+
+
+def _service(name: str, services: Services) -> grpc.GenericRpcHandler:
+    methods = {
+        rpc.name: _method(rpc, services)
+        for rpc in services.rpcs
+        if rpc.descriptor.containing_service.full_name == name
+    }
+    return grpc.method_handlers_generic_handler(name, methods)
 
 
 def _method(rpc: Rpc, services: Services) -> grpc.RpcMethodHandler[Any, Any]:

@@ -1,6 +1,6 @@
 """Serving: gRPC and HTTP at their addresses, in one event loop, until the caller has enough.
 
-    async with serve(backend, settings, ...) as served:
+    async with serve(backend, cluster, settings, ...) as served:
         ...                     # served.http, served.grpc: where
     # left: told as not serving, no new requests, those under way given `grace`, all closed
 
@@ -26,6 +26,7 @@ from dataflow.core.errors import Rejected
 from dataflow.server.app import OptionsSchemas, make_app
 from dataflow.server.backend import Backend
 from dataflow.server.bind import Address, address, listen
+from dataflow.server.cluster_backend import ClusterBackend
 from dataflow.server.connection import HttpConnection, WatchConnection
 from dataflow.server.errors import NewId
 from dataflow.server.observe import Requests
@@ -75,13 +76,14 @@ class Served:
 @asynccontextmanager
 async def serve(
     backend: Backend,
+    cluster: ClusterBackend,
     settings: Settings,
     *,
     clock: Clock,
     new_id: NewId,
     registry: CollectorRegistry,
 ) -> AsyncIterator[Served]:
-    """Serve a backend until the block is left.
+    """Serve a backend, and the cluster that it is of, until the block is left.
 
     Raises:
         Rejected: an address is none, may not be bound, or could be reached by others.
@@ -93,7 +95,7 @@ async def serve(
     grpc = address(
         settings.grpc_address, settings.grpc_setting, insecure_bind=settings.insecure_bind
     )
-    services = Services(backend, clock, new_id, Requests(registry))
+    services = Services(backend, cluster, clock=clock, new_id=new_id, requests=Requests(registry))
     rpc_server, health = make_server(services)
     app = make_app(services, health, registry, settings.options_schemas, loopback=http.is_loopback)
     with listen(http) as bound:

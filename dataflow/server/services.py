@@ -7,21 +7,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from dataflow.core.clock import Clock
 from dataflow.server.backend import Backend
+from dataflow.server.cluster_backend import ClusterBackend
+from dataflow.server.cluster_handlers import ClusterHandlers
 from dataflow.server.command_handlers import CommandHandlers
 from dataflow.server.commands import Commands
 from dataflow.server.errors import NewId
 from dataflow.server.observe import Requests
 from dataflow.server.read_handlers import ReadHandlers
 from dataflow.server.streams import StreamHandlers
-from dataflow.v1 import pipeline_pb2
+from dataflow.v1 import cluster_pb2, pipeline_pb2
 
 Handler: TypeAlias = Callable[..., Any]
+
+SERVED: Sequence[ServiceDescriptor] = (
+    pipeline_pb2.DESCRIPTOR.services_by_name["PipelineService"],
+    cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"],
+)
+"""The public services, in the order in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,15 @@ class Rpc:
 class Services:
     """Every rpc that is served, and what all transports share."""
 
-    def __init__(self, backend: Backend, clock: Clock, new_id: NewId, requests: Requests) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        cluster: ClusterBackend,
+        *,
+        clock: Clock,
+        new_id: NewId,
+        requests: Requests,
+    ) -> None:
         self.backend = backend
         self.clock = clock
         self.new_id = new_id
@@ -51,9 +67,9 @@ class Services:
             CommandHandlers(backend, commands, new_id),
             ReadHandlers(backend),
             self.streams,
+            ClusterHandlers(cluster),
         )
-        self.service = pipeline_pb2.DESCRIPTOR.services_by_name["PipelineService"]
-        self.rpcs = [_rpc(method, parts) for method in self.service.methods]
+        self.rpcs = [_rpc(method, parts) for service in SERVED for method in service.methods]
 
 
 def _rpc(method: MethodDescriptor, parts: Sequence[object]) -> Rpc:

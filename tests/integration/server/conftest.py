@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from dataflow.server.serve import Served, Settings, serve
 from tests.integration.server.fake_backend import FakeBackend
+from tests.integration.server.quiet_cluster import QuietCluster
 
 EXAMPLE = b"""{"name": "My Pipeline", "description": "Test pipeline",
  "source": {"sourceType": "file", "connectionString": "/data/input.csv", "batchSize": 100},
@@ -52,6 +53,7 @@ class Server:
 
     at: Served
     backend: FakeBackend
+    cluster: QuietCluster
     registry: CollectorRegistry
 
 
@@ -66,14 +68,18 @@ async def server(registry: CollectorRegistry) -> AsyncIterator[Server]:
     """Serve, at ports that are free."""
     numbers = itertools.count(1)
     backend = FakeBackend()
-    async with serve(
-        backend,
-        SETTINGS,
-        clock=SystemClock(),
-        new_id=lambda: f"made-up-{next(numbers)}",
-        registry=registry,
-    ) as served:
-        yield Server(served, backend, registry)
+    async with (
+        QuietCluster.open(SystemClock()) as (cluster, steering),
+        serve(
+            backend,
+            steering,
+            SETTINGS,
+            clock=SystemClock(),
+            new_id=lambda: f"made-up-{next(numbers)}",
+            registry=registry,
+        ) as served,
+    ):
+        yield Server(served, backend, cluster, registry)
 
 
 @pytest.fixture

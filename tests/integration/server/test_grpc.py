@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from dataflow.core.errors import Unavailable
 from dataflow.server.rpc import MESSAGE_BYTES_MAX
-from dataflow.v1 import event_pb2, pipeline_pb2
+from dataflow.server.services import SERVED
+from dataflow.v1 import event_pb2
 from dataflow.v1 import pipeline_pb2 as p
 from dataflow.v1.pipeline_pb2_grpc import PipelineServiceStub
 from dataflow.wire import json
@@ -305,11 +306,11 @@ async def test_a_watch_of_nothing_is_refused(
 async def test_health_follows_the_platform(channel: grpc.aio.Channel, server: Server) -> None:
     """Load balancers ask by grpc.health.v1."""
     stub: Any = health_pb2_grpc.HealthStub(channel)
-    name = pipeline_pb2.DESCRIPTOR.services_by_name["PipelineService"].full_name
-    for service in ("", name):
+    pipelines, cluster = [service.full_name for service in SERVED]
+    for service in ("", pipelines, cluster):
         told = await stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert told.status == health_pb2.HealthCheckResponse.SERVING
-    watch = stub.Watch(health_pb2.HealthCheckRequest(service=name))
+    watch = stub.Watch(health_pb2.HealthCheckRequest(service=pipelines))
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
     server.backend.ready = False
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -335,20 +336,22 @@ async def test_reflection_describes_the_service(channel: grpc.aio.Channel) -> No
     ]
     listed, described = [answer async for answer in stub.ServerReflectionInfo(iter(requests))]
     names = {service.name for service in listed.list_services_response.service}
-    assert {"dataflow.v1.PipelineService", "grpc.health.v1.Health"} <= names
+    public = {"dataflow.v1.PipelineService", "dataflow.v1.ClusterService"}
+    assert public | {"grpc.health.v1.Health"} <= names
     [first, *_] = described.file_descriptor_response.file_descriptor_proto
     assert FileDescriptorProto.FromString(first).package == "dataflow.v1"
 
 
 async def test_every_rpc_is_served(channel: grpc.aio.Channel) -> None:
     """An rpc added to proto/ without a handler fails the start; this says which are there."""
-    service = pipeline_pb2.DESCRIPTOR.services_by_name["PipelineService"]
     codes = {}
-    for method in service.methods:
+    methods = [method for service in SERVED for method in service.methods]
+    for method in methods:
         empty: Any = iter([b""])
-        call: Any = channel.stream_stream(f"/{service.full_name}/{method.name}")(empty, timeout=0.2)
+        path = f"/{method.containing_service.full_name}/{method.name}"
+        call: Any = channel.stream_stream(path)(empty, timeout=0.2)
         codes[method.name] = await call.code()
-    assert len(codes) == len(service.methods)
+    assert len(codes) == len(methods)
     assert grpc.StatusCode.UNIMPLEMENTED not in codes.values(), codes
 
 

@@ -20,6 +20,7 @@ from dataflow.v1.pipeline_pb2_grpc import PipelineServiceStub
 from dataflow.wire import json
 from tests.integration.server.conftest import EXAMPLE, SETTINGS, Server, SystemClock
 from tests.integration.server.fake_backend import FakeBackend
+from tests.integration.server.quiet_cluster import nobody
 
 V1 = "/api/v1/pipelines"
 
@@ -36,6 +37,7 @@ async def served(backend: FakeBackend) -> AsyncIterator[serving.Served]:
     """Serve, with limits as they are now."""
     async with serving.serve(
         backend,
+        nobody(SystemClock()),
         SETTINGS,
         clock=SystemClock(),
         new_id=lambda: "made-up",

@@ -10,11 +10,12 @@ import httpx
 import pytest
 from google.api import annotations_pb2
 
-from dataflow.v1 import pipeline_pb2
+from dataflow.server.services import SERVED
 
 RPCS = [
     method
-    for method in pipeline_pb2.DESCRIPTOR.services_by_name["PipelineService"].methods
+    for service in SERVED
+    for method in service.methods
     if method.GetOptions().HasExtension(annotations_pb2.http)  # type: ignore[arg-type]  # untyped extension
 ]
 
@@ -33,7 +34,7 @@ def _rule(method: Any) -> tuple[str, str]:  # noqa: ANN401 - a descriptor
 
 
 def _shown(template: str) -> str:
-    return template.replace("{pipeline_id}", "{pipelineId}")
+    return template.replace("_id}", "Id}")
 
 
 @pytest.mark.parametrize("method", RPCS, ids=lambda method: method.name)
@@ -44,7 +45,7 @@ async def test_every_rpc_with_a_path_has_a_route_and_an_entry(
 ) -> None:
     """An rpc brings its path, its entry and its schema along; a gap would be an oversight."""
     verb, template = _rule(method)
-    response = await http.request(verb, template.replace("{pipeline_id}", "nobody"), content=b"")
+    response = await http.request(verb, re.sub(r"{\w+}", "7", template), content=b"")
     assert response.status_code != 405
     assert response.headers["content-type"] == "application/json"
     assert response.json().get("error") != "UNKNOWN_PATH"

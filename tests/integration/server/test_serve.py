@@ -27,12 +27,14 @@ from dataflow.v1 import pipeline_pb2 as p
 from dataflow.v1.pipeline_pb2_grpc import PipelineServiceStub
 from tests.integration.server.conftest import EXAMPLE, SETTINGS, SystemClock
 from tests.integration.server.fake_backend import FakeBackend
+from tests.integration.server.quiet_cluster import nobody
 
 
 def _serve(backend: FakeBackend, settings: Settings) -> AbstractAsyncContextManager[Served]:
     numbers = itertools.count()
     return serve(
         backend,
+        nobody(SystemClock()),
         settings,
         clock=SystemClock(),
         new_id=lambda: f"made-up-{next(numbers)}",
