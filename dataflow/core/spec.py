@@ -37,9 +37,9 @@ BATCH_SIZE_MAX = 1_000_000
 POLL_INTERVAL_MS_MAX = 86_400_000
 """A day; who looks less often starts the pipeline when there is something."""
 
-NODE_ID_RULE = "1 to 100 letters, digits, dots, dashes and underscores"
-NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-"""What may name a node: it stands in keys, labels and host names."""
+NODE_ID_RULE = "a lower-case letter or digit, then at most 62 of those, dots and dashes"
+NODE_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+"""What may name a node, as a host is named: it stands in keys and labels."""
 
 
 class OnError(StrEnum):

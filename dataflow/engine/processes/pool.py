@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 import structlog
@@ -64,7 +64,7 @@ class Processes:
         self._last_words = "has not begun"
         self._parsing = asyncio.Semaphore(PARSES_MAX * count)
         self._changed = asyncio.Event()
-        self._open = True
+        self._closing = asyncio.Event()
 
     @classmethod
     @asynccontextmanager
@@ -74,16 +74,15 @@ class Processes:
         """Begin them; on leaving each has ended, and dropped what still ran where it stood."""
         async with asyncio.TaskGroup() as tasks:
             processes = cls(program, count, node)
-            keeping = [tasks.create_task(processes._keep(n)) for n in range(count)]
+            for slot in range(count):
+                tasks.create_task(processes._keep(slot))
             try:
                 yield processes
             finally:
-                processes._open = False
+                processes._closing.set()
                 async with asyncio.TaskGroup() as retiring:
                     for process in filter(None, processes._slots):
                         retiring.create_task(process.retire())
-                for task in keeping:
-                    task.cancel()
 
     @property
     def pids(self) -> Sequence[int]:
@@ -156,7 +155,12 @@ class Processes:
         return home
 
     def _choose(self, pipeline: PipelineId) -> Process | None:
-        """Return the process with the fewest runs; of several, the pipeline's hash names one."""
+        """Return the process with the fewest runs; of several, the pipeline's hash names one.
+
+        None as long as one is about to begin: the first to be there would get everything.
+        """
+        if any(self._is_about_to_begin(slot) for slot in range(len(self._slots))):
+            return None
         count = len(self._slots)
         first = xxhash.xxh64_intdigest(pipeline.encode()) % count
         return min(
@@ -169,6 +173,10 @@ class Processes:
         """Return those that are ready, or shall be: one whose slot has failed must show first."""
         living = [process for process in self._slots if process is not None and process.begun]
         return [p for p in living if p.ready or not self._failures[p.number - 1]]
+
+    def _is_about_to_begin(self, slot: int) -> bool:
+        process = self._slots[slot]
+        return not self._failures[slot] and (process is None or not process.begun)
 
     async def _ask(self, question: Question, kind: type[A]) -> A:
         process = await self._someone()
@@ -202,27 +210,30 @@ class Processes:
     async def _keep(self, slot: int) -> None:
         """Have a process, and another when it has died."""
         loop = asyncio.get_running_loop()
-        while self._open:
+        while not self._closing.is_set():
             process = Process(slot + 1, self._node, self._has_changed, self._until)
             self._slots[slot] = process
             begun_at = loop.time()
             words = await process.live(self._program)
             self._slots[slot] = None
-            if not self._open:
+            if self._closing.is_set():
                 return
             wait = min(BACKOFF_S * 2 ** self._failures[slot], BACKOFF_MAX_S)
             lived = process.ready and loop.time() - begun_at >= LIVED_S
             self._failures[slot] = 0 if lived else self._failures[slot] + 1
             log.error("worker lost", worker=process.number, why=words, again_in_s=wait)
             self._has_died(process, words)
-            await asyncio.sleep(wait)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), wait)
 
     def _has_died(self, process: Process, words: str) -> None:
         self._last_words = words
         for pipeline in process.runs:
             self._homes.pop(pipeline, None)
         process.lost(words)
-        if not self._candidates():
+        if self._candidates():
+            self._has_changed()
+        else:
             error = Unavailable(f"worker {process.number} {words}", code=Code.WORKER_LOST)
             waiting, self._waiting = self._waiting, {}
             for task in waiting.values():

@@ -134,12 +134,12 @@ class Process:
         if spawned is None or spawned.ended.done():
             return
         try:
-            if not self.ready:
-                return
-            self.say(Retire())
-            await asyncio.wait({spawned.ended}, timeout=RETIRE_S)
+            if self.ready:
+                self.say(Retire())
+                await asyncio.wait({spawned.ended}, timeout=RETIRE_S)
         finally:
             self.kill(f"was ended by its node: it has not let go within {RETIRE_S:.0f} s")
+        await asyncio.wait({spawned.ended}, timeout=REAP_S)
 
     def kill(self, because: str) -> None:
         """End it now."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import dataflow.engine.preview
 import dataflow.engine.task  # noqa: F401 - imported before the first fork
+from dataflow.app.logs import configure
 from dataflow.app.node import Node
 from dataflow.app.settings import Settings
 from dataflow.app.standalone import node
@@ -33,11 +34,12 @@ from dataflow.core.state import Drain, State, Status
 from dataflow.server.specs import spec_of
 from dataflow.v1 import pipeline_pb2 as pb
 from dataflow.wire.json import from_value
+from tests.fault.killing import working
 from tests.fault.killing.scenarios import SCENARIOS, Scenario, pushed_records
 
 PIPELINE = PipelineId("p")
 PUSH_ROWS = 260
-LIFE_MAX = timedelta(seconds=30)
+LIFE_MAX = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class Life:
     point: str = ""
     hit: int = 0
     after_s: float = 0.0
+    workers: int = 0
+    worker_dies: bool = False
+    """A worker process does, and its node lives on."""
 
 
 class Reaper:
@@ -61,13 +66,23 @@ class Reaper:
     def __call__(self, point: str) -> None:
         self.hits[point] += 1
         if point == self._life.point and self.hits[point] == self._life.hit:
-            os.kill(os.getpid(), signal.SIGKILL)
+            mark = self._life.folder / "died"
+            pids = _children() if self._life.worker_dies else [os.getpid()]
+            for pid in pids:
+                working.kill_once(mark, pid)
+
+
+def _children() -> list[int]:
+    """Return the processes that this one has begun."""
+    pid = os.getpid()
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def live(life: Life, reaper: Reaper) -> None:
     """Open the node, see that the pipeline exists and runs, and wait until it has ended."""
     async with asyncio.timeout(LIFE_MAX.total_seconds()):
-        async with node(Settings(data_dir=life.folder / "data"), reaper) as served:
+        settings = Settings(data_dir=life.folder / "data", workers=life.workers)
+        async with node(settings, reaper, working.COMMAND) as served:
             await _ensure(served, life)
             if life.scenario.pushed:
                 await _push(served, life)
@@ -107,7 +122,7 @@ async def _push(served: Node, life: Life) -> None:
         return  # It died while it stopped: everything had been pushed.
     for number in range(max(0, acked - 1), len(batches)):
         body = b"\n".join(json.dumps(record).encode() for record in batches[number])
-        await served.ingest(PIPELINE, f"b{number}", "application/x-ndjson", body)
+        await _push_one(served, f"b{number}", body)
         acks.write_text(str(number + 1))
     while True:
         shown = await served.pipeline(PIPELINE)
@@ -123,8 +138,21 @@ async def _push(served: Node, life: Life) -> None:
             raise answer
 
 
+async def _push_one(served: Node, name: str, body: bytes) -> None:
+    """Push a batch, again where nobody could be asked: the worker that parsed it has died."""
+    while True:
+        try:
+            await served.ingest(PIPELINE, name, "application/x-ndjson", body)
+        except Unavailable:
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
 def _child(life: Life) -> None:
     reaper = Reaper(life)
+    death = {"point": life.point, "hit": life.hit, "worker": life.worker_dies}
+    os.environ[working.DEATH] = json.dumps({**death, "mark": str(life.folder / "died")})
     if life.after_s:
         timer = threading.Timer(life.after_s, os.kill, (os.getpid(), signal.SIGKILL))
         timer.daemon = True
@@ -147,11 +175,14 @@ def _life(line: str) -> Life:
         point=given.get("point", ""),
         hit=given.get("hit", 0),
         after_s=given.get("after_s", 0.0),
+        workers=given.get("workers", 0),
+        worker_dies=given.get("worker_dies", False),
     )
 
 
 def main() -> None:
     """Fork a life for every line; answer with how it ended: 0, 1, or minus the signal."""
+    configure("console")  # to standard error: the answers alone go to the output
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

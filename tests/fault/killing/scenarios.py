@@ -46,7 +46,11 @@ class Scenario:
                 "connectionString": str(folder / self.target),
                 "options": self.options,
             },
-            "options": {"checkpointInterval": "20ms", "checkpointRows": 900},
+            "options": {
+                "checkpointInterval": "20ms",
+                "checkpointRows": 900,
+                "backoffInitial": "20ms",
+            },
         }
 
     def _push(self) -> dict[str, Any]:

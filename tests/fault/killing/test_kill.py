@@ -140,7 +140,9 @@ def early_death(rng: random.Random, known: dict[str, int]) -> dict[str, Any]:
     return {"point": rng.choice(sorted(known)), "hit": 1}
 
 
-def killed(cradle: Cradle, scenario: Scenario, rng: random.Random, tmp: Path) -> Path:
+def killed(
+    cradle: Cradle, scenario: Scenario, rng: random.Random, tmp: Path, *, workers: int = 0
+) -> Path:
     """Return the folder of a first life that was killed, for certain."""
     known = points(cradle, scenario)
     seed, drawn = rng.randrange(1_000), death(rng, known)
@@ -148,7 +150,7 @@ def killed(cradle: Cradle, scenario: Scenario, rng: random.Random, tmp: Path) ->
         folder = tmp / str(attempt)
         folder.mkdir()
         make_input(folder, seed)
-        ended = cradle.live(folder, scenario, **drawn)
+        ended = cradle.live(folder, scenario, workers=workers, **drawn)
         if ended == -signal.SIGKILL:
             return folder
         assert ended == 0, (drawn, error_of(folder))
@@ -156,9 +158,10 @@ def killed(cradle: Cradle, scenario: Scenario, rng: random.Random, tmp: Path) ->
     raise AssertionError(f"{TRIES} lives were to be killed, and all have ended: {drawn}")
 
 
-def check_to_the_end(cradle: Cradle, scenario: Scenario, folder: Path) -> None:
+def check_to_the_end(cradle: Cradle, scenario: Scenario, folder: Path, workers: int = 0) -> None:
     """Live a last life, and compare."""
-    assert cradle.live(folder, scenario) == 0, error_of(folder)
+    (folder / "died").unlink(missing_ok=True)
+    assert cradle.live(folder, scenario, workers=workers) == 0, error_of(folder)
     check(scenario, folder)
 
 
@@ -190,3 +193,31 @@ def test_a_recovery_that_is_killed_twice_in_a_row_is_still_a_recovery(
     ends = [cradle.live(tmp_path, scenario, **one) for one in deaths]
     assert ends == [-signal.SIGKILL] * 3, (deaths, error_of(tmp_path))
     check_to_the_end(cradle, scenario, tmp_path)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_node_that_dies_beside_its_worker_processes_loses_nothing(
+    cradle: Cradle, scenario: Scenario, tmp_path: Path
+) -> None:
+    """Its processes must be gone before the next ones begin, or two of them would write."""
+    rng = random.Random(f"{scenario.name}-workers")
+    workers = 1 + SCENARIOS.index(scenario) % 2
+    folder = killed(cradle, scenario, rng, tmp_path, workers=workers)
+    check_to_the_end(cradle, scenario, folder, workers)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_worker_process_that_dies_loses_nothing(
+    cradle: Cradle, scenario: Scenario, tmp_path: Path
+) -> None:
+    """Its node lives on, and has another process take the run up from the last decision."""
+    rng = random.Random(f"{scenario.name}-worker")
+    known = points(cradle, scenario)
+    drawn = {"point": rng.choice(sorted(known)), "hit": 1}
+    if drawn["point"] == "task.written":
+        drawn["hit"] = rng.randint(1, 40)
+    make_input(tmp_path, rng.randrange(1_000))
+    ended = cradle.live(tmp_path, scenario, workers=1, worker_dies=True, **drawn)
+    assert ended == 0, (drawn, error_of(tmp_path))
+    assert (tmp_path / "died").exists(), drawn
+    check(scenario, tmp_path)
