@@ -33,7 +33,7 @@ from dataflow.cluster.lease import Lease
 from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import Move, Ownership, value_bytes, value_from
 from dataflow.core.clock import Clock
-from dataflow.core.errors import Code, DataFlowError, Unavailable
+from dataflow.core.errors import Code, Corrupted, DataFlowError, Unavailable
 from dataflow.core.events import Cause
 from dataflow.core.ids import NodeId, ShardId
 from dataflow.journal.contract import Fence
@@ -52,6 +52,9 @@ LOOK_EVERY = timedelta(seconds=1)
 
 FAILED_PAUSE_S = 1.0
 """Before a shard that could not be taken up is tried again."""
+
+CORRUPTED_PAUSE_S = 60.0
+"""Before one whose log is damaged is: only a person can mend it, and each try raises its fence."""
 
 
 class Shards(Protocol):
@@ -143,7 +146,8 @@ class Owning:
             raise
         except DataFlowError as error:
             log.warning("shard left for later", shard=duty.shard, duty=str(duty), why=str(error))
-            self._paused[duty.shard] = self._clock.steady() + FAILED_PAUSE_S
+            pause_s = CORRUPTED_PAUSE_S if isinstance(error, Corrupted) else FAILED_PAUSE_S
+            self._paused[duty.shard] = self._clock.steady() + pause_s
         finally:
             self._busy.discard(duty.shard)
 

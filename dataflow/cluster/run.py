@@ -49,6 +49,7 @@ class RunLoop:
         self._progressed = False
         self._due_now = False
         self._active = False
+        self._shown = False
         now = around.clock.steady()
         self._checkpoint_at = now
         self._idle_until = now + IDLE_CHECKPOINT_EVERY.total_seconds()
@@ -139,6 +140,7 @@ class RunLoop:
             self._checkpoint_at = now + interval.total_seconds()
             return
         self._idle_until = now + IDLE_CHECKPOINT_EVERY.total_seconds()
+        self._shown = self._shown or self._active
         self._active = self._due_now = False
         self._checkpoint_at = now + interval.total_seconds()
         await self._step(Input.DUE)
@@ -161,6 +163,8 @@ class RunLoop:
                 self._due_now = True
             case m.Progress():
                 self._active = self._active or message.records_read > self.progress.records_read
+                if self._active and not self._shown:
+                    self._due_now = True  # A takeover is over when its first rows are decided.
                 self.progress = message
                 self.rate.add(self._around.clock.steady(), message.records_read)
                 await self._give_up_waiting()

@@ -194,6 +194,20 @@ async def test_a_checkpoint_is_decided_before_the_worker_hears_of_it() -> None:
         assert checkpoint_from(stored.payload).positions["s"].records == 5
 
 
+async def test_the_first_rows_of_a_run_are_decided_without_waiting_for_the_interval() -> None:
+    """A takeover is over when its pipelines decide again; the interval may be an hour."""
+    hourly = replace(SPEC, options=PipelineOptions(checkpoint_interval=timedelta(hours=1)))
+    async with owning() as owner:
+        await owner.ask(c.CreatePipeline(hourly), c.StartPipeline())
+        task = await owner.worker.open()
+        await owner.worker.checkpoint(task, 0)
+        owner.worker.say(progress(task, 5))
+        await owner.worker.checkpoint(task, 5)
+        owner.worker.say(progress(task, 9))
+        await asyncio.sleep(0.05)
+        assert owner.worker.told.empty()
+
+
 async def test_an_idle_pipeline_decides_nothing() -> None:
     """Ten thousand idle pipelines must cost nothing."""
     async with owning() as owner:
