@@ -12,8 +12,8 @@ from dataflow.cluster.surroundings import DrainAsked, Inbox, RestAsked, Surround
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint, Effect, Input, Protocol, Stamp, Step
 from dataflow.core.commands import FinishRun, RecordCheckpoint, ReportFailure
-from dataflow.core.errors import Corrupted, DataFlowError, Fenced, NotOwner, Unavailable
-from dataflow.core.events import ErrorType, PipelineError
+from dataflow.core.errors import Corrupted, DataFlowError, Fenced, NotOwner
+from dataflow.core.events import PipelineError
 from dataflow.core.spec import with_defaults
 from dataflow.core.state import Drain, State
 
@@ -83,7 +83,7 @@ class RunLoop:
             raise
         except DataFlowError as error:
             self._around.send(m.Abandon(self.pipeline, self.run))
-            await self._failed(_system_error(error))
+            await self._failed(PipelineError.of_system(error))
 
     async def _claim(self) -> None:
         """Make the register refuse every older run, BEFORE anything that one staged is dropped."""
@@ -226,7 +226,7 @@ class RunLoop:
                 self._around.send(m.Decided(self.pipeline, self.run, self._protocol.number))
             case Effect.ABANDON:
                 self._around.send(m.Abandon(self.pipeline, self.run))
-                await self._failed(_system_error(Fenced("a larger run has decided")))
+                await self._failed(PipelineError.of_system(Fenced("a larger run has decided")))
             case Effect.END:
                 await self._finish()
             case Effect.NOTHING:
@@ -292,12 +292,3 @@ class RunLoop:
                 jitter=self._around.jitter(),
             ),
         )
-
-
-def _system_error(error: DataFlowError) -> PipelineError:
-    return PipelineError(
-        error_type=ErrorType.SYSTEM,
-        code=error.code,
-        message=str(error),
-        retryable=isinstance(error, Unavailable),
-    )

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from dataflow.core.checkpoint import Checkpoint, LineageStart
+from dataflow.core.errors import DataFlowError, Unavailable
 from dataflow.core.ids import CommandId, Lineage, NodeId, Offset, PipelineId, Sequence, Version
 from dataflow.core.light import light
 from dataflow.core.spec import PipelineSpec
@@ -51,6 +52,16 @@ class PipelineError:
     stack_trace: str = ""
     retryable: bool = False
     step: str = ""
+
+    @classmethod
+    def of_system(cls, error: DataFlowError) -> PipelineError:
+        """Return the failure of a run that no step is to blame for."""
+        return cls(
+            error_type=ErrorType.SYSTEM,
+            code=error.code,
+            message=str(error),
+            retryable=isinstance(error, Unavailable),
+        )
 
 
 @dataclass(frozen=True, slots=True)
