@@ -25,6 +25,7 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "apply": Entry("applying", "apply", "Create or update pipelines from a file."),
+    "cluster": Entry("cluster", "cluster", "See nodes and shards; empty a node, move a shard."),
     "completion": Entry("shell", "completion", "Print the completion script of a shell."),
     "delete": Entry("lifecycle", "delete", "End pipelines for good; their history stays."),
     "describe": Entry("showing", "describe", "Show everything about a pipeline."),

@@ -17,9 +17,11 @@ from grpc import aio
 from dataflow.client.attempts import Attempts, Patience
 from dataflow.client.errors import from_rpc
 from dataflow.core.errors import Rejected, Waiting
+from dataflow.v1.cluster_pb2_grpc import ClusterServiceStub
 from dataflow.v1.pipeline_pb2_grpc import PipelineServiceStub
 
-if TYPE_CHECKING:  # the asynchronous view of the stub exists for type checkers alone
+if TYPE_CHECKING:  # the asynchronous view of a stub exists for type checkers alone
+    from dataflow.v1.cluster_pb2_grpc import ClusterServiceAsyncStub
     from dataflow.v1.pipeline_pb2_grpc import PipelineServiceAsyncStub
 
 Q = TypeVar("Q")
@@ -92,12 +94,14 @@ class Connection:
         self._working: set[asyncio.Task[None]] = set()
         self._channel: aio.Channel | None = None
         self._stub: PipelineServiceAsyncStub | None = None
+        self._cluster: ClusterServiceAsyncStub | None = None
 
     async def open(self) -> None:
         """Make the channel; the server is first contacted by the first request."""
         self._tasks = await asyncio.TaskGroup().__aenter__()
         self._channel = _channel(self.settings)
         self._stub = PipelineServiceStub(self._channel)
+        self._cluster = ClusterServiceStub(self._channel)
 
     async def close(self) -> None:
         """End every stream, task and connection."""
@@ -107,14 +111,14 @@ class Connection:
             task.cancel()
         if self._channel is not None:
             await self._channel.close()
-        self._channel = self._stub = None
+        self._channel = self._stub = self._cluster = None
         # Without the caller's exception: a group would wrap it in an ExceptionGroup.
         tasks, self._tasks = self._tasks, None
         await tasks.__aexit__(None, None, None)
 
     @property
     def stub(self) -> PipelineServiceAsyncStub:
-        """The generated methods.
+        """The generated methods about pipelines.
 
         Raises:
             RuntimeError: the client is not open.
@@ -122,6 +126,13 @@ class Connection:
         if self._stub is None:
             raise RuntimeError(NOT_OPEN)
         return self._stub
+
+    @property
+    def cluster(self) -> ClusterServiceAsyncStub:
+        """The generated methods about nodes and shards; raises as ``stub`` does."""
+        if self._cluster is None:
+            raise RuntimeError(NOT_OPEN)
+        return self._cluster
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work``, which must not raise, until it ends or the client closes."""

@@ -16,6 +16,7 @@ from dataflow.client.bulk import (
     grouped,
 )
 from dataflow.client.bulk import Commands as CommandsSlot
+from dataflow.client.cluster import ClusterCalls
 from dataflow.client.commands import Commands
 from dataflow.client.connection import MESSAGE_BYTES_MAX, TIMEOUT, Connection, Settings, Tls
 from dataflow.client.messages import Command, CommandAnswer, IngestBatchResponse
@@ -26,7 +27,7 @@ from dataflow.core.errors import Code, Rejected
 from dataflow.v1.pipeline_pb2 import IngestBatchRequest
 
 
-class DataFlow(Commands, Questions):
+class DataFlow(Commands, Questions, ClusterCalls):
     """A connection to one server, for use as ``async with DataFlow("127.0.0.1:50051") as df:``.
 
     Requests return the messages of ``proto/`` (``dataflow.client.messages``); errors are those of

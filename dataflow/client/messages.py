@@ -6,6 +6,16 @@ for every language. ``dataflow.wire.json`` shows one as JSON.
 
 from __future__ import annotations
 
+from dataflow.v1.cluster_pb2 import (
+    DrainNodeResponse,
+    GetClusterResponse,
+    MoveShardResponse,
+    Node,
+    Shard,
+    ShardState,
+    UndrainNodeResponse,
+    UnpinShardResponse,
+)
 from dataflow.v1.event_pb2 import Event, Status
 from dataflow.v1.pipeline_pb2 import (
     Command,
@@ -55,13 +65,17 @@ __all__ = [
     "DeadLetter",
     "DeletePipelineRequest",
     "DeletePipelineResponse",
+    "DrainNodeResponse",
     "Event",
     "FieldProblem",
+    "GetClusterResponse",
     "GetHealthResponse",
     "GetMetricsResponse",
     "GetPipelineResponse",
     "IngestBatchResponse",
     "Metrics",
+    "MoveShardResponse",
+    "Node",
     "PausePipelineRequest",
     "PausePipelineResponse",
     "PipelineOptions",
@@ -79,6 +93,8 @@ __all__ = [
     "ResumePipelineResponse",
     "RollbackPipelineRequest",
     "RollbackPipelineResponse",
+    "Shard",
+    "ShardState",
     "Sink",
     "Source",
     "StartPipelineRequest",
@@ -87,6 +103,8 @@ __all__ = [
     "StopPipelineRequest",
     "StopPipelineResponse",
     "Transform",
+    "UndrainNodeResponse",
+    "UnpinShardResponse",
     "UpdatePipelineRequest",
     "UpdatePipelineResponse",
     "ValidatePipelineResponse",

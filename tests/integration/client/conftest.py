@@ -12,7 +12,9 @@ import pytest
 from grpc import aio
 
 from dataflow.client import DataFlow
+from dataflow.v1.cluster_pb2_grpc import add_ClusterServiceServicer_to_server
 from dataflow.v1.pipeline_pb2_grpc import add_PipelineServiceServicer_to_server
+from tests.integration.client.cluster_service import ClusterService
 from tests.integration.client.service import Service
 
 T = TypeVar("T")
@@ -23,15 +25,16 @@ class Served:
     """A service and where it listens."""
 
     service: Service
+    cluster: ClusterService
     address: str
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
     """Serve in the test's own loop."""
-    server, service, address = await _begin()
-    yield Served(service, address)
-    service.cut_watches()
+    server, served = await _begin()
+    yield served
+    served.service.cut_watches()
     await server.stop(0)
 
 
@@ -51,11 +54,11 @@ def apart() -> Iterator[Served]:
     found: list[Served] = []
 
     async def work() -> None:
-        server, service, address = await _begin()
-        found.append(Served(service, address))
+        server, served = await _begin()
+        found.append(served)
         begun.set()
         await ended.wait()
-        service.cut_watches()
+        served.service.cut_watches()
         await server.stop(0)
 
     def run() -> None:
@@ -70,10 +73,12 @@ def apart() -> Iterator[Served]:
     thread.join()
 
 
-async def _begin() -> tuple[aio.Server, Service, str]:
+async def _begin() -> tuple[aio.Server, Served]:
     service = Service()
+    cluster = ClusterService(service)
     server = aio.server()
     add_PipelineServiceServicer_to_server(service, server)
+    add_ClusterServiceServicer_to_server(cluster, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    return server, service, f"127.0.0.1:{port}"
+    return server, Served(service, cluster, f"127.0.0.1:{port}")

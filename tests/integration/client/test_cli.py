@@ -58,6 +58,7 @@ class Shell:
 
     def __init__(self, served: Served, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
         self.service = served.service
+        self.cluster = served.cluster
         self.address = served.address
         self.folder = folder
         self._capsys = capsys

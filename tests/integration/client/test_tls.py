@@ -16,6 +16,7 @@ from grpc import aio
 
 from dataflow.client import DataFlow, Rejected, Tls, Unreachable
 from dataflow.v1.pipeline_pb2_grpc import add_PipelineServiceServicer_to_server
+from tests.integration.client.cluster_service import ClusterService
 from tests.integration.client.conftest import Served
 from tests.integration.client.service import Service
 
@@ -69,7 +70,7 @@ async def mutual(made: Certificates) -> AsyncIterator[Served]:
     )
     port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
-    yield Served(service, f"127.0.0.1:{port}")
+    yield Served(service, ClusterService(service), f"127.0.0.1:{port}")
     await server.stop(0)
 
 
