@@ -17,7 +17,7 @@ from cassandra.policies import RoundRobinPolicy
 
 from dataflow.journal.cassandra import Options
 
-WRITTEN_AT_OFFSETS = frozenset({"applied", "audited", "events", "registry"})
+WRITTEN_AT_OFFSETS = frozenset({"applied", "audited", "registry"})
 """A delete in these would be later than whatever follows it."""
 
 

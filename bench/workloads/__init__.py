@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.workloads import cluster_commands, commands, coordination, etl, memory, push, starting
+from bench.workloads import (
+    cluster_commands,
+    commands,
+    coordination,
+    etl,
+    journal,
+    memory,
+    push,
+    starting,
+)
 from bench.workloads.workload import Workload
 
 WORKLOADS: Mapping[str, Workload] = {
@@ -16,6 +25,7 @@ WORKLOADS: Mapping[str, Workload] = {
         commands.WORKLOAD,
         cluster_commands.WORKLOAD,
         coordination.WORKLOAD,
+        journal.WORKLOAD,
         starting.STARTUP,
         starting.IDLE,
         memory.WORKLOAD,

@@ -14,7 +14,8 @@ from dataflow.journal.cassandra.options import Options
 from dataflow.journal.cassandra.rounds import Rounds
 from dataflow.journal.cassandra.session import Session
 from dataflow.journal.statements import load
-from dataflow.views.cassandra import index, registry
+from dataflow.views.cassandra import registry
+from dataflow.views.cassandra.index import Index
 from dataflow.views.cassandra.writer import Writer
 from dataflow.views.contract import Entry, Projected, Query, Summary
 
@@ -24,8 +25,9 @@ VERSION = 1
 STATEMENTS = load("dataflow.views.cassandra", "views.cql")
 TABLES = load("dataflow.views.cassandra", "schema.cql")
 
-GATHER_S = 0.1
-"""How long events gather while nobody asks: a pipeline's line is written once a round."""
+GATHER_S = 1.0
+"""How long events gather while nobody asks: of each pipeline a round writes one line, and of each
+shard the events in one mutation."""
 
 WAITING_MAX = 100_000
 """Events that may wait in vain: no log goes on for so long while its store takes nothing."""
@@ -42,6 +44,7 @@ class Cassandra:
         """Take over a session whose tables are there; use ``Cassandra.open``."""
         self._session = session
         self._writer = Writer(session)
+        self._index = Index(session)
         self._rounds: Rounds[Projected] = Rounds(
             "views", self._writer.write, gather_s=GATHER_S, waiting_max=WAITING_MAX
         )
@@ -90,19 +93,19 @@ class Cassandra:
     ) -> Sequence[Entry]:
         """See ``Views.events``."""
         self._check_open()
-        return await index.events(self._session, pipeline, types, after, limit=limit)
+        return await self._index.events(pipeline, types, after, limit)
 
     async def versions(self, pipeline: PipelineId, before: Version, limit: int) -> Sequence[Entry]:
         """See ``Views.versions``."""
         self._check_open()
-        return await index.versions(self._session, pipeline, before, limit)
+        return await self._index.versions(pipeline, before, limit)
 
     async def latest(
         self, pipeline: PipelineId, types: Collection[str], until: SequenceNumber | datetime
     ) -> Entry | None:
         """See ``Views.latest``."""
         self._check_open()
-        return await index.latest(self._session, pipeline, types, until)
+        return await self._index.latest(pipeline, types, until)
 
     async def close(self) -> None:
         """See ``Views.close``."""

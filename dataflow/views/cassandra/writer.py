@@ -6,30 +6,29 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from dataflow.core.ids import Offset, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
+from dataflow.journal.cassandra.by_pipeline import ByPipeline, Request, Row
 from dataflow.journal.cassandra.encoding import to_us
 from dataflow.journal.cassandra.rounds import write_all
 from dataflow.journal.cassandra.session import Session, Values
 from dataflow.views import rows
-from dataflow.views.contract import Entry, Projected
+from dataflow.views.contract import Projected
 
 PARTS = 64
 """Of the registry, for ever: a page asks each of them, and ten million pipelines make 60 MB of
 one."""
 
-EVENTS_PART = 10_000
-"""Events of a pipeline in one partition."""
+EVENT_BYTES = 128
+"""Of a row of the index."""
 
-REQUEST_ROWS_MAX, REQUEST_PIPELINES_MAX = 64, 10
-"""Of one request: 20 KiB of the longest lines, and no more partitions than servers like to see."""
+REQUEST_ROWS_MAX = 64
+"""Of one request: 20 KiB of the longest lines."""
 
 IN_FLIGHT_MAX = 4
 PAGE_ROWS = 1000
-
-Request: TypeAlias = Sequence[tuple[str, Values]]
 
 
 class Known(NamedTuple):
@@ -44,6 +43,7 @@ class Writer:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._events = ByPipeline(session, "events")
         self._known: dict[ShardId, dict[PipelineId, Known]] = {}
 
     def forget(self, shard: ShardId) -> None:
@@ -64,9 +64,9 @@ class Writer:
             if known is None or known.event.sequence < one.event.sequence:
                 latest[one.event.pipeline_id] = one
         await write_all([shard for shard in ends if shard not in self._known], self._load, 4)
-        await write_all(
-            [*_lines(latest.values()), *_events(taken)], self._session.run_all, IN_FLIGHT_MAX
-        )
+        await self._events.write([_event(one) for one in taken])
+        lines = [*_lines(latest.values()), *_specs(taken)]
+        await write_all(lines, self._session.run_all, IN_FLIGHT_MAX)
         # AFTER the rows: what is said to be there must be.
         self._count(latest.values())
         requests = [[self._applied(shard, offset)] for shard, offset in ends.items()]
@@ -114,38 +114,30 @@ def _lines(latest: Iterable[Projected]) -> Iterable[Request]:
             yield lines[start : start + REQUEST_ROWS_MAX]
 
 
-def _events(taken: Sequence[Projected]) -> Iterable[Request]:
-    """Return the rows of the index, those of some pipelines together."""
-    pipelines: dict[PipelineId, list[tuple[str, Values]]] = defaultdict(list)
+def _specs(taken: Sequence[Projected]) -> Iterable[Request]:
+    """Return the rows of the events that made a version, those of one shard together."""
+    shards: dict[ShardId, list[tuple[str, Values]]] = defaultdict(list)
     for one in taken:
         entry = rows.entry(one)
-        pipelines[entry.pipeline_id] += _entry(entry)
-    request: list[tuple[str, Values]] = []
-    count = 0
-    for mine in pipelines.values():
-        if request and (
-            len(request) + len(mine) > REQUEST_ROWS_MAX or count == REQUEST_PIPELINES_MAX
-        ):
-            yield request
-            request, count = [], 0
-        request += mine
-        count += 1
-    if request:
-        yield request
+        if entry.version:
+            key = (entry.shard, entry.pipeline_id, entry.version)
+            place = (entry.sequence, entry.offset, entry.type, to_us(entry.time))
+            shards[entry.shard].append(("save_spec", (*key, *place)))
+    for specs in shards.values():
+        for start in range(0, len(specs), REQUEST_ROWS_MAX):
+            yield specs[start : start + REQUEST_ROWS_MAX]
 
 
-def _entry(entry: Entry) -> Iterable[tuple[str, Values]]:
-    place = (entry.type, to_us(entry.time))
-    part = (entry.sequence - 1) // EVENTS_PART
-    at = (entry.shard, entry.offset)
-    yield (
-        "save_event",
-        (entry.pipeline_id, part, entry.sequence, *place, entry.version, *at),
+def _event(one: Projected) -> Row:
+    entry = rows.entry(one)
+    return Row(
+        shard=entry.shard,
+        offset=entry.offset,
+        pipeline=entry.pipeline_id,
+        sequence=entry.sequence,
+        rest=(entry.offset, entry.type, to_us(entry.time), entry.version),
+        size=EVENT_BYTES,
     )
-    if part:
-        yield "save_last_part", (entry.pipeline_id, part, entry.sequence)
-    if entry.version:
-        yield "save_spec", (entry.pipeline_id, entry.version, entry.sequence, *place, *at)
 
 
 def _line(one: Projected) -> Values:

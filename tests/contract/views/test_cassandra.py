@@ -14,8 +14,8 @@ from cassandra.cluster import Session
 from dataflow.core import events as e
 from dataflow.core.ids import PipelineId, Sequence, ShardId, Version
 from dataflow.core.state import Status
-from dataflow.journal.cassandra import Options
-from dataflow.views.cassandra import Cassandra, writer
+from dataflow.journal.cassandra import Options, by_pipeline
+from dataflow.views.cassandra import Cassandra
 from dataflow.views.contract import Projected, Query
 
 Owner = Any
@@ -158,7 +158,8 @@ async def test_events_are_found_over_several_partitions(
     node: Opener, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pipeline that runs for years has more events than one partition should hold."""
-    monkeypatch.setattr(writer, "EVENTS_PART", 4)
+    monkeypatch.setattr(by_pipeline, "PART_OFFSETS", 4)
+    monkeypatch.setattr(by_pipeline, "PAGE_PLACES", 2)
     views = await node()
     views.apply(owner("p", e.PipelineCreated(owner.spec())))
     for version in range(2, 12):
@@ -183,7 +184,7 @@ async def test_events_applied_again_move_nothing_back(
     node: Opener, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new owner replays from far back; the newest partition stays the newest."""
-    monkeypatch.setattr(writer, "EVENTS_PART", 2)
+    monkeypatch.setattr(by_pipeline, "PART_OFFSETS", 2)
     views = await node()
     made = owner("p", e.PipelineCreated(owner.spec()), *[e.PipelineStarted()] * 6)
     views.apply(made)
