@@ -57,17 +57,19 @@ class Cassandra:
         self._audit = Audit(session, self._buckets, self._reader)
 
     @classmethod
-    async def open(cls, options: Options) -> Cassandra:
+    async def open(cls, options: Options, bucket_events: int = BUCKET_EVENTS) -> Cassandra:
         """Connect, check the servers' settings, and create the tables that are not there yet.
+
+        Processes need not agree on ``bucket_events``, for a header says where its bucket ends.
 
         Raises:
             Unavailable: no server can be reached, or they do not agree on the tables.
             Rejected: a server is too old, or set so that it may lose what it has acknowledged; the
                 tables are of a newer program; an option is not right.
         """
-        return cls(
-            await Session.connect(options, STATEMENTS, partial(schema.prepare, options), SERIAL)
-        )
+        prepare = partial(schema.prepare, options)
+        session = await Session.connect(options, STATEMENTS, prepare, SERIAL)
+        return cls(session, bucket_events)
 
     def __str__(self) -> str:
         """See ``Journal.__str__``."""

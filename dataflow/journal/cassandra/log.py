@@ -117,7 +117,7 @@ class Log:
             self._holders[held.shard] = header.end.nonce if header else Nonce("")
         bucket = self._buckets.newest(held.shard)
         inline, value = await self._content(held.shard, after, records, append_id)
-        if 0 < held.offset - bucket <= self._bucket_events < held.offset - bucket + len(records):
+        if bucket < held.offset and after.offset - bucket > self._bucket_events:
             bucket = await self._seal(held, bucket)
         for _ in range(MOVES_MAX):
             row = await self._session.conditionally(
