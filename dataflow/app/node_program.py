@@ -13,6 +13,7 @@ import click
 
 from dataflow.app.clustered import Clustered, Coordinating, clustered
 from dataflow.app.composing import no_probe
+from dataflow.app.object_store import objects_of
 from dataflow.app.program import serve_until_told, started
 from dataflow.app.settings import Settings
 from dataflow.app.stores import Stores
@@ -20,7 +21,6 @@ from dataflow.cluster.coordination.etcd.client import Etcd
 from dataflow.cluster.coordination.etcd.keeper import EtcdKeeper
 from dataflow.cluster.coordination.etcd.place import Patience, Place
 from dataflow.engine.ingest import IngestLogs
-from dataflow.engine.objects import Objects
 
 
 def etcd_place(settings: Settings) -> Place:
@@ -63,7 +63,8 @@ async def node(
         stack.push_async_callback(views.close)
         ingest = IngestLogs(settings.data_dir / "ingest")
         stack.push_async_callback(ingest.close)
-        objects = Objects.local(settings.data_dir / "objects")
+        objects = objects_of(settings)
+        await objects.check()
         stores = Stores(journal, views, objects, ingest)
         yield await stack.enter_async_context(
             clustered(settings, stores, Coordinating(coordination, keeper), probe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from dataflow.core.errors import Invalid, Problem, Rejected
 
@@ -60,8 +61,22 @@ class Settings(BaseModel):
     """Members of the coordination service, as host:port."""
     cassandra_contact_points: tuple[str, ...] = ("127.0.0.1:9042",)
     """Nodes of the journal's store, as host:port."""
+    object_store: str = Field(default="", pattern=r"^$|^(file|s3)://.+$")
+    """Where dead letters and states are kept: ``file:///path`` or ``s3://bucket/prefix``; a folder
+    of the data directory unless given. All nodes of a cluster need the same one."""
+    s3_endpoint: str = Field(default="", pattern=r"^$|^https?://.+$")
+    """Of an object store that is not Amazon's. What is not set here, and in the three below,
+    comes from AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+    s3_region: str = ""
+    s3_access_key_id: str = ""
+    s3_secret_access_key: SecretStr = SecretStr("")
     cassandra_keyspace: str = Field(default="dataflow", pattern=r"^[a-z][a-z0-9_]{0,47}$")
     """Where the journal of this cluster lives."""
+
+    def told(self) -> str:
+        """Return all of it as JSON, the secret one included: for a pipe, never for a log."""
+        secret = self.s3_secret_access_key.get_secret_value()
+        return json.dumps({**self.model_dump(mode="json"), "s3_secret_access_key": secret})
 
     @property
     def stop_grace(self) -> timedelta:

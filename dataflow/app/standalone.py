@@ -12,6 +12,7 @@ from dataflow.app.alone import Alone
 from dataflow.app.clock import SystemClock
 from dataflow.app.composing import Belonging, Composed, composed, no_probe
 from dataflow.app.node import Node
+from dataflow.app.object_store import objects_of
 from dataflow.app.program import serve_until_told, started
 from dataflow.app.settings import Settings
 from dataflow.app.stores import Stores
@@ -19,7 +20,6 @@ from dataflow.app.workers import COMMAND
 from dataflow.core.events import Cause
 from dataflow.core.ids import SHARDS, NodeId
 from dataflow.engine.ingest import IngestLogs
-from dataflow.engine.objects import Objects
 from dataflow.journal.sqlite import Sqlite
 from dataflow.views.sqlite import Sqlite as SqliteViews
 
@@ -54,7 +54,8 @@ async def whole(
         # BEFORE anything else in the folder: it takes the lock, and names what is wrong with it.
         journal = await Sqlite.open(settings.data_dir)
         stack.push_async_callback(journal.close)
-        objects = Objects.local(settings.data_dir / "objects")
+        objects = objects_of(settings)
+        await objects.check()
         views = await SqliteViews.open(settings.data_dir)
         stack.push_async_callback(views.close)
         ingest = IngestLogs(settings.data_dir / "ingest")

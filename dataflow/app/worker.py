@@ -14,10 +14,10 @@ from dataflow.app.clock import SystemClock
 from dataflow.app.contexts import Contexts, Paths, Secrets
 from dataflow.app.logs import configure
 from dataflow.app.memory import share_free_memory
+from dataflow.app.object_store import objects_of
 from dataflow.app.settings import Settings
 from dataflow.connect import Log
 from dataflow.core.ids import PipelineId
-from dataflow.engine.objects import Objects
 from dataflow.engine.processes.child import Parts, serve, taken_over
 from dataflow.engine.processes.messages import Begin
 
@@ -59,7 +59,7 @@ def parts(begin: Begin, log: Callable[[PipelineId], Log]) -> Parts:
     return Parts(
         registry=registry(),
         contexts=Contexts(clock, Paths(settings.file_roots), log, probe, secrets),
-        objects=Objects.local(settings.data_dir / "objects"),
+        objects=objects_of(settings),
         clock=clock,
         probe=probe,
         hide=secrets.hide,

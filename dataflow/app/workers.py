@@ -46,7 +46,7 @@ async def open_workers(
         async with Inline.open(here) as inline:
             yield inline
         return
-    program = Program(command, settings.model_dump_json())
+    program = Program(command, settings.told())
     node = Node(here.send, partial(_answer, ingest), say)
     async with Processes.open(program, settings.workers, node) as processes:
         ingest.parse_by(processes.parse)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from dataflow.app.settings import load
+from dataflow.app.settings import Settings, load
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +23,17 @@ def test_a_variable_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "dataflow.toml").write_text('data_dir = "of-the-file"')
     monkeypatch.setenv("DATAFLOW_DATA_DIR", "of-the-variable")
     assert load(tmp_path / "dataflow.toml").data_dir == Path("of-the-variable")
+
+
+def test_a_secret_is_told_to_worker_processes_alone() -> None:
+    """They need it; whoever prints settings, or reads what was printed, does not."""
+    settings = Settings.model_validate({"s3_secret_access_key": "hunter2", "workers": 2})
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+    assert Settings.model_validate_json(settings.told()) == settings
+
+
+@pytest.mark.parametrize("url", ["/objects", "s3:bucket", "http://bucket", "file://"])
+def test_an_object_store_is_a_folder_or_a_bucket(url: str) -> None:
+    """By its address; what is none would be found out at the first bad record."""
+    with pytest.raises(ValidationError, match="object_store"):
+        Settings(object_store=url)
