@@ -169,6 +169,10 @@ class Owning:
             owner = (await self._membership.refresh()).owners.get(shard)
             if owner is None or owner.boot != self.me.boot:
                 return
+        if shard in self._shards.owned:
+            # The map is late, or an announcement was lost: taking it up again would fence my own.
+            await self._announce(shard)
+            return
         try:
             fence = await self._shards.take_up(shard, duty.cause)
         except DataFlowError as error:
