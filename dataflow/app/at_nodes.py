@@ -31,6 +31,10 @@ MARGIN = timedelta(seconds=2)
 """For an answer to come back, beyond what the other node was told to wait."""
 
 
+EXECUTE_BYTES = 4 << 20
+"""Of the commands of one question, about; a thousand large specs are more than a message holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Here:
     """This node, which needs no link to be asked."""
@@ -56,7 +60,13 @@ class AtNodes:
         """See ``cluster.routing.Nodes``."""
         if self.here is not None and self.is_here(node):
             return await self.here.backend.execute(commands)
-        return await self.ask(node, q.EXECUTE, commands, WRITE_PATIENCE)
+        payload = q.EXECUTE.question.write(commands)
+        if len(payload) > EXECUTE_BYTES and len(commands) > 1:
+            half = len(commands) // 2
+            parts = [await self.execute(node, part) for part in (commands[:half], commands[half:])]
+            return [outcome for part in parts for outcome in part]
+        name, patience = q.EXECUTE.name, WRITE_PATIENCE
+        return q.EXECUTE.reply.read(await self.links.ask(node.address, name, payload, patience))
 
     async def ask(
         self, node: Registration, question: q.Question[Q, R], asked: Q, patience: timedelta

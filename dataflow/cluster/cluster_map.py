@@ -17,6 +17,7 @@ from dataflow.cluster.registration import (
     Registration,
     value_from,
 )
+from dataflow.core.errors import Corrupted
 from dataflow.core.ids import NodeId, ShardId
 from dataflow.core.placement import Member, place
 
@@ -127,4 +128,7 @@ def _value(entry: Entry | None, cls: type[Any]) -> Any:  # noqa: ANN401 - one of
 
 
 def _shard(key: str) -> ShardId:
-    return ShardId(int(key.rpartition("/")[2]))
+    number = key.rpartition("/")[2]
+    if not number.isdecimal():
+        raise Corrupted(f"{key} names no shard")
+    return ShardId(int(number))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,18 @@ async def test_any_node_answers_for_any_pipeline(cluster: Cluster) -> None:
         assert (len(page), total) == (10, len(IDS))
         events = await node.routed.events(IDS[0], SequenceNumber(0), 10, "")
         assert [event.type for event in events] == ["PipelineCreated"]
+
+
+async def test_commands_too_large_for_one_message_are_carried_in_several(
+    cluster: Cluster,
+) -> None:
+    """Specs may have a megabyte, and a thousand commands travel together."""
+    for name in "ab":
+        await cluster.start(name)
+    await cluster.settled("a", "b")
+    large = replace(SPEC, description="x" * 900_000)
+    made = await cluster.nodes["a"].routed.execute(commands(c.CreatePipeline(large)))
+    assert [type(one) for one in made] == [Answer] * len(IDS)
 
 
 async def test_a_retried_command_gets_the_first_answer_from_the_next_owner(

@@ -53,6 +53,12 @@ def test_a_value_that_no_node_wrote_is_named() -> None:
         ClusterMap(KEYS).after([change])
 
 
+def test_a_key_that_names_no_shard_is_named() -> None:
+    """As above; the node ends, and says why."""
+    with pytest.raises(Corrupted, match="c/owners/x names no shard"):
+        ClusterMap(KEYS).after([put("c/owners/x", value_bytes(ownership("a")), 5)])
+
+
 def test_keys_of_a_newer_release_are_left_alone() -> None:
     """A rolling upgrade has nodes of two releases side by side."""
     seen = ClusterMap(KEYS).after([put("c/epochs/3", b"?", 5)])
