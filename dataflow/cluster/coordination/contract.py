@@ -140,19 +140,25 @@ class Coordination(Protocol):
     ) -> Transacted:
         """Let the effects happen if all conditions hold, in one step.
 
+        Conditions are judged first: of a refused transaction no lease is looked at.
+
         Raises:
             LeaseLost: a put names a lease that has ended; nothing happened.
             Unavailable: with code ``OUTCOME_UNKNOWN`` when it may have happened: list.
+            Rejected: it is larger than ``rules`` allow, or one key has two effects.
         """
         ...
 
     def watch(self, prefix: str, after: Revision) -> AsyncIterator[Sequence[Change]]:
         """Yield the changes under a prefix behind a revision, in order, none twice, without end.
 
-        A lost connection is made again and goes on behind the last change yielded. The changes of
-        one transaction come together.
+        A lost connection is made again and goes on behind the last change yielded, however long
+        that takes: a reader that must not be behind lists from time to time. The changes of one
+        transaction come together.
 
         Raises:
+            Unavailable: the client is closed.
+            Rejected: its user may not see these keys.
             Compacted: the changes behind ``after`` are forgotten, or ``after`` is to come: the
                 service was restored from a backup, and counts again from there.
         """
