@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from dataflow.app.answering import Answering
 from dataflow.app.at_nodes import AtNodes, Here
 from dataflow.app.clock import SystemClock
+from dataflow.app.cluster_metrics import CountedShards, Measures, NodeStanding
 from dataflow.app.composing import Belonging, Composed, composed, new_id, no_probe
 from dataflow.app.far_work import Far, ForOthers
 from dataflow.app.routed import Routed
 from dataflow.app.settings import Settings
 from dataflow.app.steering import Steering
 from dataflow.app.stores import Stores
+from dataflow.app.timed_journal import TimedJournal
 from dataflow.cluster.coordination.contract import Coordination, Keeper
 from dataflow.cluster.joining import Member, founded
 from dataflow.cluster.joining import Surroundings as MemberSurroundings
@@ -61,6 +64,7 @@ class Clustered:
 
     routed: Routed
     steering: Steering
+    metrics: CollectorRegistry
     composed: Composed
     member: Member
     membership: Membership
@@ -115,15 +119,15 @@ async def clustered(
         Unavailable: the coordination service does not answer.
     """
     name, clock = NodeId(settings.node_id), SystemClock()
-    coordination = coordinating.coordination
+    coordination, measures = coordinating.coordination, Measures()
+    stores = replace(stores, journal=TimedJournal(stores.journal, measures.journal, clock))
     async with AsyncExitStack() as stack:
-        membership = await stack.enter_async_context(
-            Membership.open(coordination, settings.cluster)
-        )
+        following = Membership.open(coordination, settings.cluster)
+        membership = await stack.enter_async_context(following)
         meta = await founded(membership, coordination, settings.shards)
         links = await stack.enter_async_context(GrpcLinks.open())
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        later = _Later(name)
+        later = _Later(name, measures)
         belonging = later.belonging(meta.shards)
         parts = await stack.enter_async_context(composed(settings, stores, belonging, probe))
         later.far = Far(new_id(), membership, links, receive=parts.runs.receive, tasks=tasks)
@@ -131,11 +135,12 @@ async def clustered(
         later.here, later.for_others = parts.workers, ForOthers(parts.workers.receive)
         reached_at = await stack.enter_async_context(_answering(settings, parts, later.for_others))
         registration = Registration(name, "", reached_at, clock.now(), weight=settings.node_weight)
+        shards = CountedShards(NodeShards(parts, settings.stop_grace), measures, membership, clock)
         around = MemberSurroundings(
             membership=membership,
             coordination=coordination,
             keeper=coordinating.keeper,
-            shards=NodeShards(parts, settings.stop_grace),
+            shards=shards,
             clock=clock,
             new_boot=new_id,
             check_journal=partial(_check, stores.journal),
@@ -145,13 +150,12 @@ async def clustered(
         member = later.member = Member(registration, around)
         here = Here(name, parts.node)
         routed = await stack.enter_async_context(
-            routing(
-                membership, links, here, validate=here.backend.validate, is_ready=later.may_serve
-            )
+            routing(membership, links, here, validate=parts.node.validate, is_ready=later.may_serve)
         )
         await stack.enter_async_context(member.joined(settings.stop_grace))
         steering = Steering(settings.cluster, name, membership, coordination, host=parts.host)
-        yield Clustered(routed, steering, parts, member, membership)
+        metrics = measures.shown_by(parts.node.metrics, steering, NodeStanding(member, parts.host))
+        yield Clustered(routed, steering, metrics, parts, member, membership)
 
 
 @asynccontextmanager
@@ -185,8 +189,9 @@ async def _answering(
 class _Later:
     """What is made after the parts that ask it."""
 
-    def __init__(self, name: NodeId) -> None:
+    def __init__(self, name: NodeId, measures: Measures) -> None:
         self._name = name
+        self._measures = measures
         self.member: Member | None = None
         self.far: Far | None = None
         self.here: Workers | None = None
@@ -210,6 +215,7 @@ class _Later:
         return self.for_others is not None and self.for_others.tell(message)
 
     def fenced(self, shard: ShardId) -> None:
+        self._measures.fenced.inc()
         if self.member is not None:
             self.member.fenced(shard)
 

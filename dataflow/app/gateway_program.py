@@ -9,6 +9,7 @@ import click
 
 from dataflow.app.builtin import registry
 from dataflow.app.checking import checked
+from dataflow.app.cluster_metrics import ClusterCollector
 from dataflow.app.clustered import routing
 from dataflow.app.metrics import process_registry
 from dataflow.app.node_program import etcd_patience, etcd_place
@@ -38,7 +39,9 @@ async def run(settings: Settings) -> None:
             ) as routed,
         ):
             steering = Steering(settings.cluster, "", membership, coordination, host=None)
-            await serve_until_told(routed, steering, settings, process_registry())
+            metrics = process_registry()
+            metrics.register(ClusterCollector(steering.seen, None))
+            await serve_until_told(routed, steering, settings, metrics)
     finally:
         await coordination.close()
 

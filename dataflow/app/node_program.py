@@ -81,9 +81,7 @@ def named(settings: Settings) -> Settings:
 async def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then hand over; statuses stay as they are."""
     async with node(settings) as joined:
-        await serve_until_told(
-            joined.routed, joined.steering, settings, joined.composed.node.metrics
-        )
+        await serve_until_told(joined.routed, joined.steering, settings, joined.metrics)
 
 
 @click.command(name="dataflow-node")

@@ -62,6 +62,10 @@ class Steering:
 
     async def cluster(self) -> Cluster:
         """See ``ClusterBackend.cluster``."""
+        return self.seen()
+
+    def seen(self) -> Cluster:
+        """Return the cluster as this program knows it."""
         seen = self._membership.map
         leader = seen.leader.node if seen.leader is not None else ""
         counts = Counter(owner.node for owner in seen.owners.values())

@@ -74,6 +74,8 @@ class Host:
         self._around = around
         self._tasks = tasks
         self._owned: dict[ShardId, Owned] = {}
+        self.sent_away = 0
+        """Questions so far about shards that are not served here."""
 
     @classmethod
     @asynccontextmanager
@@ -220,6 +222,7 @@ class Host:
         number = self.shard_of(pipeline)
         owned = self._owned.get(number)
         if owned is None or not self._around.may_serve():
+            self.sent_away += 1
             raise not_owned(number)
         return owned
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.app.clock import SystemClock
+from dataflow.app.timed_journal import JournalTimes, TimedJournal
 from dataflow.core.ids import CommandId, Offset, PipelineId
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.journal.cassandra import Cassandra
@@ -63,6 +65,11 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Await
 
             async def opened() -> Journal:
                 return Memory(store)
+        case "timed":
+            store = Store()
+
+            async def opened() -> Journal:
+                return TimedJournal(Memory(store), JournalTimes(), SystemClock())
         case "sqlite":
 
             async def opened() -> Journal:
@@ -76,7 +83,7 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Await
     return opened
 
 
-@pytest.fixture(params=["memory", "sqlite", "cassandra"])
+@pytest.fixture(params=["memory", "timed", "sqlite", "cassandra"])
 async def open_journal(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[Callable[[], Awaitable[Journal]]]:
