@@ -32,6 +32,21 @@ def s3() -> str:
     return shared("s3")
 
 
+@pytest.fixture(scope="session")
+def kafka() -> str:
+    """``host:port`` of the machine's Kafka. Use topics and groups of your own."""
+    return shared("kafka")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> str:
+    """``host:port`` of the machine's PostgreSQL; ``deploy.stack.postgres`` has its user.
+
+    Use a database of your own.
+    """
+    return shared("postgres")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup() -> Generator[None, object, object]:
     """Skip a test whose fixture needs a missing server."""

@@ -28,6 +28,7 @@ _SHOWN = 2_000
 _REMEDY = {
     "go": "install Go 1.26 or newer",
     "mvn": "install Maven (Debian: apt-get install maven)",
+    "unshare": "install util-linux",
     "java": "install Java 17 (Debian: apt-get install openjdk-17-jre-headless)",
 }
 
@@ -48,8 +49,12 @@ def go_program(name: str, package: str) -> Path:
     return _made(name, build) / name
 
 
-def maven_jars(name: str) -> Path:
+def maven_jars(
+    name: str, properties: Sequence[str] = (), then: Callable[[Path], None] | None = None
+) -> Path:
     """Return the folder of the jars that ``programs/<name>/pom.xml`` names.
+
+    ``then`` does in that folder what is left to do, once.
 
     Raises:
         Missing: Maven is absent, or could not fetch them.
@@ -58,9 +63,11 @@ def maven_jars(name: str) -> Path:
 
     def fetch(folder: Path) -> None:
         quiet = ["--batch-mode", "--quiet", "--no-transfer-progress", "--strict-checksums"]
-        goal = [plugin, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
+        goal = [plugin, "-DincludeScope=runtime", f"-DoutputDirectory={folder}", *properties]
         command = [tool(name, "mvn"), *quiet, "-f", str(PROGRAMS / name / "pom.xml"), *goal]
         _run(name, command, PROGRAMS / name, {})
+        if then is not None:
+            then(folder)
 
     return _made(name, fetch)
 

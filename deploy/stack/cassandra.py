@@ -12,8 +12,8 @@ import yaml
 from deploy.stack import cql
 from deploy.stack.artifacts import java, maven_jars
 from deploy.stack.cluster import Cluster
+from deploy.stack.plan import Plan
 from deploy.stack.ports import free_ports
-from deploy.stack.server import Plan
 
 NAME, VERSION, PORT = "cassandra", "5.0.9", 19042
 

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from deploy.stack import logs
-from deploy.stack.server import Plan, Server, start
+from deploy.stack.plan import Plan
+from deploy.stack.server import Server, start
 
 
 class Cluster:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from deploy.stack.artifacts import go_program
 from deploy.stack.cluster import Cluster
+from deploy.stack.plan import Plan
 from deploy.stack.ports import LOOPBACK, free_ports
-from deploy.stack.server import Plan
 
 NAME, VERSION, PORT = "etcd", "3.6.16", 12379
 

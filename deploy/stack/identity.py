@@ -45,6 +45,19 @@ def identify(pid: int) -> Identity:
     return Identity(pid, found.started, _boot())
 
 
+def tree(root: Identity) -> list[Identity]:
+    """Return a running process and those that it and they have started, as of now."""
+    children: dict[int, list[Identity]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and (stat := _stat(int(folder.name))) is not None:
+            child = Identity(int(folder.name), stat.started, root.boot)
+            children.setdefault(stat.parent, []).append(child)
+    found = [root] if root.state() is not None else []
+    for process in found:  # which grows meanwhile
+        found += children.get(process.pid, ())
+    return found
+
+
 def save(identity: Identity, path: Path) -> None:
     """Write who it is, at once or not at all."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")
@@ -62,6 +75,7 @@ def load(path: Path) -> Identity | None:
 
 class _Stat(NamedTuple):
     state: str
+    parent: int
     threads: int
     started: int
 
@@ -72,7 +86,7 @@ def _stat(pid: int) -> _Stat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rpartition(")")[2].split()  # AFTER the name, which may hold anything
-    return _Stat(fields[0], int(fields[17]), int(fields[19]))
+    return _Stat(fields[0], int(fields[1]), int(fields[17]), int(fields[19]))
 
 
 def _boot() -> str:

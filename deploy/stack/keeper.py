@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 
-from deploy.stack.identity import Identity
+from deploy.stack.identity import Identity, tree
 
 _keepers: dict[int, subprocess.Popen[bytes]] = {}
 """Process -> its keeper: a forked process makes one of its own."""
@@ -34,10 +34,9 @@ def watch(server: Identity) -> None:
 def keep(lines: Iterable[str]) -> None:
     """Read identities until there are no more, then kill those that still run."""
     servers = [Identity(**json.loads(line)) for line in lines]
-    for server in servers:
-        if server.state() is not None:
-            with suppress(ProcessLookupError):
-                os.kill(server.pid, signal.SIGKILL)
+    for process in [process for server in servers for process in tree(server)]:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def _start() -> subprocess.Popen[bytes]:

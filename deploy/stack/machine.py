@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.stack import cassandra, etcd, logs, s3
+from deploy.stack import cassandra, etcd, kafka, logs, postgres, s3
 from deploy.stack.errors import Missing, NotReady
 from deploy.stack.places import locked, state
-from deploy.stack.server import Plan, Server, start
+from deploy.stack.plan import Plan
+from deploy.stack.server import Server, start
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ RECIPES = {
         Recipe(etcd.NAME, etcd.VERSION, etcd.PORT, etcd.shared_plan),
         Recipe(cassandra.NAME, cassandra.VERSION, cassandra.PORT, cassandra.shared_plan),
         Recipe(s3.NAME, s3.VERSION, s3.PORT, s3.shared_plan),
+        Recipe(kafka.NAME, kafka.VERSION, kafka.PORT, kafka.shared_plan),
+        Recipe(postgres.NAME, postgres.VERSION, postgres.PORT, postgres.shared_plan),
     )
 }
 

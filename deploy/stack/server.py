@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.stack import keeper
 from deploy.stack.errors import NotReady, PortTaken
-from deploy.stack.identity import STOPPED, Identity, identify, load, save
+from deploy.stack.identity import STOPPED, Identity, identify, load, save, tree
+from deploy.stack.plan import DATA, Plan, as_nobody
 from deploy.stack.ports import is_free
 
 READY_S_MAX = 180
@@ -31,48 +31,8 @@ LOG_SHOWN = 6_000
 LOG_BYTES_MAX = 50 << 20
 """A log that grew past this begins again with the next start."""
 
-Address = tuple[str, int]
-
 _KEPT_VARIABLES = ("PATH", "LANG", "TMPDIR", "JAVA_HOME")
 """A server is the same whoever starts it, so it gets no more of the starter's environment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that starting one process needs."""
-
-    name: str
-    command: Callable[[], Sequence[str]]
-    """Called when it is needed, because it may have to fetch or build the program first."""
-
-    folder: Path
-    """What it writes is in here."""
-
-    address: Address
-    """Where its clients reach it."""
-
-    is_ready: Callable[[], bool]
-    """Asks it once, within a few seconds; an OSError means no."""
-
-    also_listens: Sequence[Address] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    """Path below the folder -> text, written before each start."""
-
-    folders: Sequence[str] = ()
-    """Made below the folder before each start."""
-
-    @property
-    def reached_at(self) -> str:
-        """The address as clients write it."""
-        host, port = self.address
-        return f"{host}:{port}"
-
-    @property
-    def digest(self) -> str:
-        """What tells this plan from one with other settings."""
-        text = repr((self.command(), self.address, self.environment, self.files))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Server:
@@ -138,17 +98,8 @@ class Server:
             if not is_free(host, port):
                 raise PortTaken(f"{self.plan.name}: another program has {host}:{port}")
         self._write()
-        with self.log.open("ab") as log:
-            kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-            self._child = subprocess.Popen(
-                command,
-                cwd=self.plan.folder,
-                env={**kept, "HOME": str(self.plan.folder), **self.plan.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C at the starter's terminal is not meant for it
-            )
+        self._prepare()
+        self._child = self._run(command)
         started = identify(self._child.pid)
         if not self._kept:
             keeper.watch(started)
@@ -173,8 +124,10 @@ class Server:
 
     def begin_stop(self) -> None:
         """Ask it to end, frozen or not; ``stop`` returns when it has."""
-        self._signal(signal.SIGCONT)  # BEFORE the other: a frozen process would not see it
-        self._signal(signal.SIGTERM)
+        self.resume()  # BEFORE the other: a frozen process would not see it
+        if (alive := self._alive()) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(alive.pid, self.plan.stop_signal)
 
     def stop(self) -> None:
         """End it as its operator would, and for certain."""
@@ -184,19 +137,24 @@ class Server:
         self.kill()
 
     def kill(self) -> None:
-        """End it with SIGKILL, frozen or not, and return once it is gone."""
-        self._signal(signal.SIGKILL)
-        self._until(lambda: not self.running)
+        """End it and all that it started with SIGKILL, frozen or not; return once they are gone."""
+        killed = self._signal_all(signal.SIGKILL)
+        self._until(lambda: not self.running and all(each.state() is None for each in killed))
         self._pid_file.unlink(missing_ok=True)
 
     def pause(self) -> None:
-        """Freeze it with SIGSTOP, and return once it stands still."""
-        os.kill(self.pid, signal.SIGSTOP)
-        self._until(self._stands)
+        """Freeze it and all that it started with SIGSTOP; return once they stand still.
+
+        Raises:
+            ProcessLookupError: it does not run.
+        """
+        os.kill(self.pid, signal.SIGSTOP)  # BEFORE its children, so that it starts no more
+        stopped = self._signal_all(signal.SIGSTOP)
+        self._until(lambda: all(each.state() in {None, *STOPPED} for each in stopped))
 
     def resume(self) -> None:
         """Let a frozen one run on."""
-        os.kill(self.pid, signal.SIGCONT)
+        self._signal_all(signal.SIGCONT)
 
     def tail(self) -> str:
         """Return the end of its log."""
@@ -206,6 +164,36 @@ class Server:
                 return log.read().decode(errors="replace")
         except FileNotFoundError:
             return ""
+
+    def _prepare(self) -> None:
+        """Carry out what comes before the first start."""
+        commands, done = self.plan.first(), self.plan.folder / "prepared"
+        if not commands or done.exists():
+            return
+        shutil.rmtree(self.plan.folder / DATA, ignore_errors=True)  # what was cut off
+        for command in commands:
+            child = self._run(command)
+            try:
+                failed = bool(child.wait(READY_S_MAX))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                failed = bool(child.wait())
+            if failed:
+                raise NotReady(f"{self.plan.name} could not be prepared\n{self.tail()}")
+        done.touch()  # AFTER all of it
+
+    def _run(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*as_nobody(self.plan), *command],
+                cwd=self.plan.folder,
+                env={**kept, "HOME": str(self.plan.folder), **self.plan.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C at the starter's terminal is not meant for it
+            )
 
     def _write(self) -> None:
         for name in ("", *self.plan.folders):
@@ -222,14 +210,14 @@ class Server:
         identity = load(self._pid_file)
         return identity if identity is not None and identity.state() is not None else None
 
-    def _stands(self) -> bool:
+    def _signal_all(self, number: signal.Signals) -> list[Identity]:
+        """Send a signal to it and all that it started; return them."""
         alive = self._alive()
-        return alive is None or alive.state() in STOPPED
-
-    def _signal(self, number: signal.Signals) -> None:
-        if (alive := self._alive()) is not None:
+        processes = tree(alive) if alive is not None else []
+        for process in processes:
             with suppress(ProcessLookupError):
-                os.kill(alive.pid, number)
+                os.kill(process.pid, number)
+        return processes
 
     def _until(self, happened: Callable[[], bool]) -> None:
         until = time.monotonic() + STOP_S_MAX

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack import S3, Cassandra, Etcd, NotReady, PortTaken, cql
-from deploy.stack.identity import identify
+from deploy.stack import S3, Cassandra, Etcd, Kafka, NotReady, PortTaken, Postgres, cql
+from deploy.stack.identity import identify, tree
+from deploy.stack.kafka import brokers_known
+from deploy.stack.plan import Plan
 from deploy.stack.ports import free_ports
-from deploy.stack.server import Plan, Server
+from deploy.stack.server import Server
 
 WAIT_S_MAX = 60
 
@@ -120,6 +122,44 @@ def test_three_nodes_of_cassandra_know_each_other(tmp_path: Path) -> None:
     with Cassandra(tmp_path, nodes=3) as cassandra:
         nodes = [address.split(":") for address in cassandra.addresses]
         assert [cql.peers(host, int(port)) for host, port in nodes] == [2, 2, 2]
+
+
+@pytest.mark.slow
+def test_three_brokers_of_kafka_know_each_other_and_take_one_back(tmp_path: Path) -> None:
+    """Topics with three replicas go on without one broker."""
+    with Kafka(tmp_path, brokers=3) as kafka:
+        kafka.kill(0)
+        kafka.start(0)
+        nodes = [address.split(":") for address in kafka.addresses]
+        assert [brokers_known(host, int(port)) for host, port in nodes] == [3, 3, 3]
+
+
+def test_postgres_is_not_made_again_after_a_kill(tmp_path: Path) -> None:
+    """Its helpers hold the memory of the one that was killed, and would keep it from starting."""
+    with Postgres(tmp_path) as postgres:
+        made = (tmp_path / "data" / "PG_VERSION").stat().st_mtime_ns
+        postgres.kill()
+        postgres.start()
+        assert (tmp_path / "data" / "PG_VERSION").stat().st_mtime_ns == made
+
+
+def test_a_frozen_server_stands_still_with_all_that_it_started(tmp_path: Path) -> None:
+    """PostgreSQL answers each client from a process of its own, which would go on."""
+    with Postgres(tmp_path) as postgres:
+        processes = tree(identify(postgres.pid()))
+        postgres.pause()
+        assert len(processes) > 1
+        assert {process.state() for process in processes} == {"T"}
+        postgres.resume()
+        postgres.start()
+
+
+def test_what_was_not_prepared_to_its_end_is_prepared_anew(tmp_path: Path) -> None:
+    """A machine that was switched off mid-way would refuse its half of a data folder for ever."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "half").touch()
+    with Postgres(tmp_path):
+        assert not (tmp_path / "data" / "half").exists()
 
 
 def test_a_server_that_ends_as_it_starts_shows_its_log(tmp_path: Path) -> None:
