@@ -6,7 +6,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.identity import Identity, identify, load, save
+from deploy.stack.places import locked
 from deploy.stack.ports import free_ports
 
 RUN_S_MAX = 600
@@ -39,6 +41,12 @@ class Machine:
             check=False,
         )
 
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Run the command line, and do not wait for it."""
+        own = {"STACK_STATE": f"{self.folder}", "STACK_S3_PORT": f"{self.port}"}
+        command = [sys.executable, "-m", "deploy.stack", *arguments]
+        return subprocess.Popen(command, env={**os.environ, **own}, stdout=subprocess.DEVNULL)
+
     @property
     def pid_file(self) -> Path:
         """Where the server's identity is written."""
@@ -50,6 +58,20 @@ class Machine:
         identity = load(self.pid_file)
         assert identity is not None
         return identity
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    """Ask the system: a line of a process that waits has an arrow and its number."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and f" {pid} " in line for line in lines)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -80,6 +102,16 @@ def test_processes_that_ask_at_once_get_one_server(machine: Machine) -> None:
     with ThreadPoolExecutor(4) as pool:
         asked = list(pool.map(lambda _: machine.run("up", "s3"), range(4)))
     assert [(up.returncode, up.stderr) for up in asked] == [(0, "")] * 4
+
+
+def test_who_asks_waits_for_whoever_is_starting_it(machine: Machine) -> None:
+    """Between finding no server and writing who it is, another would find none either."""
+    with locked(machine.folder / "s3.lock"):
+        up = machine.begin("up", "s3")
+        until(lambda: waits_for_a_lock(up.pid))
+        assert list(machine.folder.glob("s3-*")) == []
+    assert up.wait(RUN_S_MAX) == 0
+    assert machine.identity().state() is not None
 
 
 def test_a_killed_server_is_started_again(machine: Machine) -> None:

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from deploy.stack.identity import identify, tree
 from deploy.stack.kafka import brokers_known
 from deploy.stack.plan import Plan
 from deploy.stack.ports import free_ports
-from deploy.stack.server import Server
+from deploy.stack.server import Server, start
 
 WAIT_S_MAX = 60
 
@@ -31,6 +32,18 @@ with S3(Path(sys.argv[1])) as store:
     time.sleep(600)
 """
 """A process that has a server for itself."""
+
+
+ENDS_IN_ORDER = """
+import signal, sys
+from pathlib import Path
+def end(*_):
+    Path("ended").touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+Path("ready").touch()
+signal.pause()
+"""
 
 
 def until(happened: Callable[[], bool]) -> None:
@@ -88,11 +101,13 @@ def test_a_frozen_server_is_ended_too(tmp_path: Path) -> None:
 
 
 def test_a_frozen_server_is_stopped_too(tmp_path: Path) -> None:
-    """SIGTERM waits until the process runs on, so it would look like one that will not end."""
-    with S3(tmp_path) as store:
-        store.pause()
-        store.stop()
-        assert not store.running()
+    """SIGTERM waits until the process runs on, so it would be killed in the end."""
+    plan = plan_of(tmp_path, ENDS_IN_ORDER)
+    server = Server(replace(plan, is_ready=(tmp_path / "ready").exists), kept=False)
+    start([server])
+    server.pause()
+    server.stop()
+    assert (tmp_path / "ended").exists()
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
