@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from deploy.stack.cluster import Cluster
+from deploy.stack.plan import Plan
 from deploy.stack.ports import LOOPBACK, free_ports
-from deploy.stack.server import Plan
 
 ANSWER_S_MAX = 5
 

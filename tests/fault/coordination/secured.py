@@ -12,8 +12,8 @@ import trustme
 from dataflow.cluster.coordination.etcd.place import Tls
 from deploy.stack.artifacts import go_program
 from deploy.stack.cluster import Cluster
+from deploy.stack.plan import Plan
 from deploy.stack.ports import LOOPBACK, free_ports
-from deploy.stack.server import Plan
 from tests.fault.coordination.gateway import ask
 
 PASSWORD, PREFIX = "correct horse", "mine/"
