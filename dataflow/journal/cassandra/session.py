@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from socket import IPPROTO_TCP, TCP_NODELAY
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from cassandra import ConsistencyLevel
 from cassandra.cluster import Cluster, ExecutionProfile
@@ -94,7 +94,7 @@ class Session:
         statements: Mapping[str, str],
         prepare: Callable[[Cluster, DriverSession], None],
         serial: Collection[str] = (),
-    ) -> Session:
+    ) -> Self:
         """Connect, have the tables prepared, then prepare every statement.
 
         Args:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from cassandra.query import Statement
 
@@ -14,7 +14,10 @@ from dataflow.core.errors import Code, Unavailable
 from dataflow.journal.cassandra import Cassandra, Options, schema
 from dataflow.journal.cassandra.journal import SERIAL, STATEMENTS
 from dataflow.journal.cassandra.log import BUCKET_EVENTS
-from dataflow.journal.cassandra.session import Row, Session
+from dataflow.journal.cassandra.session import CONDITIONAL, Row, Session
+
+HASTE_S = 0.004
+"""About what an append takes."""
 
 LATE_S_MAX = 0.05
 """Several writes long."""
@@ -59,13 +62,30 @@ class Adversary(Session):
         return [await super(Adversary, self)._conditionally(statement) for statement in held]
 
 
-async def adversarial(
-    options: Options, bucket_events: int = BUCKET_EVENTS
-) -> tuple[Cassandra, Adversary]:
-    """Open a journal over an adversary, which is kind at first."""
+class Hasty(Session):
+    """Gives one conditional write in ten up after 4 ms; the server does not."""
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - as they come
+        super().__init__(*args)
+        self._patience_s = self._timeout_s
+        self._sent = 0
+
+    def _send(self, statement: Statement, profile: str) -> asyncio.Future[Any]:
+        self._sent += profile == CONDITIONAL
+        is_hasty = profile == CONDITIONAL and self._sent % 10 == 0
+        self._timeout_s = HASTE_S if is_hasty else self._patience_s
+        return super()._send(statement, profile)
+
+
+S = TypeVar("S", bound=Session)
+
+
+async def opened(
+    kind: type[S], options: Options, bucket_events: int = BUCKET_EVENTS
+) -> tuple[Cassandra, S]:
+    """Open a journal over such a session."""
     prepare = partial(schema.prepare, options)
-    session = await Adversary.connect(options, STATEMENTS, prepare, SERIAL)
-    assert isinstance(session, Adversary)
+    session = await kind.connect(options, STATEMENTS, prepare, SERIAL)
     return Cassandra(session, bucket_events), session
 
 

@@ -204,7 +204,7 @@ async def test_appends_wait_while_too_much_waits_to_be_written(
 
 @pytest.mark.parametrize("size", [100, 100_000])
 async def test_a_damaged_history_is_told(
-    node: Opener, author: Author, cassandra_session: Session, keyspace: Options, size: int
+    node: Opener, author: Author, cassandra_session: Session, keyspace: Options, *, size: int
 ) -> None:
     """By pipeline and event; a large payload is not copied, so damage to the log shows, too."""
     journal = await node()

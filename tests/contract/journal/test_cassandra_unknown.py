@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
 import pytest
 
 from dataflow.core.checkpoint import Stamp
 from dataflow.core.errors import Code, Fenced, Unavailable
 from dataflow.core.ids import Offset, PipelineId, Run, ShardId
-from dataflow.journal.cassandra import Cassandra, Options, registers, session
+from dataflow.journal.cassandra import Cassandra, Options, registers
 from dataflow.journal.contract import AppendId, Decided, Decision, Held, Journal, Nonce, Record
-from tests.contract.journal.adversary import Adversary, adversarial, sometimes
+from tests.contract.journal.adversary import Adversary, Hasty, opened, sometimes
 
 Author = Callable[..., list[Record]]
 Opener = Callable[[], Awaitable[tuple[Cassandra, Adversary]]]
@@ -29,12 +28,12 @@ async def node(keyspace: Options) -> AsyncIterator[Opener]:
     """Open the journal over an adversary, with buckets of twenty events."""
     async with AsyncExitStack() as stack:
 
-        async def opened() -> tuple[Cassandra, Adversary]:
-            journal, adversary = await adversarial(keyspace, 20)
+        async def open_node() -> tuple[Cassandra, Adversary]:
+            journal, adversary = await opened(Adversary, keyspace, 20)
             stack.push_async_callback(journal.close)
             return journal, adversary
 
-        yield opened
+        yield open_node
 
 
 async def read_all(journal: Journal, shard: ShardId = SHARD) -> list[Record]:
@@ -232,24 +231,12 @@ async def test_two_processes_with_one_claim_do_not_overwrite_each_other(node: Op
 
 
 async def test_time_outs_of_the_driver_lose_and_repeat_nothing(
-    keyspace: Options, author: Author, monkeypatch: pytest.MonkeyPatch
+    keyspace: Options, author: Author
 ) -> None:
     """4 ms for one append in ten, on eight shards: the driver gives up, the server does not."""
     shards = [ShardId(number) for number in range(8)]
-    journal = await Cassandra.open(keyspace, 50)
+    journal, _ = await opened(Hasty, keyspace, 50)
     claims = [await journal.acquire(shard, Nonce("a")) for shard in shards]
-    send, sent = session.Session._send, iter(range(10**9))
-
-    def hasty(self: session.Session, statement: object, profile: str) -> object:
-        patient, self._timeout_s = self._timeout_s, self._timeout_s
-        if profile == session.CONDITIONAL and next(sent) % 10 == 0:
-            self._timeout_s = timedelta(milliseconds=4).total_seconds()
-        try:
-            return send(self, statement, profile)
-        finally:
-            self._timeout_s = patient
-
-    monkeypatch.setattr(session.Session, "_send", hasty)
     written: dict[ShardId, list[Record]] = {shard: [] for shard in shards}
 
     async def write(claim: Held) -> None:
