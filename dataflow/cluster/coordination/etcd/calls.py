@@ -107,7 +107,7 @@ class Calls:
         while True:
             member = self.members.current
             try:
-                with self.members.using():
+                with self.members.using(changing=rule.changing):
                     return await self._attempt(member, rpc, request, rule)
             except Again as again:
                 self.members.failed(member)

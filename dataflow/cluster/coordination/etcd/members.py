@@ -11,7 +11,9 @@ from grpc import aio
 
 from dataflow.cluster.coordination.etcd.place import CHANNEL_OPTIONS, Place
 from dataflow.cluster.coordination.etcd.rpcs import A, Metadata, Q, Rpc
-from dataflow.core.errors import Unavailable
+from dataflow.core.errors import Code, Unavailable
+
+CLOSED = "the client of etcd is closed"
 
 State = grpc.ChannelConnectivity
 
@@ -83,19 +85,22 @@ class Members:
             self._at = (self._at + 1) % len(self._all)
 
     @contextmanager
-    def using(self) -> Iterator[None]:
+    def using(self, *, changing: bool = False) -> Iterator[None]:
         """Turn what closing does to a call under way into an error; a task's own end stays one.
 
         Raises:
-            Unavailable: the client is closed.
+            Unavailable: the client is closed; if it was just now, and the call is ``changing``
+                something, with ``OUTCOME_UNKNOWN``.
         """
-        self._check_open()
+        if self._closed:
+            raise Unavailable(CLOSED)
         try:
             yield
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, aio.UsageError) as error:
             task = asyncio.current_task()
-            if task is None or not task.cancelling():
-                self._check_open()
+            if self._closed and not (task and task.cancelling()):
+                code = Code.OUTCOME_UNKNOWN if changing else Code.BUSY
+                raise Unavailable(CLOSED, code=code) from error
             raise
 
     async def close(self) -> None:
@@ -103,7 +108,3 @@ class Members:
         self._closed = True
         for member in self._all:
             await member.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Unavailable("the client of etcd is closed")

@@ -125,7 +125,10 @@ class Watch:
         """
         key, end = messages.span(self._prefix)
         request = pb.EtcdRangeRequest(key=key, range_end=end, count_only=True)
-        now = Revision((await self._calls.ask(RANGE, request)).header.revision)
+        try:
+            now = Revision((await self._calls.ask(RANGE, request)).header.revision)
+        except Unavailable as error:
+            raise Again(error) from error
         if now < seen:
             raise rules.compacted(seen, now)
         raise Again(Unavailable("the member is behind"))
