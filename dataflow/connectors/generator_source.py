@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -27,8 +28,10 @@ from dataflow.connectors.generator import (
 BATCH_ROWS = 10_000
 """Rows of a batch unless ``batchSize`` says otherwise: large enough for columns to be fast."""
 
-TICK_S = 0.1
-"""At a low rate a batch is what falls due in this time: rows come evenly and cost little."""
+TICK_S_FIRST, TICK_S_MAX = 0.1, 0.5
+"""At a low rate a batch is what falls due in this time, which grows from batch to batch: the first
+rows come soon, and later ones cost little. A batch takes a millisecond of processor through the
+whole pipeline, however few its rows are."""
 
 SPLIT = Split(SplitId("rows"))
 
@@ -39,6 +42,11 @@ Values: TypeAlias = "pa.Array[Any]"
 
 HEX = pa.array([f"{i:04x}" for i in range(1 << 16)])
 """Four digits at a time: Arrow writes no hexadecimal."""
+
+CONSTANTS_MAX = 256
+"""Arrow's scalars of each kind that are kept. To make one from a value of Python's it looks for
+python-dateutil each time, in vain where that is not installed: half the time of a batch of ten
+rows."""
 
 DIGITS = 16
 """Hexadecimal digits of 64 bits."""
@@ -58,8 +66,6 @@ class Generator(Source[GeneratorPosition, Pinned]):
         self._clock = context.clock
         self._next = 0
         self._batch_rows = step.batch_size or BATCH_ROWS
-        if rate := options.rows_per_second:
-            self._batch_rows = min(self._batch_rows, max(1, int(rate * TICK_S)))
 
     async def splits(self) -> Sequence[Split]:
         """Return the one split there is."""
@@ -77,8 +83,12 @@ class Generator(Source[GeneratorPosition, Pinned]):
         """
         first = self._next = start.row if start else 0
         began_s, rate = self._clock.steady(), self._options.rows_per_second
+        tick_s = TICK_S_FIRST
         while not self.bounded or self._next < self._options.rows:
             row, stop = self._next, self._next + self._batch_rows
+            if rate:
+                stop = min(stop, row + max(1, int(rate * tick_s)))
+                tick_s = min(tick_s * 2, TICK_S_MAX)
             if self.bounded:
                 stop = min(stop, self._options.rows)
             if rate:
@@ -116,11 +126,12 @@ def _column(column: Column, seed: int, numbers: Values) -> Values:
             return pc.add(drawn, _uint64(column.min)).view(pa.int64())  # wraps, as it should
         case Float():
             whole = pc.shift_right(_drawn(column.name, seed, numbers), _uint64(11))
-            share = pc.multiply(whole.cast(pa.float64()), 2.0**-53)
-            return pc.add(pc.multiply(share, column.max - column.min), column.min)
+            share = pc.multiply(whole.cast(pa.float64()), _float64(2.0**-53))
+            spread = pc.multiply(share, _float64(column.max - column.min))
+            return pc.add(spread, _float64(column.min))
         case Choice():
             picked = _below(_drawn(column.name, seed, numbers), len(column.choices))
-            return pa.array(column.choices, pa.string()).take(picked)
+            return _texts(column.choices).take(picked)
         case Text():
             return _digits(column, seed, numbers)
 
@@ -171,9 +182,21 @@ def _below(drawn: Values, span: int) -> Values:
     return pc.subtract(drawn, pc.multiply(times, _uint64(span)))
 
 
+@lru_cache(CONSTANTS_MAX)
 def _uint64(value: int) -> pa.Scalar[Any]:
     return pa.scalar(value % (1 << 64), pa.uint64())
 
 
+@lru_cache(CONSTANTS_MAX)
 def _int64(value: int) -> pa.Scalar[Any]:
     return pa.scalar(value, pa.int64())
+
+
+@lru_cache(CONSTANTS_MAX)
+def _float64(value: float) -> pa.Scalar[Any]:
+    return pa.scalar(value, pa.float64())
+
+
+@lru_cache(CONSTANTS_MAX)
+def _texts(values: tuple[str, ...]) -> Values:
+    return pa.array(values, pa.string())

@@ -139,13 +139,21 @@ async def test_without_a_number_of_rows_it_never_ends() -> None:
 
 
 async def test_rows_come_at_the_rate_asked_for() -> None:
-    """A tenth of a second of rows at a time, each batch when its last row is due."""
+    """A tenth of a second of rows first, then ever more, each batch when its last row is due."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    source = source_of(rows=60, rowsPerSecond=200)
+    source = source_of(rows=160, rowsPerSecond=200)
     times = [(loop.time() - began, c.resume_at.row) async for c in source.read(SPLIT, None)]
-    assert [row for _, row in times] == [20, 40, 60]
-    assert all(row / 200 <= at < row / 200 + 0.2 for at, row in times)
+    assert [row for _, row in times] == [20, 60, 140, 160]
+    assert all(row / 200 <= at for at, row in times)
+
+
+async def test_rows_that_come_slowly_come_one_by_one() -> None:
+    """Nobody waits for a second row before the first is seen."""
+    chunks = source_of(rowsPerSecond=3).read(SPLIT, None)
+    positions = [(await anext(chunks)).resume_at.row for _ in range(2)]
+    await chunks.aclose()
+    assert positions == [1, 2]
 
 
 async def test_a_column_that_runs_out_of_moments_says_so() -> None:
