@@ -27,7 +27,10 @@ class Stores:
 
 
 class Programs(Cluster):
-    """Processes of one program, each with its own ports for HTTP, gRPC and other nodes."""
+    """Processes of one program, each with its own ports for HTTP, gRPC and other nodes.
+
+    Their log is the standard error: what console sinks show on the standard output is dropped.
+    """
 
     PROGRAM = ""
 
@@ -65,7 +68,7 @@ class Programs(Cluster):
         program = Path(sys.executable).with_name(self.PROGRAM)
         return Plan(
             name=f"{self.PROGRAM} {name}",
-            command=lambda: (f"{program}",),
+            command=lambda: ("sh", "-c", f'exec "{program}" >/dev/null'),
             folder=folder,
             address=(LOOPBACK, web),
             also_listens=((LOOPBACK, rpc), (LOOPBACK, link)),

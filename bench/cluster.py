@@ -1,0 +1,184 @@
+"""A cluster of real processes to measure: etcd, Cassandra, nodes; and what can be seen of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY
+
+from cassandra import ConsistencyLevel
+from cassandra.cluster import Cluster as Driver
+from cassandra.cluster import Session
+
+from dataflow.client import DataFlow
+from dataflow.client.messages import Command
+from dataflow.cluster.cluster_map import ClusterMap
+from dataflow.cluster.coordination.etcd.client import Etcd as EtcdClient
+from dataflow.cluster.coordination.etcd.place import Patience, Place
+from dataflow.cluster.membership import Membership
+from dataflow.core.checkpoint import Stamp
+from dataflow.core.ids import NodeId, PipelineId, Run, ShardId, shard_of
+from deploy.stack.cassandra import Cassandra
+from deploy.stack.etcd import Etcd
+from deploy.stack.nodes import Nodes, Stores
+
+NODES = ("node-1", "node-2", "node-3")
+
+ETCD_MEMBERS = 3
+
+SETTLE_S_MAX = 180
+"""Ten times what balancing a thousand shards took on two idle cores."""
+
+POLL_S = 0.05
+"""Between looks at what is measured in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """The running cluster."""
+
+    folder: Path
+    etcd: Etcd
+    cassandra: Cassandra
+    stores: Stores
+    nodes: Nodes
+
+    def etcd_leader(self) -> int:
+        """Return which member of etcd leads.
+
+        Raises:
+            RuntimeError: none says that it does.
+        """
+        for member, address in enumerate(self.etcd.addresses):
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+                if "\netcd_server_is_leader 1" in answer.read().decode():
+                    return member
+        raise RuntimeError("no member of etcd leads")
+
+
+@contextmanager
+def cluster(folder: Path, names: Sequence[str] = NODES, **settings: object) -> Iterator[Bed]:
+    """Return a cluster of ready nodes over three members of etcd and one Cassandra."""
+    with (
+        Etcd(folder / "etcd", members=ETCD_MEMBERS) as etcd,
+        Cassandra(folder / "cassandra") as cassandra,
+    ):
+        stores = Stores(etcd.addresses, cassandra.addresses)
+        with Nodes(folder, names, stores, **settings) as nodes:
+            yield Bed(folder, etcd, cassandra, stores, nodes)
+
+
+@asynccontextmanager
+async def seen(bed: Bed) -> AsyncGenerator[Membership, None]:
+    """Return the cluster as its keys in etcd tell it."""
+    client = EtcdClient(Place(bed.etcd.addresses), Patience())
+    try:
+        async with Membership.open(client, bed.stores.cluster) as membership:
+            yield membership
+    finally:
+        await client.close()
+
+
+async def until(
+    membership: Membership, holds: Callable[[ClusterMap], bool], what: str
+) -> ClusterMap:
+    """Return the first map for which something holds.
+
+    Raises:
+        TimeoutError: it does not in good time; says what.
+    """
+    try:
+        async with asyncio.timeout(SETTLE_S_MAX):
+            while not holds(found := membership.map):
+                await membership.changed(found.revision)
+            return found
+    except TimeoutError:
+        owners = Counter(owner.node for owner in membership.map.owners.values())
+        raise TimeoutError(f"{what}: not after {SETTLE_S_MAX} s; owners: {owners}") from None
+
+
+def is_settled(found: ClusterMap, nodes: Collection[str]) -> bool:
+    """Tell whether exactly these nodes are there, and serve every shard where it should be."""
+    target = found.target()
+    return (
+        set(found.nodes) == set(nodes)
+        and len(target) == len(found.owners)
+        and all(o.is_serving and target[s] == o.node for s, o in found.owners.items())
+    )
+
+
+def owned_by(found: ClusterMap, node: str) -> set[ShardId]:
+    """Return the shards of a node."""
+    return {shard for shard, owner in found.owners.items() if owner.node == NodeId(node)}
+
+
+class Registers:
+    """What is decided, read from the store itself: nothing that was killed is asked for it."""
+
+    def __init__(self, bed: Bed) -> None:
+        host, _, port = bed.cassandra.address.rpartition(":")
+        self._driver = Driver(
+            [host], port=int(port), sockopts=[(IPPROTO_TCP, TCP_NODELAY, 1)], protocol_version=5
+        )
+        self._session: Session = self._driver.connect(bed.stores.cluster)
+        self._stamps = self._session.prepare(
+            "SELECT pipeline, run, number FROM decisions WHERE shard = ?"
+        )
+        self._stamps.consistency_level = ConsistencyLevel.ONE
+
+    def stamps(self, shards: Collection[ShardId]) -> Mapping[PipelineId, Stamp]:
+        """Return the latest decision of every pipeline of some shards."""
+        asked = [self._session.execute_async(self._stamps, (shard,)) for shard in shards]
+        return {
+            PipelineId(row.pipeline): Stamp(Run(row.run), row.number)
+            for one in asked
+            for row in one.result()
+            if row.run is not None
+        }
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._driver.shutdown()
+
+
+async def decided_s(
+    registers: Registers, shards: int, before: Mapping[PipelineId, Stamp], since: float
+) -> Mapping[PipelineId, float]:
+    """Wait until every pipeline has decided in a new run; return when each was seen to have.
+
+    A run first stamps the register with itself and the number that it found there: that is no
+    decision yet.
+
+    Raises:
+        TimeoutError: some did not in good time; says how many.
+    """
+    took: dict[PipelineId, float] = {}
+    while left := before.keys() - took.keys():
+        if time.monotonic() - since > SETTLE_S_MAX:
+            raise TimeoutError(f"{len(left)} pipelines did not decide: {sorted(left)[:3]}, …")
+        now = await asyncio.to_thread(registers.stamps, {shard_of(p, shards) for p in left})
+        at = time.monotonic() - since
+        for pipeline in left:
+            stamp = now.get(pipeline, Stamp())
+            if stamp.run > before[pipeline].run and stamp.number > before[pipeline].number:
+                took[pipeline] = at
+        await asyncio.sleep(POLL_S)
+    return took
+
+
+async def execute(address: str, commands: Sequence[Command]) -> None:
+    """Have commands carried out in bulk.
+
+    Raises:
+        RuntimeError: one was refused.
+    """
+    async with DataFlow(address) as df:
+        async for answer in df.execute(iter(commands)):
+            if answer.HasField("refusal"):
+                raise RuntimeError(answer.refusal.message)
