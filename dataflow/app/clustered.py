@@ -133,25 +133,25 @@ async def clustered(
         later.far = Far(new_id(), membership, links, receive=parts.runs.receive, tasks=tasks)
         stack.callback(later.far.close)
         later.here, later.for_others = parts.workers, ForOthers(parts.workers.receive)
+        shards = NodeShards(parts, settings.stop_grace)
         reached_at = await stack.enter_async_context(_answering(settings, parts, later.for_others))
         registration = Registration(name, "", reached_at, clock.now(), weight=settings.node_weight)
-        shards = CountedShards(NodeShards(parts, settings.stop_grace), measures, membership, clock)
         around = MemberSurroundings(
             membership=membership,
             coordination=coordination,
             keeper=coordinating.keeper,
-            shards=shards,
+            shards=CountedShards(shards, measures, membership, clock),
             clock=clock,
             new_boot=new_id,
             check_journal=partial(_check, stores.journal),
             leased=parts.workers.serve,
             ttl=timedelta(seconds=settings.lease_ttl_s),
+            journal_patience=settings.journal_patience,
         )
         member = later.member = Member(registration, around)
-        here = Here(name, parts.node)
-        routed = await stack.enter_async_context(
-            routing(membership, links, here, validate=parts.node.validate, is_ready=later.may_serve)
-        )
+        here, validate = Here(name, parts.node), parts.node.validate
+        route = routing(membership, links, here, validate=validate, is_ready=later.may_serve)
+        routed = await stack.enter_async_context(route)
         await stack.enter_async_context(member.joined(settings.stop_grace))
         steering = Steering(settings.cluster, name, membership, coordination, host=parts.host)
         metrics = measures.shown_by(parts.node.metrics, steering, NodeStanding(member, parts.host))

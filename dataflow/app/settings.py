@@ -55,6 +55,8 @@ class Settings(BaseModel):
     """How many shares of the shards it takes."""
     lease_ttl_s: float = Field(default=10.0, ge=2, le=60)
     """How long a node that is gone keeps its shards from being taken up."""
+    journal_patience_s: float = Field(default=10.0, ge=1, le=600)
+    """How long a node keeps its shards while it cannot reach Cassandra; then others get them."""
     shards: int = Field(default=64, ge=1, le=4096)
     """Of the cluster; fixed when its first node starts."""
     etcd_endpoints: tuple[str, ...] = ("127.0.0.1:2379",)
@@ -82,6 +84,11 @@ class Settings(BaseModel):
     def stop_grace(self) -> timedelta:
         """The same as a duration."""
         return timedelta(seconds=self.stop_grace_s)
+
+    @property
+    def journal_patience(self) -> timedelta:
+        """The same as a duration."""
+        return timedelta(seconds=self.journal_patience_s)
 
 
 def load(config: Path | None) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -69,6 +70,14 @@ class Cluster:
             ProcessLookupError: it does not run.
         """
         return self._servers[member].pid
+
+    def exit_code(self, member: int = 0) -> int | None:
+        """Return how a member has ended, minus the signal that ended it; None while it runs."""
+        return self._servers[member].exit_code
+
+    def log(self, member: int = 0) -> Path:
+        """Return the file of all that a member has printed, in all its lives."""
+        return self._servers[member].log
 
     def running(self, member: int = 0) -> bool:
         """Tell whether a member's process is there, frozen or not."""

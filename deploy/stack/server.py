@@ -70,6 +70,11 @@ class Server:
         return alive.pid
 
     @property
+    def exit_code(self) -> int | None:
+        """How the process that was started here has ended, minus the signal; None while it runs."""
+        return None if self._child is None else self._child.poll()
+
+    @property
     def as_planned(self) -> bool:
         """Whether it runs with the settings of this plan."""
         try:

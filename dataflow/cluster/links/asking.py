@@ -118,9 +118,14 @@ class _Link:
         try:
             async with grpc.aio.insecure_channel(self._address, options=OPTIONS) as channel:
                 stub: NodeServiceAsyncStub = NodeServiceStub(channel)
-                async for told in stub.Link(self._requests()):
-                    for reply in told.replies:
-                        self._take(reply)
+                try:
+                    async for told in stub.Link(self._requests()):
+                        for reply in told.replies:
+                            self._take(reply)
+                finally:
+                    # The call does not end the task that it reads requests with.
+                    self.is_lost = True
+                    self._some.set()
             self._lose(LinkLost(f"{self._address} closed the link; ask again"))
         except grpc.aio.AioRpcError as error:
             self._lose(_lost(self._address, error))
@@ -131,6 +136,8 @@ class _Link:
     async def _requests(self) -> AsyncIterator[pb.LinkRequest]:
         while True:
             await self._some.wait()
+            if self.is_lost:
+                return
             request, size = pb.LinkRequest(), 0
             while self._outgoing and size < MESSAGE_BYTES:
                 question = self._outgoing.popleft()

@@ -1,0 +1,33 @@
+"""Nothing is lost and nothing comes twice, whatever happens to nodes, stores and networks.
+
+Each test is a round: clients and pipelines on a whole cluster, one fault, everything healed. A
+longer and wilder one is ``python -m tests.fault.cluster``.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.fault.cluster.background import Background
+from tests.fault.cluster.faults import FAULTS
+from tests.fault.cluster.rounds import Rounds
+
+ROUND_S = 400.0
+
+LONG = frozenset({"swizzle_long", "freeze_cassandra_long"})
+"""Only in campaigns: the short ones ask the same."""
+
+# One process has the cluster, however many there are for other tests.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+
+
+@pytest.mark.parametrize("name", [name for name in FAULTS if name not in LONG])
+def test_what_was_acknowledged_stays_and_every_row_comes_once(
+    loop: Background, rounds: Rounds, name: str
+) -> None:
+    """Acknowledged commands, rows, sequences, fences, logs and exit codes, after one fault."""
+    told = loop.run(rounds.one(FAULTS[name], Random(name)), ROUND_S)
+    assert told.findings == []
+    assert told.accepted > 0
