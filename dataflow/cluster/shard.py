@@ -7,22 +7,23 @@ before its append has returned. Reads see committed state.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import structlog
 
 from dataflow.cluster.aggregates import Aggregates
+from dataflow.cluster.doubt import until_known
 from dataflow.cluster.window import Window, answer, recall, remember
 from dataflow.core import commands as c
 from dataflow.core import events as e
 from dataflow.core.answers import Answer
 from dataflow.core.clock import Clock
-from dataflow.core.errors import Code, Corrupted, DataFlowError, Fenced, Unavailable
+from dataflow.core.errors import Corrupted, DataFlowError
 from dataflow.core.ids import SHARDS, Offset, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.lifecycle import decide, evolve
@@ -42,9 +43,6 @@ log = structlog.get_logger()
 
 SNAPSHOT_EVENTS = 1_000
 """Events between snapshots: replaying so many in each of 64 shards takes about five seconds."""
-
-UNKNOWN_RETRY_S_MAX = 1.0
-"""The longest wait before an append of unknown outcome is repeated."""
 
 NEW_SPEC = (e.PipelineCreated, e.ConfigUpdated)
 ENGINE_COMMANDS = (c.BeginRun, c.RecordCheckpoint, c.FinishRun, c.ReportFailure)
@@ -254,20 +252,9 @@ class Shard:
         return evolved
 
     async def _append(self, batch: _Batch) -> Held:
-        """Append, repeating the identical append for as long as its outcome is unknown."""
         append_id = AppendId(f"{batch.held.fence}-{batch.held.head.hex()}")
-        wait_s = 0.01
-        while True:
-            try:
-                return await self._journal.append(self._held, batch.records, append_id)
-            except Fenced:
-                raise
-            except Unavailable as error:
-                if error.code != Code.OUTCOME_UNKNOWN:
-                    raise
-                log.warning("append outcome unknown", shard=self._held.shard, why=str(error))
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, UNKNOWN_RETRY_S_MAX)
+        append = partial(self._journal.append, self._held, batch.records, append_id)
+        return await until_known(append, "append", self._held.shard)
 
     async def _snapshot_if_due(self, appended: int) -> None:
         self._appended_since_snapshot += appended

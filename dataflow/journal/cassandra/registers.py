@@ -158,21 +158,22 @@ class Registers:
     async def _repeated(self, given: Sequence[tuple[str, RowValues]], known: _Known) -> Row:
         """Send the identical batch until its outcome is known, or leave it in doubt."""
         wait_s = WAIT_S_FIRST
-        for attempt in range(DECIDE_ATTEMPTS):
+        unknown: Unavailable | None = None
+        for _ in range(DECIDE_ATTEMPTS):
             try:
                 return await self._session.conditionally_all(given)
             except Unavailable as error:
-                if error.code != Code.OUTCOME_UNKNOWN:
-                    raise
-                if attempt == DECIDE_ATTEMPTS - 1:
-                    known.in_doubt = True
-                    raise
+                if error.code == Code.OUTCOME_UNKNOWN:
+                    unknown = error
+                elif unknown is None:
+                    raise  # Nothing was written; had an earlier try been sent, it might be still.
             except asyncio.CancelledError:
                 known.in_doubt = True
                 raise
             await asyncio.sleep(wait_s)
             wait_s *= 2
-        raise AssertionError
+        known.in_doubt = True
+        raise unknown or AssertionError
 
     # --- what is known ---------------------------------------------------------------------------
 

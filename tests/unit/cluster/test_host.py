@@ -272,6 +272,18 @@ async def test_a_failed_append_throws_the_speculative_state_away() -> None:
     assert len(seen.events) == 1
 
 
+async def test_an_unknown_outcome_stays_unknown_whatever_a_later_try_is_told() -> None:
+    """A store that is full now may still carry out the first try: it is repeated until known."""
+    journal = Unsure()
+    async with hosting(journal) as host:
+        journal.doubts = ["written", "full", "full"]
+        answer = await host.execute(CREATE)
+        assert answer.sequence == 1
+        assert len(set(journal.appends)) == 1
+        assert len(journal.appends) == 4
+        assert (await host.execute(command(c.StartPipeline()))).status is Status.RUNNING
+
+
 async def test_a_fenced_shard_answers_nobody() -> None:
     """Another node may have answered already."""
     journal, seen = Unsure(), Seen()
