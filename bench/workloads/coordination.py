@@ -29,6 +29,8 @@ OWNERS = 1_024
 
 IN_FLIGHT = 64
 TTL = timedelta(seconds=3)
+WATCHING_S = 0.3
+"""After so long a watch is open."""
 AFTER_S = 8.0
 """How long is written after a fault: longer than any that was seen was felt."""
 
@@ -52,7 +54,16 @@ async def _measured(ask: Ask, servers: Servers) -> list[Row]:
             gaps = [await _gap(servers, fault, first) for _ in range(ask.runs)]
             rows.append(_felt(f"leader {how}, {who} was asked", gaps))
             ask.tell(f"{rows[-1].system}: {rows[-1].detail}")
-    return [*rows, await _expired(servers, ask.runs)]
+    expired = f"lease of {TTL.total_seconds():.0f} s expired"
+    for frozen, first, how in (
+        (False, 1, ""),
+        (True, 1, ", leader frozen"),
+        (True, 0, ", leader frozen and watched"),
+    ):
+        took_s = [await _expired(servers, first, frozen=frozen) for _ in range(ask.runs)]
+        rows.append(_felt(expired + how, took_s))
+        ask.tell(f"{rows[-1].system}: {rows[-1].detail}")
+    return rows
 
 
 async def _client(stack: AsyncExitStack, servers: Servers, first: int) -> Etcd:
@@ -163,24 +174,41 @@ async def _gap(servers: Servers, fault: Callable[[int], None], first: int) -> fl
                 acknowledged.append(time.perf_counter())
             except Unavailable:
                 continue
-    if servers.running(leader):
-        servers.resume(leader)
-    servers.start()
+    _heal(servers, leader)
     return max(later - earlier for earlier, later in pairwise(acknowledged))
 
 
-async def _expired(servers: Servers, runs: int) -> Row:
-    """Measure from the grant until a watcher is told that the lease's key is gone."""
-    took_s = []
-    for _ in range(runs):
-        async with AsyncExitStack() as stack:
-            client = await _client(stack, servers, 0)
-            begun = time.perf_counter()
-            lease = await client.grant(TTL)
-            put = await client.transact([], [Put("mine", b"", lease)])
-            await anext(client.watch("mine", put.revision))
-            took_s.append(time.perf_counter() - begun)
-    return _felt(f"a lease of {TTL.total_seconds():.0f} s has expired", took_s)
+async def _expired(servers: Servers, first: int, *, frozen: bool) -> float:
+    """Return how long after its grant a watcher is told that a lease's key is gone.
+
+    The watcher begins with the member that is ``first`` places behind the leader, which may be
+    frozen as soon as it watches.
+    """
+    leader = _leader(servers)
+    async with AsyncExitStack() as stack:
+        client = await _client(stack, servers, (leader + 1) % 3)
+        watcher = await _client(stack, servers, (leader + first) % 3)
+        begun = time.perf_counter()
+        lease = await client.grant(TTL)
+        put = await client.transact([], [Put("mine", b"", lease)])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_until_gone(watcher, put.revision))
+            await asyncio.sleep(WATCHING_S)
+            if frozen:
+                servers.pause(leader)
+        took_s = time.perf_counter() - begun
+    _heal(servers, leader)
+    return took_s
+
+
+async def _until_gone(watcher: Etcd, after: Revision) -> None:
+    await anext(watcher.watch("mine", after))
+
+
+def _heal(servers: Servers, leader: int) -> None:
+    if servers.running(leader):
+        servers.resume(leader)
+    servers.start()
 
 
 def _felt(system: str, took_s: Sequence[float]) -> Row:
