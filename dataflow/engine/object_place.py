@@ -64,8 +64,8 @@ def s3_place(url: str, access: Access) -> S3Store:
     }
     config: S3Config = {name: text for name, text in given.items() if text}  # type: ignore[assignment]  # of these names
     client: ClientConfig = {"timeout": REQUEST_MAX, "connect_timeout": CONNECT_MAX}
-    if access.endpoint.startswith("http://"):
-        client["allow_http"] = True
+    if not access.endpoint.startswith("https://"):
+        client["allow_http"] = True  # where AWS_ENDPOINT_URL names such a one, too
     retry: RetryConfig = {"max_retries": RETRIES_MAX, "retry_timeout": RETRY_MAX}
     try:
         return S3Store(

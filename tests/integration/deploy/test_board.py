@@ -10,8 +10,6 @@ import httpx
 import pytest
 import yaml
 
-from tests.e2e.programs import serving
-
 DEPLOY = Path(__file__).parents[3] / "deploy"
 BOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 METRIC = re.compile(r"\b(?:dataflow|process)_\w+")
@@ -29,11 +27,17 @@ def asked_for() -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Return every metric that a program shows."""
-    with serving(tmp_path_factory.mktemp("server")) as server:
-        text = httpx.get(f"{server.url}/metrics", timeout=30).text
-    families = re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
+def shown(programs: dict[str, str]) -> set[str]:
+    """Return every metric that a node or the gateway shows."""
+    texts = [
+        httpx.get(f"http://{programs[name]}/metrics", timeout=30).text
+        for name in ("node-1", "gateway")
+    ]
+    families = [
+        family
+        for text in texts
+        for family in re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
+    ]
     return {
         f"{name}{suffix}"
         for name, kind in families
