@@ -18,12 +18,15 @@ Document = dict[str, Any]
 CANARY = "canary-5f0d3c"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run the program with a secret in its environment."""
+@pytest.fixture(scope="module", params=["0", "1"], ids=["inline", "a process"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Run the program with a secret in its environment, and in that of its worker processes."""
     folder = tmp_path_factory.mktemp("secrets")
     (folder / CANARY).mkdir()
-    with serving(folder, {"SECRET_FOLDER": str(folder / CANARY)}) as running:
+    settings = {"SECRET_FOLDER": str(folder / CANARY), "DATAFLOW_WORKERS": request.param}
+    with serving(folder, settings) as running:
         yield running
 
 

@@ -16,6 +16,8 @@ from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.errors import Corrupted
 from dataflow.core.state import State
+from dataflow.engine import records
+from dataflow.engine.processes import messages as p
 from dataflow.v1 import event_pb2 as pb
 from dataflow.wire.journalled import (
     Remembered,
@@ -30,8 +32,12 @@ from dataflow.wire.journalled import (
     state_from,
 )
 from dataflow.wire.messages import (
+    from_process,
+    from_process_bytes,
     owner_message,
     owner_message_bytes,
+    to_process,
+    to_process_bytes,
     worker_message,
     worker_message_bytes,
 )
@@ -56,11 +62,13 @@ def _every_field(kind: type) -> st.SearchStrategy[Any]:
     return st.builds(kind, **{f.name: st.from_type(hints[f.name]) for f in fields(kind)})
 
 
-for module in (spec, checkpoint, e, lifecycle, m, answers):
+for module in (spec, checkpoint, e, lifecycle, m, answers, records, p):
     for kind in vars(module).values():
         if isinstance(kind, type) and is_dataclass(kind):
             st.register_type_strategy(kind, _every_field)
 st.register_type_strategy(Remembered, _every_field)
+segments = st.builds(replace, _every_field(p.LogSegment), salt=st.integers(0, 2**64 - 1))
+st.register_type_strategy(p.LogSegment, segments)
 
 some = settings(max_examples=25, deadline=None)
 to_worker = st.one_of([st.from_type(kind) for kind in get_args(m.ToWorker)])
@@ -152,3 +160,17 @@ def test_an_event_of_another_time_is_not_guessed_at(payload: bytes) -> None:
 def test_defaults_need_no_bytes() -> None:
     """A field added later reads as its default in what was written before."""
     assert state_bytes(State()) == state_bytes(state_from(state_bytes(State())))
+
+
+@some
+@given(st.from_type(p.ToProcess))
+def test_what_a_node_says_to_its_processes_can_cross_a_pipe(said: p.ToProcess) -> None:
+    """Questions and answers, too, whatever is in them."""
+    assert to_process(to_process_bytes(said), p.ToProcess) == said
+
+
+@some
+@given(st.from_type(p.FromProcess))
+def test_what_a_process_says_to_its_node_can_cross_a_pipe(said: p.FromProcess) -> None:
+    """As above."""
+    assert from_process(from_process_bytes(said), p.FromProcess) == said

@@ -2,6 +2,18 @@
 
 ``flock`` tells living writers apart. The record inside outlives its writer: a run that slept
 through its successor's whole life finds a larger run there and stops before it cuts anything.
+
+Why ``flock`` and not ``fcntl``: its lock is of the open file, so two runs in one process keep each
+other out, and closing another descriptor of the file does not drop it; POSIX locks are of the
+process and fail at both (fcntl(2), "Advisory record locking"). Between processes of a machine it
+holds on every local file system. Between machines it holds on NFSv4: since Linux 2.6.12 the client
+asks the server for a lock of the whole file, which is why it is opened for writing (flock(2),
+"NFS details"). There it ends with the client's lease if the machine is gone, and not before: a
+mount with ``local_lock=flock`` or of NFSv3 with ``nolock`` tells nobody, and must not be
+``shared``. CephFS and GFS2 keep it between machines too.
+
+Everywhere it ends with its process, frozen or not, and never sooner: a frozen writer may wake up
+in the middle of a write. Who waits for it is told, and waits until it is killed or goes on.
 """
 
 from __future__ import annotations

@@ -215,18 +215,18 @@ class _Child:
                 return ParsedBatch(parsed.schema, parsed.records, parsed.body)
             case PreviewSpec():
                 steps = await worker.preview(question.spec, question.records_max)
-                return StepsPreviewed([_step(step) for step in steps])
+                return StepsPreviewed(tuple(map(_step, steps)))
             case ReadLetters():
-                return Letters(
-                    *await worker.dead_letters(question.pipeline_id, question.after, question.limit)
-                )
+                about = question.pipeline_id, question.after, question.limit
+                letters, following = await worker.dead_letters(*about)
+                return Letters(tuple(letters), following)
             case _:
                 raise TypeError(f"{type(question).__name__} is asked of a node")
 
 
 def _step(step: PreviewStep) -> Step:
-    columns = [Column(name, kind) for name, kind in step.columns]
-    return Step(step.step, columns, step.records, step.filtered, step.rejected)
+    columns = tuple(Column(name, kind) for name, kind in step.columns)
+    return Step(step.step, columns, tuple(step.records), step.filtered, tuple(step.rejected))
 
 
 def _end_with(end: socket.socket) -> None:

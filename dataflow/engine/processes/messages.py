@@ -13,7 +13,6 @@ A process tells that it is ``Alive`` every few seconds; one that does not is stu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -93,7 +92,7 @@ class ParseBatch:
     batch_id: str
     content_type: str
     payload: bytes
-    types: Sequence[Column]
+    types: tuple[Column, ...]
     schema: bytes
 
 
@@ -119,17 +118,17 @@ class Step:
     """As ``records.PreviewStep``."""
 
     step: str
-    columns: Sequence[Column]
-    records: Sequence[str]
+    columns: tuple[Column, ...]
+    records: tuple[str, ...]
     filtered: int
-    rejected: Sequence[DeadLetter]
+    rejected: tuple[DeadLetter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class StepsPreviewed:
     """The answer to ``PreviewSpec``."""
 
-    steps: Sequence[Step]
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ class ReadLetters:
 class Letters:
     """The answer to ``ReadLetters``."""
 
-    letters: Sequence[DeadLetter]
+    letters: tuple[DeadLetter, ...]
     following: str
 
 
@@ -178,7 +177,7 @@ class LogView:
     schema: bytes
     behind_records: int
     behind_bytes: int
-    segments: Sequence[LogSegment]
+    segments: tuple[LogSegment, ...]
 
 
 @dataclass(frozen=True, slots=True)

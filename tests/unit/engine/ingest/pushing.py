@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 import pyarrow as pa
@@ -13,6 +14,10 @@ import pyarrow as pa
 from dataflow.connect import Log
 from dataflow.core.ids import PipelineId
 from dataflow.engine.ingest import Ingested, IngestLogs
+from dataflow.engine.processes.followed import FollowedLog, answer_log
+from dataflow.engine.processes.messages import Answer, CutLog, FollowLog, Question
+
+A = TypeVar("A", bound=Answer)
 
 PIPELINE = PipelineId("p")
 NDJSON = "application/x-ndjson"
@@ -40,15 +45,22 @@ def numbers_of(batch: pa.RecordBatch) -> list[int]:
 class Pushing:
     """Pushes to one pipeline of some logs, and reads it."""
 
-    def __init__(self, root: Path, **limits: int) -> None:
+    def __init__(self, root: Path, *, followed: bool = False, **limits: int) -> None:
         self.root = root
+        self.followed = followed
         self.limits = limits
         self.logs = IngestLogs(root, **limits)
 
     @property
     def log(self) -> Log:
-        """Return the log as its source sees it."""
-        return self.logs.log(PIPELINE)
+        """Return the log as its source sees it, here or in a worker process."""
+        return FollowedLog(self._ask, PIPELINE) if self.followed else self.logs.log(PIPELINE)
+
+    async def _ask(self, question: Question, kind: type[A]) -> A:
+        assert isinstance(question, FollowLog | CutLog)
+        answer = await answer_log(self.logs, question)
+        assert isinstance(answer, kind)
+        return answer
 
     @property
     def folder(self) -> Path:
