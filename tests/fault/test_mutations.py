@@ -120,7 +120,11 @@ MUTATIONS = (
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the source that a test may break."""
-    folder = tmp_path_factory.mktemp("mutated")
+    return copied(tmp_path_factory.mktemp("mutated"))
+
+
+def copied(folder: Path) -> Path:
+    """Copy the source into a folder."""
     for name in NEEDED:
         source = ROOT / name
         if source.is_dir():
@@ -133,6 +137,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: str(mutation.name))
 def test_a_protection_that_is_taken_out_is_missed(mutation: Mutation, copy: Path) -> None:
     """Otherwise it could go missing by accident, too."""
+    check(mutation, copy)
+
+
+def check(mutation: Mutation, copy: Path) -> None:
+    """Run the tests of a mutation over the copy that it is made in, and see one fail."""
     file = copy / mutation.file
     source = file.read_text()
     assert source.count(mutation.before) == 1, "the mutation no longer fits the source"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from dataflow.core.errors import Code, Corrupted, Unavailable
+from dataflow.core.errors import Code, Corrupted, Fenced, Unavailable
 from dataflow.core.ids import Offset, ShardId
 from dataflow.journal import rules
 from dataflow.journal.cassandra.buckets import Buckets, Header
@@ -52,6 +52,8 @@ class Log:
         self._values = values
         self._bucket_events = bucket_events
         self._holders: dict[ShardId, Nonce] = {}
+        self._in_doubt: dict[ShardId, AppendId] = {}
+        """Appends that may have been written already: until that is known, no error says no."""
 
     async def acquire(self, shard: ShardId, nonce: Nonce) -> Held:
         """Raise the shard's fence; success is to read one's own nonce back.
@@ -112,6 +114,25 @@ class Log:
         """See ``Journal.append``; returns the bucket, too."""
         assumed = rules.End(held.fence, Nonce(""), held.offset, held.head, AppendId(""))
         after = rules.held(held.shard, rules.appended(held, assumed, records, append_id))
+        try:
+            bucket = await self._append(held, after, records, append_id)
+        except Fenced:
+            raise
+        except Unavailable as error:
+            if error.code is Code.OUTCOME_UNKNOWN:
+                self._in_doubt[held.shard] = append_id
+                raise
+            if self._in_doubt.get(held.shard) != append_id:
+                raise
+            message = f"{error.message}; an earlier attempt may have been written, ask again"
+            raise Unavailable(message, code=Code.OUTCOME_UNKNOWN) from error
+        self._in_doubt.pop(held.shard, None)
+        return after, bucket
+
+    async def _append(
+        self, held: Held, after: Held, records: Sequence[Record], append_id: AppendId
+    ) -> Offset:
+        """Write or find an append, and return its bucket."""
         if held.shard not in self._holders:
             header = await self._buckets.last(held.shard)
             self._holders[held.shard] = header.end.nonce if header else Nonce("")
@@ -128,11 +149,13 @@ class Log:
                 *(self._holders[held.shard], append_id, inline, value),
             )
             if row["[applied]"]:
-                return after, bucket
+                return bucket
+            # It may be an earlier attempt, of whatever process, that stands in the way.
+            self._in_doubt[held.shard] = append_id
             header = await self._buckets.last(held.shard)
             end = header.end if header else rules.UNTOUCHED
             if rules.appended(held, end, records, append_id) is end:
-                return after, self._buckets.before(held.shard, after.offset)
+                return self._buckets.before(held.shard, after.offset)
             bucket = await self._writable(held, header)
         raise Corrupted(
             f"{self._session}, shard {held.shard}: refuses an append at offset {held.offset},"

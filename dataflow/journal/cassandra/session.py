@@ -53,8 +53,12 @@ PROTOCOL_VERSION = 5
 RECONNECT_S = 0.5
 """Between attempts to reach a server that is down: the driver's own back-off grows to minutes."""
 
-HEARTBEAT_S = 2
-"""A frozen server is passed over after twice this."""
+HEARTBEAT_S, HEARTBEAT_S_MAX = 2, 4
+"""How often an idle connection is tried, and how long that may take: a frozen server is passed over
+after the sum, and one that collects garbage is not."""
+
+CONNECT_S_MAX = 10
+"""A server that compiles its first requests, on a busy machine, takes some seconds."""
 
 BUSY_S_FIRST, BUSY_ATTEMPTS = 0.005, 8
 """0.6 s in all, by which time 32 writes have long been answered."""
@@ -256,6 +260,8 @@ def _cluster(options: Options) -> Cluster:
         execution_profiles=profiles,
         reconnection_policy=ConstantReconnectionPolicy(RECONNECT_S, max_attempts=None),
         idle_heartbeat_interval=HEARTBEAT_S,
-        idle_heartbeat_timeout=HEARTBEAT_S,
+        idle_heartbeat_timeout=HEARTBEAT_S_MAX,
+        connect_timeout=CONNECT_S_MAX,
+        control_connection_timeout=CONNECT_S_MAX,
         schema_event_refresh_window=-1,  # whoever changes a keyspace restarts what uses it
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from dataflow.core.errors import Code, Unavailable
 from dataflow.journal.cassandra import Cassandra, Options, schema
 from dataflow.journal.cassandra.journal import SERIAL, STATEMENTS
 from dataflow.journal.cassandra.log import BUCKET_EVENTS
-from dataflow.journal.cassandra.session import CONDITIONAL, Row, Session
+from dataflow.journal.cassandra.session import CONDITIONAL, Row, Session, Values
 
 HASTE_S = 0.004
 """About what an append takes."""
@@ -31,12 +31,19 @@ class Adversary(Session):
     """
 
     fate: Callable[[], str] = staticmethod(lambda: "fine")
+    is_readable = True
+    """Whether anything but conditional writes succeeds."""
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - as they come
         super().__init__(*args)
         self.held: list[Statement] = []
         self.late: set[asyncio.Task[object]] = set()
         self.unknown = 0
+
+    async def _run(self, statement: Statement) -> Sequence[Values]:
+        if not self.is_readable:
+            raise Unavailable(f"{self}: out of reach", code=Code.STORAGE)
+        return await super()._run(statement)
 
     async def _conditionally(self, statement: Statement) -> Row:
         fate = self.fate()

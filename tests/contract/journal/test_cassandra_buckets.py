@@ -152,6 +152,14 @@ async def test_a_new_owner_begins_the_bucket_that_the_last_one_did_not(
     assert await read_all(current) == [*written, *more]
 
 
+async def test_a_fence_cannot_be_raised_behind_a_seal(node: Opener, author: Author) -> None:
+    """It was read as the last bucket and sealed since: the owner writes on in the next one."""
+    journal = await node()
+    claim, _ = await half_sealed(journal, author)
+    late = (claim.fence + 1, "late", SHARD, 0, claim.fence)
+    assert not (await journal._session.conditionally("fence", *late))["[applied]"]
+
+
 async def test_an_acquisition_repeated_behind_a_seal_is_one(node: Opener, author: Author) -> None:
     """The nonce is found in the bucket that was sealed under it."""
     journal = await node()

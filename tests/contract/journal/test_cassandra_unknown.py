@@ -109,6 +109,36 @@ async def test_a_late_append_that_lands_first_is_found(node: Opener, author: Aut
     assert await read_all(journal) == records
 
 
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_an_append_stays_unknown_until_it_is_found(
+    node: Opener, author: Author, size: int
+) -> None:
+    """An error of finding out is no answer: told that nothing was written, callers would repeat."""
+    journal, adversary = await node()
+    claim = await journal.acquire(SHARD, Nonce("a"))
+    records = author(claim, 2, payload=bytes(size))
+    adversary.fate = lambda: "unheard"
+    for is_readable in (True, False):
+        with pytest.raises(Unavailable) as told:
+            await journal.append(claim, records, AppendId("1"))
+        assert told.value.code is Code.OUTCOME_UNKNOWN
+        adversary.is_readable = not is_readable
+        adversary.fate = lambda: "fine"
+    adversary.is_readable = True
+    assert (await journal.append(claim, records, AppendId("1"))).offset == 2
+    assert await read_all(journal) == records
+
+
+async def test_an_append_that_was_never_sent_is_not_unknown(node: Opener, author: Author) -> None:
+    """Its callers need not wait for an outcome: there is none."""
+    journal, adversary = await node()
+    claim = await journal.acquire(SHARD, Nonce("a"))
+    adversary.is_readable = False
+    with pytest.raises(Unavailable) as told:
+        await journal.append(claim, author(claim, payload=bytes(100_000)), AppendId("1"))
+    assert told.value.code is Code.STORAGE
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_an_acquisition_of_unknown_outcome_is_known_by_its_nonce(
     node: Opener, author: Author, seed: int
