@@ -118,8 +118,10 @@ def place(
         for shard in map(ShardId, range(shards))
         if (owner := pinned.get(shard) or owners.get(shard)) is not None and owner in limits
     }
-    nodes = VirtualNodes.of({node: limit.weight for node, limit in limits.items()})
     gives = _gives(limits, Counter(target.values()), Counter(pinned.values()), shards - len(target))
+    if not gives and len(target) == shards:
+        return target
+    nodes = VirtualNodes.of({node: limit.weight for node, limit in limits.items()})
     movable = {shard: node for shard, node in target.items() if shard not in pinned}
     for shard in _given(movable, gives, nodes):
         del target[shard]
