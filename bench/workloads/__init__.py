@@ -13,6 +13,7 @@ from bench.workloads import (
     journal,
     memory,
     push,
+    scale,
     starting,
 )
 from bench.workloads.workload import Workload
@@ -31,5 +32,6 @@ WORKLOADS: Mapping[str, Workload] = {
         starting.STARTUP,
         starting.IDLE,
         memory.WORKLOAD,
+        scale.WORKLOAD,
     )
 }
