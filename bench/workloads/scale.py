@@ -167,7 +167,7 @@ def _active(bench: Bench, load: Load) -> Row:
     carried = used.a_second('journal_records_total{operation="decide"')
     return Row(
         workload="scale",
-        system=f"{load.pipelines} active at {load.rows_a_second} rows/s, checkpoint {load.checkpoint}",
+        system=f"{load.pipelines} at {load.rows_a_second} rows/s, checkpoint {load.checkpoint}",
         rows=load.pipelines,
         seconds=used.seconds,
         cpu_s=used.cpu_s["node"],
