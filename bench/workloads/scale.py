@@ -23,6 +23,7 @@ IDLE = 10_000
 """Pipelines that a node knows."""
 
 SETTLE_S, WATCH_S = 15.0, 40.0
+OWNED_S_MAX = 400.0
 SHARDS, MANY_SHARDS = 64, 1_024
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -181,13 +182,13 @@ def _active(bench: Bench, load: Load) -> Row:
 
 
 def _until_owned(bench: Bench, shards: int) -> None:
-    until = time.perf_counter() + 120
+    until = time.perf_counter() + OWNED_S_MAX
     while time.perf_counter() < until:
         shown = metrics(f"http://{bench.nodes.http()}/metrics")
         if shown.get('dataflow_shards{state="serving"}') == shards:
             return
         time.sleep(0.1)
-    raise RuntimeError(f"the node does not own {shards} shards after two minutes")
+    raise RuntimeError(f"the node does not own {shards} shards in time")
 
 
 async def _create(server: str, name: str, count: int, load: Load, *, start: bool = False) -> None:
