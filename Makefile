@@ -88,7 +88,7 @@ test: setup
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m deploy.stack up $(STACK) || [ $$? = $(STACK_MISSING) -a "$$CI" != true ]
 	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
-	$(BIN)/pytest -n auto $(OTHER_TESTS) --cov --cov-append --cov-report=
+	$(BIN)/pytest -n auto --dist loadgroup $(OTHER_TESTS) --cov --cov-append --cov-report=
 	$(BIN)/coverage report --fail-under=95
 
 # make bench BENCH="WORKLOAD --rows 1000000"; `.venv/bin/python -m bench list` names them.

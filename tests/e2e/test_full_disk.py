@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.disks import disk, enlarge, needs_root
 from tests.e2e.programs import Api, Server, api, launch, serving, until
 from tests.e2e.specs import (
     KEPT,
@@ -29,29 +28,6 @@ from tests.e2e.specs import (
 Document = dict[str, Any]
 
 PATIENT = {"maxAttempts": 10_000, "backoffMax": "50ms"}
-
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("setpriv") is None,
-    reason="only root can mount a small disk and become another user",
-)
-
-
-@contextmanager
-def disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a small disk."""
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"this machine mounts no tmpfs: {mounted.stderr}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def backing_off(http: Api, pipeline: str) -> Document:
@@ -79,7 +55,7 @@ def test_a_full_output_disk_is_told_and_the_output_is_exact_afterwards(
         assert error["retryable"] is True
         assert str(small) in error["message"]
         assert "No space left on device; make room" in error["message"]
-        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        enlarge(small)
         http.completed(pipeline)
         if target == "out.parquet":
             import pyarrow.parquet as pq  # noqa: PLC0415 - slow to import
@@ -104,7 +80,7 @@ def test_a_pipeline_that_failed_for_want_of_room_goes_on_after_a_reset(
         pipeline = http.create(spec)
         http.start(pipeline)
         assert http.rested(pipeline)["status"] == "failed"
-        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        enlarge(small)
         http.post(f"/pipelines/{pipeline}/reset")
         http.start(pipeline)
         http.completed(pipeline)

@@ -18,6 +18,7 @@ from tests.fault.cluster.background import background
 from tests.fault.cluster.faults import FAULTS
 from tests.fault.cluster.rounds import Rounds, Told
 from tests.fault.cluster.stage import staged
+from tests.fault.cluster.takeover import takeovers
 
 START_S = 300.0
 ROUND_S = 600.0
@@ -31,10 +32,9 @@ def main() -> int:
     sums: Counter[str] = Counter()
     folder = Path(tempfile.mkdtemp(prefix="dataflow-nemesis-"))
     _say(f"seed {given.seed}, everything is in {folder}")
-    with (
-        background() as loop,
-        loop.entered(staged(folder / "servers", workers=given.workers), START_S) as stage,
-    ):
+    settings = {"PYTHONPATH": given.code} if given.code else {}
+    cluster = staged(folder / "servers", workers=given.workers, **settings)
+    with background() as loop, loop.entered(cluster, START_S) as stage:
         rounds = Rounds(stage, folder)
         for number in range(given.rounds):
             name = names[number] if number < len(names) and given.each else draw.choice(names)
@@ -53,6 +53,10 @@ def main() -> int:
             _say(f"  {told.accepted} commands acknowledged, {told.rows} rows, {told.seconds:.0f} s")
             for finding in told.findings:
                 _say(f"  FOUND {finding}")
+        for number in range(given.takeovers):
+            work = takeovers(stage, folder, f"takeover-{number}", draw)
+            seconds = [f"{one:.1f}" for one in sorted(loop.run(work, ROUND_S))]
+            _say(f"killed an owner; its pipelines decided again after {', '.join(seconds)} s")
         _say(f"done {dict(stage.done)}")
     _say(f"in all {dict(sums)}")
     return 1 if sums["findings"] else 0
@@ -62,7 +66,9 @@ def _given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fault.cluster", description=__doc__)
     parser.add_argument("--rounds", type=int, default=len(FAULTS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--takeovers", type=int, default=0, help="kills that are timed, after all")
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--code", help="a folder whose code the nodes run, instead of this one's")
     parser.add_argument("--each", action="store_true", help="each fault once before any twice")
     parser.add_argument("--only", nargs="*", choices=sorted(FAULTS))
     return parser.parse_args()

@@ -6,18 +6,23 @@ A fault may leave anything broken: afterwards everything is healed.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from random import Random
 
-from tests.fault.cluster.stage import JOURNAL_PATIENCE_S, TTL_S, Link, Stage
+from tests.disks import enlarge
+from tests.fault.cluster.stage import TTL_S, Link, Stage
 from tests.network.proxy import Proxy
 
 Fault = Callable[[Stage, Random], Awaitable[None]]
 
 PAST_LEASE_S = TTL_S + 2.0
-TAKEOVER_S = TTL_S + 1.5
 WITHIN_LEASE_S = TTL_S / 3
+
+FULL_S = 60.0
+"""For pipelines to fill a disk that is too small for them."""
 
 ETCD_TOO_FEW_S = 10.0
 CASSANDRA_SHORT_S, CASSANDRA_LONG_S = 5.0, 20.0
@@ -28,8 +33,9 @@ HOW: Sequence[Callable[[Proxy], None]] = (Proxy.hold, Proxy.refuse, Proxy.hold_a
 
 async def kill(stage: Stage, draw: Random) -> None:
     """End an owner as a power cut does; others take its shards up."""
-    await stage.kill(draw.choice(stage.running))
-    await asyncio.sleep(TAKEOVER_S)
+    victim = draw.choice(stage.running)
+    await stage.kill(victim)
+    await stage.without(victim)
 
 
 async def kill_and_restart(stage: Stage, draw: Random) -> None:
@@ -41,17 +47,22 @@ async def kill_and_restart(stage: Stage, draw: Random) -> None:
 
 async def kill_two(stage: Stage, draw: Random) -> None:
     """End two of three; the last one takes everything up."""
-    for victim in draw.sample(stage.running, 2):
+    victims = draw.sample(stage.running, 2)
+    for victim in victims:
         await stage.kill(victim)
-    await asyncio.sleep(TAKEOVER_S)
+    await stage.without(*victims)
 
 
 async def freeze_past_lease(stage: Stage, draw: Random) -> None:
     """Freeze an owner until others have its shards, then let it go on: it must write nothing."""
     victim = draw.choice(stage.running)
+    boot = stage.boot(victim)
     await stage.pause(victim)
-    await asyncio.sleep(PAST_LEASE_S)
+    await stage.without(victim)
     stage.resume(victim)
+    await stage.settled()
+    if stage.boot(victim) == boot:
+        stage.findings.append(f"{victim} has come back as if it had never been away")
 
 
 async def freeze_within_lease(stage: Stage, draw: Random) -> None:
@@ -64,14 +75,17 @@ async def freeze_within_lease(stage: Stage, draw: Random) -> None:
 
 async def cut_from_etcd(stage: Stage, draw: Random) -> None:
     """Keep an owner from etcd alone: it stops before its lease ends, and comes back."""
-    async with cut(stage, draw.choice(stage.running), "etcd"):
-        await asyncio.sleep(PAST_LEASE_S)
+    victim = draw.choice(stage.running)
+    async with cut(stage, victim, "etcd"):
+        await stage.without(victim)
+        await stage.check_stopped(victim)
 
 
 async def cut_from_cassandra(stage: Stage, draw: Random) -> None:
     """Keep an owner from Cassandra alone: it gives its shards to those who can reach it."""
-    async with cut(stage, draw.choice(stage.running), "cassandra"):
-        await asyncio.sleep(JOURNAL_PATIENCE_S + TAKEOVER_S + 3)
+    victim = draw.choice(stage.running)
+    async with cut(stage, victim, "cassandra"):
+        await stage.without(victim)
 
 
 async def cut_from_peers(stage: Stage, draw: Random) -> None:
@@ -112,6 +126,7 @@ async def freeze_etcd_majority(stage: Stage, draw: Random) -> None:
     for member in members:
         await asyncio.to_thread(stage.etcd.pause, member)
     await asyncio.sleep(ETCD_TOO_FEW_S)
+    await stage.check_stopped(*stage.running)
     for member in members:
         stage.etcd.resume(member)
 
@@ -143,6 +158,15 @@ async def kill_cassandra(stage: Stage, _: Random) -> None:
 async def leave(stage: Stage, draw: Random) -> None:
     """Stop a node under load: it hands its shards over."""
     await stage.stop(draw.choice(stage.running))
+
+
+async def drain(stage: Stage, draw: Random) -> None:
+    """Have a node give its shards away while it stays, and take some again."""
+    stage.done["drain"] += 1
+    name = draw.choice(stage.running)
+    await stage.steer(f"nodes/{name}/drain")
+    await stage.without(name)
+    await stage.steer(f"nodes/{name}/undrain")
 
 
 async def rolling_restart(stage: Stage, _: Random) -> None:
@@ -194,6 +218,20 @@ async def swizzle_long(stage: Stage, draw: Random) -> None:
     await swizzle(stage, draw, 60.0)
 
 
+def full_disk(folder: Path) -> Fault:
+    """Return a fault that waits until a disk is full, ends an owner, and makes room."""
+
+    async def fill(stage: Stage, draw: Random) -> None:
+        async with asyncio.timeout(FULL_S):
+            while shutil.disk_usage(folder).free:  # noqa: ASYNC110 - others fill it
+                await asyncio.sleep(0.05)
+        stage.done["disk full"] += 1
+        await kill(stage, draw)
+        enlarge(folder)
+
+    return fill
+
+
 @asynccontextmanager
 async def cut(stage: Stage, name: str, link: Link) -> AsyncGenerator[None, None]:
     """Keep a node from something while the block lasts; what it sends meanwhile arrives late."""
@@ -223,6 +261,7 @@ FAULTS: Mapping[str, Fault] = {
         freeze_cassandra_long,
         kill_cassandra,
         leave,
+        drain,
         rolling_restart,
         scale,
         swizzle,

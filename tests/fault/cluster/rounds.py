@@ -49,8 +49,8 @@ class Rounds:
         programs = [one.program for one in stage.members.values()]
         self._logs = Logs([program.log() for program in (*programs, stage.gateway)])
 
-    async def one(self, fault: Fault, draw: Random) -> Told:
-        """Load the cluster, break it, heal it, and compare."""
+    async def one(self, fault: Fault, draw: Random, folder: Path | None = None) -> Told:
+        """Load the cluster, break it, heal it, and compare; pipelines write into ``folder``."""
         self._rounds += 1
         began_s = asyncio.get_running_loop().time()
         stage, told = self._stage, Told()
@@ -58,7 +58,7 @@ class Rounds:
             asking = Asking(lambda: stage.addresses, draw, http)
             ledger = Ledger()
             lines = Lines(asking, ledger)
-            lines.plan(self._folder, f"r{self._rounds}", LINES, ROWS)
+            lines.plan(folder or self._folder, f"r{self._rounds}", LINES, ROWS)
             over = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
                 for number in range(CLIENTS):

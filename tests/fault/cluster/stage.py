@@ -16,10 +16,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+import httpx
+
 from dataflow.cluster.cluster_map import ClusterMap
 from dataflow.cluster.coordination.etcd.client import Etcd as EtcdClient
 from dataflow.cluster.coordination.etcd.place import Place
 from dataflow.cluster.membership import Membership
+from dataflow.core.ids import NodeId
 from deploy.stack import Cassandra, Etcd
 from deploy.stack.nodes import Gateways, Nodes, Stores
 from deploy.stack.ports import LOOPBACK, free_ports
@@ -137,6 +140,42 @@ class Stage:
         for network in self.members[name].links[link]:
             network.resume()
 
+    async def steer(self, path: str) -> None:
+        """Tell the cluster something about a node or a shard."""
+        async with httpx.AsyncClient(timeout=SETTLE_S) as http:
+            url = f"http://{self.gateway.http()}/api/v1/cluster/{path}"
+            (await http.post(url, json={})).raise_for_status()
+
+    async def without(self, *names: str) -> None:
+        """Return when others serve every shard."""
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                while set(self._serving()) & set(names) or not self._is_served():
+                    await self.membership.changed(self.map.revision, timedelta(seconds=0.2))
+        except TimeoutError:
+            self.findings.append(f"{names} not replaced within {SETTLE_S:g} s: {self.shown()}")
+
+    def _serving(self) -> Counter[str]:
+        seen = self.map
+        owners = [seen.owner(shard) for shard, own in seen.owners.items() if own.is_serving]
+        return Counter(str(owner.node) for owner in owners if owner is not None)
+
+    def _is_served(self) -> bool:
+        return self.map.meta is not None and self._serving().total() == self.map.meta.shards
+
+    def boot(self, name: str) -> str:
+        """Return which life of a node is registered."""
+        registered = self.map.nodes.get(NodeId(name))
+        return registered.boot if registered is not None else ""
+
+    async def check_stopped(self, *names: str) -> None:
+        """Find fault with a node that takes requests although its lease has run out."""
+        async with httpx.AsyncClient(timeout=SETTLE_S) as http:
+            for name in names:
+                url = f"http://{self.members[name].program.http()}/ready"
+                if (answer := await http.get(url)).is_success:
+                    self.findings.append(f"{name} takes requests without a lease: {answer.text}")
+
     async def leader(self) -> int:
         """Return which member leads etcd."""
         return await leader_of(self.etcd.addresses)
@@ -178,15 +217,10 @@ class Stage:
             self.findings.append(f"not settled within {SETTLE_S:g} s: {self.shown()}")
 
     def _is_settled(self) -> bool:
-        seen, shards = self.map, self.map.meta.shards if self.map.meta else 0
-        owners = [seen.owner(shard) for shard, own in seen.owners.items() if own.is_serving]
-        counts = Counter(owner.node for owner in owners if owner is not None)
-        present = {node for node, one in seen.nodes.items() if not one.draining}
-        return (
-            0 < shards == counts.total()
-            and present == set(self.running) == set(counts)
-            and not seen.moves
-        )
+        seen = self.map
+        present = {str(node) for node, one in seen.nodes.items() if not one.draining}
+        running = set(self.running)
+        return self._is_served() and present == running == set(self._serving()) and not seen.moves
 
     def shown(self) -> str:
         """Return who is there and who owns what, for a reader."""
