@@ -51,6 +51,11 @@ class Cluster:
         for server in servers:
             server.stop()
 
+    def close(self) -> None:
+        """Kill them all: nobody will read their data again, so there is no use in waiting."""
+        for server in self._servers:
+            server.kill()
+
     def kill(self, member: int = 0) -> None:
         """End a member with SIGKILL."""
         self._servers[member].kill()
@@ -87,7 +92,7 @@ class Cluster:
         try:
             self.start()
         except BaseException:
-            self._kill_all()
+            self.close()
             raise
         return self
 
@@ -97,12 +102,7 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._kill_all()
+        self.close()
 
     def __len__(self) -> int:
         return len(self._servers)
-
-    def _kill_all(self) -> None:
-        """Nobody will read their data again, so there is no use in waiting for it."""
-        for server in self._servers:
-            server.kill()

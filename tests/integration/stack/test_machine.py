@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.stack import s3
 from deploy.stack.identity import Identity, identify, load, save
 from deploy.stack.places import locked
 from deploy.stack.ports import free_ports
@@ -157,7 +158,9 @@ def test_status_says_where_a_server_is(machine: Machine) -> None:
     """People ask it when a test cannot reach something."""
     assert "s3          down" in machine.run("status").stdout
     machine.run("up", "s3")
-    ready = f"s3          ready, 1.8.0, 127.0.0.1:{machine.port}, pid {machine.identity().pid}"
+    ready = (
+        f"s3          ready, {s3.VERSION}, 127.0.0.1:{machine.port}, pid {machine.identity().pid}"
+    )
     assert ready in machine.run("status").stdout
 
 

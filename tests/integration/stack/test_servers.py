@@ -164,7 +164,9 @@ def test_a_frozen_server_stands_still_with_all_that_it_started(tmp_path: Path) -
         processes = tree(identify(postgres.pid()))
         postgres.pause()
         assert len(processes) > 1
-        assert {process.state() for process in processes} == {"T"}
+        assert {process.state() for process in processes} - {None} == {
+            "T"
+        }  # some end by themselves
         postgres.resume()
         postgres.start()
 
