@@ -23,6 +23,7 @@ import uvloop
 from bench.asked import Rate
 from dataflow.app.clock import SystemClock
 from dataflow.app.composing import new_id
+from dataflow.app.logs import configure
 from dataflow.app.program import GC_THRESHOLD
 from dataflow.cluster.host import Host, Surroundings
 from dataflow.cluster.shard import Committed
@@ -32,8 +33,7 @@ from dataflow.core.ids import CommandId, Offset, PipelineId, ShardId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.light import replace
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
-from dataflow.journal.cassandra import Cassandra
-from dataflow.journal.cassandra.options import Options
+from dataflow.journal.cassandra import WRITES_AT_ONCE, Cassandra, Options
 
 PIPELINES = 200
 
@@ -131,7 +131,15 @@ def _command(number: int, edition: int, body: UserCommand) -> Command:
 async def obey(cassandra: str, keyspace: str, shards: int) -> None:
     """Serve until the input ends."""
     journal = await Cassandra.open(Options([cassandra], keyspace))
-    around = Surroundings(journal, NoViews(), NoPast(), SystemClock(), new_id, shards)
+    around = Surroundings(
+        journal,
+        NoViews(),
+        NoPast(),
+        SystemClock(),
+        new_id,
+        shards,
+        writes_at_once=WRITES_AT_ONCE,
+    )
     try:
         async with Host.open(around) as host:
             await host.acquire_all()
@@ -146,5 +154,6 @@ async def obey(cassandra: str, keyspace: str, shards: int) -> None:
 
 
 if __name__ == "__main__":
+    configure("json")  # to the standard error: the output is for answers
     gc.set_threshold(*GC_THRESHOLD)
     uvloop.run(obey(sys.argv[1], sys.argv[2], int(sys.argv[3])))

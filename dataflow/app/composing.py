@@ -140,6 +140,7 @@ def _around_host(
         belonging.shards,
         belonging.may_serve,
         belonging.fenced,
+        stores.writes_at_once,
     )
 
 

@@ -46,7 +46,7 @@ async def node(
         Rejected: a setting does not fit them, or the cluster.
     """
     # Imported here because the driver of the journal is only needed by this program.
-    from dataflow.journal.cassandra import Cassandra, Options
+    from dataflow.journal.cassandra import WRITES_AT_ONCE, Cassandra, Options
     from dataflow.views.cassandra import Cassandra as CassandraViews
 
     settings = named(settings)
@@ -65,7 +65,7 @@ async def node(
         stack.push_async_callback(ingest.close)
         objects = objects_of(settings)
         await objects.check()
-        stores = Stores(journal, views, objects, ingest)
+        stores = Stores(journal, views, objects, ingest, WRITES_AT_ONCE)
         yield await stack.enter_async_context(
             clustered(settings, stores, Coordinating(coordination, keeper), probe)
         )

@@ -18,3 +18,5 @@ class Stores:
     views: Views
     objects: Objects
     ingest: IngestLogs
+    writes_at_once: int = 0
+    """Of all shards together to the journal; 0 where it makes one write of many by itself."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from typing import Generic, TypeVar
 
+from dataflow.cluster.turns import Turns
 from dataflow.core.errors import DataFlowError, Unavailable
 
 Item = TypeVar("Item")
@@ -19,6 +21,7 @@ class Group(Generic[Item, Result]):
 
     A result that is a ``DataFlowError`` is raised to the caller of its item; an exception of
     ``write`` itself to the callers of all of its items. Nothing runs while nothing is waiting.
+    Groups that share ``turns`` write in turn.
     """
 
     def __init__(
@@ -28,11 +31,13 @@ class Group(Generic[Item, Result]):
         *,
         items_max: int,
         waiting_max: int,
+        turns: Turns | None = None,
     ) -> None:
         self._write = write
         self._tasks = tasks
         self._items_max = items_max
         self._waiting_max = waiting_max
+        self._turns = turns
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed: DataFlowError | None = None
@@ -76,10 +81,13 @@ class Group(Generic[Item, Result]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                taken = list(islice(self._waiting, self._items_max))
-                for _ in taken:
-                    self._waiting.popleft()
-                await self._write_one(taken)
+                async with self._turns.turn() if self._turns else nullcontext():
+                    # AFTER the turn has come: what waited for it gathers.
+                    taken = list(islice(self._waiting, self._items_max))
+                    for _ in taken:
+                        self._waiting.popleft()
+                    if taken:
+                        await self._write_one(taken)
         finally:
             self._writer = None
 

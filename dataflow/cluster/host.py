@@ -14,6 +14,7 @@ import structlog
 from dataflow.cluster.aggregates import AtRest
 from dataflow.cluster.owned import Owned, not_owned
 from dataflow.cluster.shard import Projection, Shard
+from dataflow.cluster.turns import Turns
 from dataflow.core.answers import Answer
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.clock import Clock
@@ -65,6 +66,8 @@ class Surroundings:
     """Whether this node may still believe that it owns what it acquired."""
     fenced: Callable[[ShardId], None] | None = None
     """Told when another one has acquired a shard of this host, which has let it go by then."""
+    writes_at_once: int = 0
+    """Of all shards together; 0 where the journal itself makes one write of many."""
 
 
 class Host:
@@ -74,6 +77,7 @@ class Host:
         self._around = around
         self._tasks = tasks
         self._owned: dict[ShardId, Owned] = {}
+        self._turns = Turns(around.writes_at_once) if around.writes_at_once else None
         self.sent_away = 0
         """Questions so far about shards that are not served here."""
 
@@ -109,7 +113,9 @@ class Host:
         held = await self._acquired(number, Nonce(around.new_nonce()))
         shard = Shard(around.journal, held, around.clock, around.projection)
         await shard.load()
-        self._owned[number] = Owned(shard, around.journal, self._tasks, self._fenced)
+        self._owned[number] = Owned(
+            shard, around.journal, self._tasks, self._fenced, turns=self._turns
+        )
         return held.fence
 
     async def _acquired(self, number: ShardId, nonce: Nonce) -> Held:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from dataflow.cluster.group import Group
 from dataflow.cluster.shard import Shard
+from dataflow.cluster.turns import Turns
 from dataflow.core.answers import Answer
 from dataflow.core.commands import Command
 from dataflow.core.errors import DataFlowError, Fenced, NotOwner
@@ -29,15 +30,25 @@ class Owned:
         journal: Journal,
         tasks: asyncio.TaskGroup,
         fenced: Callable[[Owned, Fenced], None],
+        *,
+        turns: Turns | None = None,
     ) -> None:
         self.shard = shard
         self._journal = journal
         self._fenced = fenced
         self.commands: Group[Command, Answer] = Group(
-            self._handle, tasks, items_max=APPEND_COMMANDS_MAX, waiting_max=WAITING_MAX
+            self._handle,
+            tasks,
+            items_max=APPEND_COMMANDS_MAX,
+            waiting_max=WAITING_MAX,
+            turns=turns,
         )
         self.decisions: Group[Decision, Outcome] = Group(
-            self._decide, tasks, items_max=APPEND_COMMANDS_MAX, waiting_max=WAITING_MAX
+            self._decide,
+            tasks,
+            items_max=APPEND_COMMANDS_MAX,
+            waiting_max=WAITING_MAX,
+            turns=turns,
         )
 
     @property

@@ -13,5 +13,6 @@ was written is found out by the same write again, never by a read.
 
 from dataflow.journal.cassandra.journal import Cassandra
 from dataflow.journal.cassandra.options import Options
+from dataflow.journal.cassandra.session import WRITES_AT_ONCE
 
-__all__ = ["Cassandra", "Options"]
+__all__ = ["WRITES_AT_ONCE", "Cassandra", "Options"]

@@ -43,6 +43,11 @@ from dataflow.journal.cassandra.options import Options
 Values: TypeAlias = tuple[Any, ...]
 Row: TypeAlias = Mapping[str, Any]
 
+WRITES_AT_ONCE = 8
+"""Of a node's shards. A conditional write costs the server 1.2 ms of CPU, an event in it 0.03:
+with eight at once the others gather (256 callers over 16 shards: 16 events a write and not 9, for
+two thirds of the processor)."""
+
 CONDITIONAL_IN_FLIGHT_MAX = 32
 """Of a node. More makes no more of them a second, only each one slower (measured: the servers'
 processors are full at 32); what waits gathers."""
