@@ -177,3 +177,32 @@ def test_a_server_that_is_missing_keeps_no_other_from_starting(machine: Machine)
     up = machine.run("up", "etcd", "s3", PATH="/nowhere", STACK_CACHE=f"{machine.folder}/none")
     assert up.returncode == 3
     assert "etcd needs go, which is not on the path" in up.stderr
+
+
+def test_a_server_with_other_settings_is_started_again(machine: Machine) -> None:
+    """A change of a recipe has to reach the machines where the server is kept."""
+    machine.run("up", "s3")
+    first = machine.identity()
+    machine.pid_file.with_name("plan").write_text("of an older recipe")
+    assert machine.run("up", "s3").returncode == 0
+    assert (first.state(), machine.identity() == first) == (None, False)
+
+
+def test_a_program_that_cannot_be_built_is_missing(machine: Machine) -> None:
+    """Without a network a first build fails: said with the compiler's own words."""
+    nothing = {name: f"{machine.folder}/{name}" for name in ("STACK_CACHE", "GOMODCACHE")}
+    up = machine.run("up", "s3", GOPROXY="off", **nothing)
+    assert up.returncode == 3
+    assert "module lookup disabled by GOPROXY=off" in up.stderr
+
+
+def test_another_java_is_told_from_the_one_that_is_needed(machine: Machine) -> None:
+    """Cassandra would end with an error that names no version."""
+    program = machine.folder / "java" / "bin" / "java"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho 'openjdk version \"21.0.5\" 2024-10-15' >&2\n")
+    program.chmod(0o755)
+    up = machine.run("up", "cassandra", JAVA_HOME=f"{machine.folder}/java")
+    assert up.returncode == 3
+    assert "cassandra runs on Java 17" in up.stderr
+    assert "21.0.5" in up.stderr

@@ -19,7 +19,7 @@ from deploy.stack.identity import identify, tree
 from deploy.stack.kafka import brokers_known
 from deploy.stack.plan import Plan
 from deploy.stack.ports import free_ports
-from deploy.stack.server import Server, start
+from deploy.stack.server import LOG_BYTES_MAX, Server, start
 
 WAIT_S_MAX = 60
 
@@ -186,6 +186,18 @@ def test_a_server_that_ends_as_it_starts_shows_its_log(tmp_path: Path) -> None:
     server.begin()
     with pytest.raises(NotReady, match="no such disk"):
         server.wait()
+
+
+def test_a_log_that_grew_too_long_begins_again(tmp_path: Path) -> None:
+    """Servers that are kept for months would fill the disk."""
+    server = Server(plan_of(tmp_path, "import time; time.sleep(600)"), kept=False)
+    with server.log.open("wb") as log:
+        log.truncate(LOG_BYTES_MAX + 1)
+    server.begin()
+    try:
+        assert server.log.stat().st_size == 0
+    finally:
+        server.kill()
 
 
 def test_other_settings_are_told_from_those_it_runs_with(tmp_path: Path) -> None:
