@@ -22,6 +22,8 @@ class Rate:
 
     def per_second(self, now_s: float) -> float:
         """Return the rate as of now; it falls to zero when nothing is noted any more."""
+        while len(self._seen) > 1 and now_s - self._seen[1][0] > WINDOW_S:
+            self._seen.popleft()
         if not self._seen:
             return 0.0
         first_s, first = self._seen[0]

@@ -34,6 +34,10 @@ def open_sink(
     return ConsoleSink(step, options, context, writer or sys.stdout.buffer)
 
 
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="console")
+"""Of all console sinks: they write to one standard output, one after the other."""
+
+
 class ConsoleSink(AtLeastOnceSink):
     """Writes at most ``batchSize`` rows at once, so that several pipelines take turns."""
 
@@ -44,7 +48,7 @@ class ConsoleSink(AtLeastOnceSink):
         self._batch_rows = step.batch_size or BATCH_ROWS
         self._encoder = encoder_of(options.format, Plain())
         self._writer = writer
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="console")
+        self._thread = _THREAD
         self._columns: list[str] = []
 
     async def open(self, task: Task) -> None:
@@ -62,8 +66,7 @@ class ConsoleSink(AtLeastOnceSink):
         await asyncio.get_running_loop().run_in_executor(self._thread, self._flush)
 
     async def close(self) -> None:
-        """Let the thread end; standard output stays open for others."""
-        self._thread.shutdown(wait=False)
+        """Do nothing: standard output stays open for others."""
 
     def _write(self, rows: pa.RecordBatch) -> None:
         lines = self._lines(rows)

@@ -25,6 +25,11 @@ class Chain:
         self.at = ""
         """The step that is working, or was the last to; whoever waits in vain blames it."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether rows come out as they go in."""
+        return not self._steps
+
     def apply(self, rows: Rows) -> None:
         """Replace a batch by what comes out of the last step, with every row accounted for."""
         began_s = self._clock.steady()
