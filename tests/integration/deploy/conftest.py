@@ -32,7 +32,10 @@ PROGRAMS: dict[str, dict[str, Any]] = {
 def programs(
     tmp_path_factory: pytest.TempPathFactory, cassandra: str, cassandra_session: Session
 ) -> Iterator[dict[str, str]]:
-    """Return where each program of the file serves HTTP: with its settings, ready, and together."""
+    """Return where each program of the file serves HTTP: with its settings, ready, and together.
+
+    Its tests are one group, so that one worker starts them.
+    """
     folder = tmp_path_factory.mktemp("programs")
     keyspace = f"compose_{os.getpid()}"
     with Etcd(folder / "etcd") as etcd, S3(folder / "s3") as store:
