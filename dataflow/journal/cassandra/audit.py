@@ -10,7 +10,7 @@ acquires the shard takes up what lies behind that, BEFORE it serves anything.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -18,9 +18,9 @@ import structlog
 from dataflow.core.errors import Corrupted, DataFlowError
 from dataflow.core.ids import Offset, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.journal.cassandra import audit_rows as rows
 from dataflow.journal.cassandra.buckets import Buckets
-from dataflow.journal.cassandra.by_pipeline import ByPipeline, Place
+from dataflow.journal.cassandra.by_pipeline import ByPipeline, Place, Row, part_of
+from dataflow.journal.cassandra.encoding import decode, encode
 from dataflow.journal.cassandra.reading import Reader
 from dataflow.journal.cassandra.rounds import Rounds
 from dataflow.journal.cassandra.session import Session, Values
@@ -35,8 +35,14 @@ GATHER_S = 1.0
 """So that a round has many records of each pipeline. The next owner of a shard reads as much again,
 some milliseconds of it."""
 
-PAGE_ROWS = 200
-"""Of a history: 3 MiB at the most."""
+ROW_BYTES_MAX = 16 << 10
+"""Of payloads in one row; an event that is larger is read from the log."""
+
+FIXED_BYTES = 128
+"""Of a row: everything but its records."""
+
+PAGE_ROWS = 16
+"""Of a history: 256 KiB at the most, mostly some ten events each."""
 
 UNMARKED_MAX = 128
 """Records of a shard that are written and not marked as such."""
@@ -91,11 +97,12 @@ class Audit:
         # BEFORE the table is read: what is written meanwhile is then in the one or the other.
         pending = self._pending.get(pipeline, {})
         found = {number: r for number, r in pending.items() if after < number <= last}
-        async for place, row in self._table.forwards(pipeline, after, min(limit, PAGE_ROWS)):
-            if row[0] > last:
+        async for place, row in self._table.forwards(pipeline, after, PAGE_ROWS):
+            for record in await self._records(pipeline, place, row):
+                if after < record.sequence <= last:
+                    found.setdefault(record.sequence, record)
+            if row[0] >= last:
                 break
-            if row[0] not in found:
-                found[row[0]] = await self._record(pipeline, place, row)
         return [found[number] for number in sorted(found)]
 
     async def close(self) -> None:
@@ -104,7 +111,7 @@ class Audit:
 
     async def _write(self, taken: Sequence[_Waiting]) -> None:
         """Write a round."""
-        await self._table.write([rows.from_record(*one) for one in taken])
+        await self._table.write(list(_rows(taken)))
         for one in taken:
             pending = self._pending[one.record.pipeline]
             pending.pop(one.record.sequence, None)
@@ -125,14 +132,48 @@ class Audit:
                 await self._session.run("save_audited", shard, one.bucket, offset, offset)
                 self._marked[shard] = offset
 
-    async def _record(self, pipeline: PipelineId, place: Place, row: Values) -> Record:
-        record, bucket = rows.to_record(pipeline, row, str(self._session))
-        if bucket is None:
-            return record
-        found = await self._reader.record(place.shard, bucket, record.offset)
-        if found is None or found.hash != record.hash:
+    async def _records(self, pipeline: PipelineId, place: Place, row: Values) -> Sequence[Record]:
+        sequence, bucket, seq, content = row
+        if content is not None:
+            where = f"{self._session}: the row of pipeline {pipeline} up to event {sequence}"
+            return decode(content, where)
+        found = await self._reader.record(place.shard, Offset(bucket), Offset(seq))
+        if found is None or (found.pipeline, found.sequence) != (pipeline, sequence):
             raise Corrupted(
-                f"{self._session}, shard {place.shard}: record {record.offset}, event"
-                f" {record.sequence} of pipeline {pipeline}, is missing"
+                f"{self._session}, shard {place.shard}: record {seq}, event {sequence} of pipeline"
+                f" {pipeline}, is missing"
             )
-        return found
+        return [found]
+
+
+def _rows(taken: Sequence[_Waiting]) -> Iterator[Row]:
+    """Put the records of one pipeline into rows, in order; each large one has its own."""
+    open_rows: dict[PipelineId, list[_Waiting]] = {}
+    sizes: dict[PipelineId, int] = {}
+    for one in taken:
+        name, size = one.record.pipeline, len(one.record.payload)
+        mine = open_rows.get(name)
+        if mine and (
+            sizes[name] + size > ROW_BYTES_MAX
+            or part_of(mine[0].record.offset) != part_of(one.record.offset)
+        ):
+            yield _row(open_rows.pop(name))
+        sizes[name] = size + (sizes[name] if name in open_rows else 0)
+        open_rows.setdefault(name, []).append(one)
+    for mine in open_rows.values():
+        yield _row(mine)
+
+
+def _row(mine: Sequence[_Waiting]) -> Row:
+    last = mine[-1]
+    is_large = len(last.record.payload) > ROW_BYTES_MAX
+    content = None if is_large else encode([one.record for one in mine])
+    return Row(
+        shard=last.shard,
+        offset=last.record.offset,
+        pipeline=last.record.pipeline,
+        first=mine[0].record.sequence,
+        sequence=last.record.sequence,
+        rest=(last.bucket, last.record.offset, content),
+        size=FIXED_BYTES + len(content or b""),
+    )

@@ -43,12 +43,15 @@ Request: TypeAlias = Sequence[tuple[str, Values]]
 
 
 class Row(NamedTuple):
-    """An event on its way into the table."""
+    """An event, or several of one pipeline and part, on the way into the table."""
 
     shard: ShardId
     offset: Offset
     pipeline: PipelineId
+    first: SequenceNumber
+    """Of the first event in the row."""
     sequence: SequenceNumber
+    """Of the last one, which names it."""
     rest: Values
     """The columns behind ``(shard, part, pipeline, sequence)``."""
     size: int
@@ -88,7 +91,7 @@ class ByPipeline:
         """
         parts: dict[tuple[ShardId, int], list[Row]] = defaultdict(list)
         for row in rows:
-            parts[row.shard, _part(row.offset)].append(row)
+            parts[row.shard, part_of(row.offset)].append(row)
         placed = [entry for place, of in parts.items() for entry in self._new(place, of)]
         entries = [(f"save_{self._table}_place", tuple(entry)) for entry in placed]
         starts = range(0, len(entries), PLACES_MAX)
@@ -111,7 +114,7 @@ class ByPipeline:
         first: dict[PipelineId, SequenceNumber] = {}
         for row in rows:
             if part != place[1] or row.pipeline not in known:
-                first[row.pipeline] = min(row.sequence, first.get(row.pipeline, row.sequence))
+                first[row.pipeline] = min(row.first, first.get(row.pipeline, row.first))
         return [_Entry(pipeline, sequence, *place) for pipeline, sequence in first.items()]
 
     def _requests(self, part: int, rows: Iterable[Row]) -> Iterable[Request]:
@@ -178,5 +181,6 @@ class ByPipeline:
             number = rows[-1][0] - (way == "backwards")
 
 
-def _part(offset: Offset) -> int:
+def part_of(offset: Offset) -> int:
+    """Return the part of its shard that an event is in."""
     return (offset - 1) // PART_OFFSETS

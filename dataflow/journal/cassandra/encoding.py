@@ -2,7 +2,7 @@
 
 A row a record costs the driver and the server about as much as a whole append: 64 appends of 64
 records each under way took 930 us of the client's processor and 10 ms each, in one row 295 us and
-4 ms. So a row is an append. ``audit`` is the table for people; there each record has its columns.
+4 ms. So a row is an append.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dataflow.journal.contract import Hash, Record
 VERSION = 1
 _START = struct.Struct("<BI")
 """The version of the encoding, and the CRC-32 of all that follows it."""
-_RECORD = struct.Struct("<qqIIIII32s")
-"""Sequence, microseconds since 1970, the lengths of what follows, and the hash."""
+_RECORD = struct.Struct("<qqqIIIII32s")
+"""Offset, sequence, microseconds since 1970, the lengths of what follows, and the hash."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -38,14 +38,14 @@ def from_us(time_us: int) -> datetime:
 
 
 def encode(records: Sequence[Record]) -> bytes:
-    """Return the records of one append; their offsets are left out, for they follow each other."""
-    parts = [b""]
+    """Return records as bytes."""
+    parts: list[bytes] = []
     for r in records:
         pipeline, type_, actor = r.pipeline.encode(), r.type.encode(), r.actor.encode()
         command = r.command_id.encode()
         lengths = (len(pipeline), len(type_), len(actor), len(command), len(r.payload))
         parts += (
-            _RECORD.pack(r.sequence, to_us(r.time), *lengths, r.hash),
+            _RECORD.pack(r.offset, r.sequence, to_us(r.time), *lengths, r.hash),
             pipeline,
             type_,
             actor,
@@ -56,35 +56,31 @@ def encode(records: Sequence[Record]) -> bytes:
     return _START.pack(VERSION, crc32(body)) + body
 
 
-def decode(content: bytes, last: Offset, where: str) -> Sequence[Record]:
-    """Return the records of an append whose last one has the offset ``last``.
+def decode(content: bytes, where: str) -> Sequence[Record]:
+    """Return the records of ``encode``.
+
+    Args:
+        content: as it was read.
+        where: it was, for the reader of an error.
 
     Raises:
         Corrupted: they are not what was written.
     """
-    if len(content) < _START.size:
-        raise Corrupted(f"{where}: the append that ends with record {last} is cut short")
-    version, mark = _START.unpack_from(content)
+    version, mark = _START.unpack_from(content) if len(content) >= _START.size else (0, 0)
     body = memoryview(content)[_START.size :]
     if version != VERSION or mark != crc32(body):
-        raise Corrupted(
-            f"{where}: the append that ends with record {last} is not what was written: its mark"
-            " differs"
-        )
-    found = []
+        raise Corrupted(f"{where} is not what was written: its mark differs")
+    found: list[Record] = []
     at = 0
     while at < len(body):
-        sequence, time_us, *lengths, hash_ = _RECORD.unpack_from(body, at)
+        offset, sequence, time_us, *lengths, hash_ = _RECORD.unpack_from(body, at)
         at += _RECORD.size
         parts = []
         for length in lengths:
             parts.append(body[at : at + length].tobytes())
             at += length
-        found.append((sequence, time_us, parts, hash_))
-    first = last - len(found) + 1
-    return [
-        Record(
-            offset=Offset(first + index),
+        record = Record(
+            offset=Offset(offset),
             pipeline=PipelineId(parts[0].decode()),
             sequence=SequenceNumber(sequence),
             type=parts[1].decode(),
@@ -94,5 +90,5 @@ def decode(content: bytes, last: Offset, where: str) -> Sequence[Record]:
             payload=parts[4],
             hash=Hash(hash_),
         )
-        for index, (sequence, time_us, parts, hash_) in enumerate(found)
-    ]
+        found.append(record)
+    return found

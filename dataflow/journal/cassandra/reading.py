@@ -82,7 +82,8 @@ class Reader:
         content = inline or b""
         if value is not None:
             content = await self._values.get(owner(shard, last), value)
-        return decode(content, last, f"{self._session}, shard {shard}")
+        where = f"{self._session}, shard {shard}: the append that ends with record {last}"
+        return decode(content, where)
 
     async def record(self, shard: ShardId, bucket: Offset, offset: Offset) -> Record | None:
         """Return one record, from the bucket that it is in or one before."""

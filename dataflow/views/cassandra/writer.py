@@ -134,6 +134,7 @@ def _event(one: Projected) -> Row:
         shard=entry.shard,
         offset=entry.offset,
         pipeline=entry.pipeline_id,
+        first=entry.sequence,
         sequence=entry.sequence,
         rest=(entry.offset, entry.type, to_us(entry.time), entry.version),
         size=EVENT_BYTES,

@@ -202,23 +202,44 @@ async def test_appends_wait_while_too_much_waits_to_be_written(
     assert await history(journal) == list(range(1, 601))
 
 
-@pytest.mark.parametrize("size", [100, 100_000])
 async def test_a_damaged_history_is_told(
-    node: Opener, author: Author, cassandra_session: Session, keyspace: Options, *, size: int
+    node: Opener, author: Author, cassandra_session: Session, keyspace: Options
 ) -> None:
-    """By pipeline and event; a large payload is not copied, so damage to the log shows, too."""
+    """By pipeline and event, and never as if there were nothing."""
     journal = await node()
     claim = await journal.acquire(SHARD, Nonce("a"))
-    await append(journal, claim, author(claim, 3, payload=bytes(size)))
-    await journal.close()
-    where = "WHERE shard = 3 AND part = 0 AND pipeline = 'flights' AND sequence = 2"
+    for _ in range(3):
+        claim = await append(journal, claim, author(claim, 2))
+        await journal._audit._rounds.settled()
     table = f"{keyspace.keyspace}.audit"
-    cassandra_session.execute(f"UPDATE {table} SET actor = 'eve' {where}")  # noqa: S608 - as above
-    with pytest.raises(Corrupted, match="event 2 of pipeline flights is not what was written"):
+    where = "WHERE shard = 3 AND part = 0 AND pipeline = 'flights' AND sequence = 4"
+    cassandra_session.execute(f"UPDATE {table} SET records = 0x0102030405 {where}")  # noqa: S608 - as above
+    with pytest.raises(Corrupted, match="pipeline flights up to event 4 is not what was written"):
         await history(await node())
     cassandra_session.execute(f"DELETE FROM {table} {where}")  # noqa: S608 - as above
-    with pytest.raises(Corrupted, match="event 2 is missing"):
+    with pytest.raises(Corrupted, match="event 3 is missing"):
         await history(await node())
+
+
+async def test_a_large_event_in_a_history_is_read_from_the_log(
+    node: Opener, author: Author, cassandra_session: Session, keyspace: Options
+) -> None:
+    """It is not copied; should the log have lost it, its history says so."""
+    journal = await node()
+    claim = await journal.acquire(SHARD, Nonce("a"))
+    claim = await append(journal, claim, author(claim, 2))
+    large = author(claim, 2, payload=bytes(100_000))
+    claim = await append(journal, claim, large)
+    await append(journal, claim, author(claim, 1))
+    await journal.close()
+    other = await node()
+    assert await history(other) == [1, 2, 3, 4, 5]
+    assert await other.history(FLIGHTS, SequenceNumber(2), 2) == large
+    cassandra_session.execute(
+        f"DELETE FROM {keyspace.keyspace}.journal WHERE shard = 3 AND bucket = 0 AND seq = 4"  # noqa: S608 - as above
+    )
+    with pytest.raises(Corrupted, match="record 3, event 3 of pipeline flights, is missing"):
+        await history(other)
 
 
 # --- snapshots and registers -------------------------------------------------------------------

@@ -217,7 +217,7 @@ async def test_a_bucket_that_is_gone_is_told(
         ("DELETE FROM {}.journal WHERE shard = 3 AND bucket = 0 AND seq = 4", "record 3 is missi"),
         (
             "UPDATE {}.journal SET records = 0x0100 WHERE shard = 3 AND bucket = 0 AND seq = 4",
-            "the append that ends with record 4 is cut short",
+            "the append that ends with record 4 is not what was written",
         ),
         (
             "UPDATE {}.journal SET records = 0x0100000000ff WHERE shard=3 AND bucket=0 AND seq=4",
