@@ -53,6 +53,8 @@ def main() -> int:
             _say(f"  {told.accepted} commands acknowledged, {told.rows} rows, {told.seconds:.0f} s")
             for finding in told.findings:
                 _say(f"  FOUND {finding}")
+            if told.findings and given.first:
+                break
         for number in range(given.takeovers):
             work = takeovers(stage, folder, f"takeover-{number}", draw)
             seconds = [f"{one:.1f}" for one in sorted(loop.run(work, ROUND_S))]
@@ -69,6 +71,7 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--takeovers", type=int, default=0, help="kills that are timed, after all")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--code", help="a folder whose code the nodes run, instead of this one's")
+    parser.add_argument("--first", action="store_true", help="end with the first finding")
     parser.add_argument("--each", action="store_true", help="each fault once before any twice")
     parser.add_argument("--only", nargs="*", choices=sorted(FAULTS))
     return parser.parse_args()
