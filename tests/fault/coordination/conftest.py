@@ -27,6 +27,7 @@ QUICK = Patience(
     attempt=timedelta(seconds=0.5),
     call=timedelta(seconds=4),
     transaction=timedelta(seconds=2),
+    login=timedelta(seconds=10),
     progress=timedelta(seconds=0.1),
     silence=timedelta(seconds=2),
 )

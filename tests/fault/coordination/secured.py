@@ -19,7 +19,7 @@ from tests.fault.coordination.gateway import ask
 PASSWORD, PREFIX = "correct horse", "mine/"
 """Of the user ``node``, and under which it may do everything."""
 
-TOKEN_S = 1
+TOKEN_S = 3
 """How long a token that nobody uses is remembered."""
 
 

@@ -193,7 +193,7 @@ ON_ONE_MEMBER: Mapping[str, tuple[Test, Patch]] = {
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait long for what a broken client never brings."""
     monkeypatch.setattr(watching, "PATIENCE_S", BOUND_S)
-    for module in (test_connections, test_history, test_secured):
+    for module in (test_connections, test_history):
         monkeypatch.setattr(module, "BOUND_S", BOUND_S)
 
 

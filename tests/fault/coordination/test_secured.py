@@ -31,7 +31,7 @@ async def test_a_user_comes_in_again_when_its_token_is_forgotten(server: Server)
     lease = await client.grant(FOR_EVER)
     put = await client.transact([], [Put(PREFIX + "a", b"", lease)])
     watch, idle = client.watch(PREFIX, put.revision), server.client()
-    keeper = EtcdKeeper(server.place, timedelta(seconds=20))
+    keeper = EtcdKeeper(server.place, timedelta(seconds=100))
     assert await asyncio.to_thread(keeper.keep_alive, lease) == FOR_EVER
     await client.transact([], [Put(PREFIX + "b", b"")])
     await first_of(watch, 1)
@@ -67,7 +67,7 @@ async def test_what_a_user_may_not_do_is_refused(server: Server) -> None:
 async def test_a_stranger_is_refused(login: Login | None, server: Server) -> None:
     """Also a keeper; and the password is in no message."""
     place = replace(server.place, login=login)
-    keeper = EtcdKeeper(place, timedelta(seconds=20))
+    keeper = EtcdKeeper(place, timedelta(seconds=100))
     client: Coordination = server.client(place)
     async with asyncio.timeout(BOUND_S):
         with pytest.raises(Rejected) as failure:

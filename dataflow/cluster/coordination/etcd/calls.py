@@ -137,7 +137,9 @@ class Calls:
         if not await member.connect(self._attempt_s):
             raise Again(Unavailable(f"{member.endpoint}: no connection in time"))
         try:
-            return await self._session.metadata(member, self._attempt_s)
+            return await self._session.metadata(member, self._patience.login.total_seconds())
+        except TimeoutError as error:
+            raise Again(Unavailable(f"{member.endpoint}: no login in time")) from error
         except aio.AioRpcError as error:
             raise self._judged(error, (), errors.may_be_repeated) from error
 

@@ -65,6 +65,9 @@ class Patience:
     transaction: timedelta = timedelta(seconds=2)
     """The one attempt of a transaction. What a follower had sent on to a leader that is lost is
     never answered (etcd itself gives up after 5 s), so this is how long such a loss is felt."""
+    login: timedelta = timedelta(seconds=3)
+    """Of a user, waiting for another one's login of this client included. A member takes 70 ms of
+    processor for it (bcrypt), and is busy when everybody logs in at once."""
     progress: timedelta = timedelta(seconds=1)
     """How often a watch asks how far its member has come."""
     silence: timedelta = timedelta(seconds=4)

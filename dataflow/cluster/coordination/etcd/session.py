@@ -22,11 +22,12 @@ class Session:
         """Return what goes with a call, after having logged in where that is needed.
 
         Raises:
-            AioRpcError: the member did not answer, or does not know the user or the password.
+            AioRpcError: the member does not know the user or the password, or is not well.
+            TimeoutError: it has not answered in time, this call or the one before it.
         """
         if self._login is None:
             return METADATA
-        async with self._asking:
+        async with asyncio.timeout(within_s), self._asking:
             if not self._token:
                 request = pb.EtcdAuthenticateRequest(
                     name=self._login.user, password=self._login.password
