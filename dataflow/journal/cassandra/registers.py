@@ -16,7 +16,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from dataflow.core.checkpoint import Stamp
-from dataflow.core.errors import Code, Corrupted, Unavailable
+from dataflow.core.errors import Code, Corrupted, Fenced, Unavailable
 from dataflow.core.ids import PipelineId, Run, ShardId
 from dataflow.journal import rules
 from dataflow.journal.cassandra.log import BATCH_BYTES_MAX, WAIT_S_FIRST, WAIT_S_MAX
@@ -101,8 +101,16 @@ class Registers:
         outcomes: list[Outcome] = []
         known = self._known[held.shard]
         async with known.lock:
-            for part in _parts(decisions):
-                outcomes += await self._decide(known, held, part)
+            try:
+                for part in _parts(decisions):
+                    outcomes += await self._decide(known, held, part)
+            except Fenced:
+                raise
+            except Unavailable as error:
+                if not outcomes and not known.in_doubt:
+                    raise
+                message = f"{error.message}; some decisions may have been written, read them"
+                raise Unavailable(message, code=Code.OUTCOME_UNKNOWN) from error
         return outcomes
 
     async def _decide(
@@ -144,8 +152,11 @@ class Registers:
         tick = (known.tick + 1, batch, held.shard, held.fence, known.tick)
         row = await self._repeated([("tick", tick), *(("decide", row) for row in rows)], known)
         if not row["[applied]"]:
+            # It may be an earlier attempt of this batch that stands in the way.
+            known.in_doubt = True
             header = await self._header(held.shard)
             rules.check_fence(held, header.end)
+            known.in_doubt = False
             if header.batch != batch:
                 known.fence = Fence(0)
                 return False

@@ -233,6 +233,45 @@ async def test_a_decision_is_repeated_until_it_is_known(node: Opener) -> None:
         assert (outcome.accepted, outcome.stored) == (True, Stamp(Run(5), number))
 
 
+async def test_a_decision_stays_unknown_until_it_is_read(node: Opener) -> None:
+    """Its first attempt was written, the second refused by it, and what would tell out of reach."""
+    journal, adversary = await node()
+    claim = await journal.acquire(SHARD, Nonce("a"))
+    await journal.decide(claim, [decision(1)])
+
+    def unheard_then_blind() -> str:
+        adversary.fate = lambda: "fine"
+        adversary.is_readable = False
+        return "unheard"
+
+    adversary.fate = unheard_then_blind
+    with pytest.raises(Unavailable) as told:
+        await journal.decide(claim, [decision(2)])
+    assert told.value.code is Code.OUTCOME_UNKNOWN
+    with pytest.raises(Unavailable):
+        await journal.decision(SHARD, FLIGHTS)
+    adversary.is_readable = True
+    assert await journal.decision(SHARD, FLIGHTS) == Decided(Stamp(Run(5), 2), decision(2).payload)
+
+
+async def test_decisions_of_which_some_are_written_are_unknown(
+    node: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They did not fit one batch, and the store went away between the first and the second."""
+    monkeypatch.setattr(registers, "DECIDE_ATTEMPTS", 1)
+    journal, adversary = await node()
+    claim = await journal.acquire(SHARD, Nonce("a"))
+    fates = iter(["fine", "lost"])
+    adversary.fate = lambda: next(fates)
+    given = [decision(1, f"p{number}", 15_000) for number in range(4)]
+    with pytest.raises(Unavailable) as told:
+        await journal.decide(claim, given)
+    assert told.value.code is Code.OUTCOME_UNKNOWN
+    adversary.fate = lambda: "fine"
+    kept = [await journal.decision(SHARD, one.pipeline) for one in given]
+    assert [one is not None for one in kept] == [True, True, False, False]
+
+
 async def test_a_late_decision_of_a_former_owner_is_refused(
     node: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,35 +50,46 @@ class Owners:
         self.told: Callable[[], None] = lambda: None
 
     async def append(self, shard: ShardId) -> None:
-        """Append for ever, the identical append until its outcome is known."""
+        """Append for ever: the identical append until its outcome is known, or else another one."""
         claim = await self._journal.acquire(shard, Nonce(f"owner-{shard}"))
+        attempt = 0
         while True:
-            made = records(claim, claim.offset % 3 + 1)
-            claim = await self._appended(claim, made)
-            self.appended[shard] += [record.hash for record in made]
-            self.told()
+            attempt += 1
+            made = records(claim, claim.offset % 3 + 1, f"attempt {attempt}")
+            appended = await self._appended(claim, made, AppendId(f"a{attempt}"))
+            if appended is not None:
+                claim = appended
+                self.appended[shard] += [record.hash for record in made]
+                self.told()
 
-    async def _appended(self, claim: Held, made: list[Record]) -> Held:
+    async def _appended(self, claim: Held, made: list[Record], name: AppendId) -> Held | None:
+        """Return None where nothing was written, which the next append's success will show."""
         while True:
             try:
-                return await self._journal.append(claim, made, AppendId(f"a{claim.offset}"))
+                return await self._journal.append(claim, made, name)
             except Unavailable as error:
-                self._check_unknown(error)
-            await asyncio.sleep(WAIT_S)
+                await asyncio.sleep(WAIT_S)
+                if error.code is not Code.OUTCOME_UNKNOWN:
+                    return None
+                self.unknown += 1
 
     async def decide(self, shard: ShardId) -> None:
         """Decide for ever, and read what became of a decision of unknown outcome."""
         claim = await self._journal.acquire(shard, Nonce(f"owner-{shard}"))
-        pipeline, stamp = PipelineId(f"p{shard}"), Stamp()
+        pipeline, stamp, attempt = PipelineId(f"p{shard}"), Stamp(), 0
         while True:
+            attempt += 1
             following = Stamp(Run(1), stamp.number + 1)
-            given = Decision(pipeline, stamp, following, f"{following.number}".encode())
+            given = Decision(pipeline, stamp, following, f"attempt {attempt}".encode())
             try:
                 (outcome,) = await self._journal.decide(claim, [given])
                 assert outcome.accepted
                 stamp = following
             except Unavailable as error:
-                self._check_unknown(error)
+                await asyncio.sleep(WAIT_S)
+                if error.code is not Code.OUTCOME_UNKNOWN:
+                    continue  # Nothing was written, as the next decision's success will show.
+                self.unknown += 1
                 stamp = await self._read(shard, pipeline)
                 assert stamp in (given.expected, given.stamp)
             self.decided[shard] = stamp.number
@@ -92,11 +103,6 @@ class Owners:
                 await asyncio.sleep(WAIT_S)
             else:
                 return kept.stamp if kept else Stamp()
-
-    def _check_unknown(self, error: Unavailable) -> None:
-        if error.code is not Code.OUTCOME_UNKNOWN:
-            raise error
-        self.unknown += 1
 
 
 async def missing(journal: Journal, owners: Owners) -> list[str]:
