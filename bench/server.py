@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,19 @@ class Server:
         """Return the most memory it has held so far."""
         return peak_rss_mib(self.pid)
 
+    def whole_cpu_s(self) -> float:
+        """Return the seconds of CPU that it and its worker processes have used."""
+        return sum(map(cpu_s, self._processes()))
+
+    def whole_rss_mib(self) -> float:
+        """Return the most memory that it and its worker processes have held, each by itself."""
+        return sum(map(peak_rss_mib, self._processes()))
+
+    def _processes(self) -> list[int]:
+        tasks = Path(f"/proc/{self.pid}/task")
+        began = [(task / "children").read_text() for task in tasks.iterdir()]
+        return [self.pid, *(int(pid) for text in began for pid in text.split())]
+
     def rss_mib(self) -> float:
         """Return the memory it holds now."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
@@ -98,8 +111,11 @@ class Place:
         return self.folder / "data"
 
     @contextmanager
-    def server(self) -> Iterator[tuple[Server, float]]:
+    def server(self, settings: Mapping[str, str] | None = None) -> Iterator[tuple[Server, float]]:
         """Return a ready server on this folder, and how long it took to become ready.
+
+        Args:
+            settings: variables beside those that every measurement sets.
 
         Raises:
             RuntimeError: it ended, or was not ready in time; with the end of its log.
@@ -107,7 +123,8 @@ class Place:
         http_port, grpc_port = free_port(), free_port()
         with (self.folder / "log").open("w+b") as log:
             started = time.perf_counter()
-            server = Server(self._start(http_port, grpc_port, log), http_port, grpc_port)
+            process = self._start(http_port, grpc_port, log, settings or {})
+            server = Server(process, http_port, grpc_port)
             try:
                 while not server.is_ready():
                     if not server.running or time.perf_counter() - started > READY_S_MAX:
@@ -119,8 +136,11 @@ class Place:
             finally:
                 server.stop()
 
-    def _start(self, http_port: int, grpc_port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, http_port: int, grpc_port: int, log: IO[bytes], more: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         settings = {
+            **more,
             "DATAFLOW_HTTP_ADDRESS": f"127.0.0.1:{http_port}",
             "DATAFLOW_GRPC_ADDRESS": f"127.0.0.1:{grpc_port}",
             "DATAFLOW_DATA_DIR": str(self.data),

@@ -16,6 +16,7 @@ from bench.workloads import (
     push,
     scale,
     starting,
+    workers,
 )
 from bench.workloads.workload import Workload
 
@@ -35,5 +36,6 @@ WORKLOADS: Mapping[str, Workload] = {
         starting.IDLE,
         memory.WORKLOAD,
         scale.WORKLOAD,
+        workers.WORKLOAD,
     )
 }

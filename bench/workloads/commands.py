@@ -55,7 +55,7 @@ def run(ask: Ask) -> list[Row]:
         for _ in range(ask.runs):
             with place() as here, here.server() as (server, _):
                 asyncio.run(create(server, PIPELINES))
-                updates = list(_updates(count, new_expressions=way.new_expressions))
+                updates = list(updates_of(count, new_expressions=way.new_expressions))
                 runs.append(asyncio.run(_measured(server, way, updates)))
             ask.tell(f"{runs[-1].system}: {runs[-1].rows_per_s:,.0f}/s, {runs[-1].detail}")
         rows.append(median(runs))
@@ -134,7 +134,7 @@ async def _one_by_one(
     return latencies
 
 
-def _updates(count: int, *, new_expressions: bool) -> Iterator[Command]:
+def updates_of(count: int, *, new_expressions: bool) -> Iterator[Command]:
     """Yield updates, pipeline after pipeline; each is a new version of its pipeline.
 
     Steps that were found good are not checked again, so a new description costs less than an

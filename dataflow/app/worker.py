@@ -73,9 +73,12 @@ def begin(make: Callable[[Begin, Callable[[PipelineId], Log]], Parts]) -> None:
     """
     import uvloop
 
+    try:
+        end = taken_over()
+    except OSError:
+        sys.exit("a worker process is begun by a node, never by hand")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    end = taken_over()
     die_with_parent()
     faulthandler.enable()
     share_free_memory()

@@ -114,6 +114,38 @@ MUTATIONS = (
         "tests/fault/killing",
         "one-file and 0",
     ),
+    Mutation(
+        "the end of a worker process whose node is gone",
+        "dataflow/engine/processes/child.py",
+        "    os._exit(ORPHANED)",
+        "    return",
+        "tests/contract/engine/test_processes.py",
+        "orphan",
+    ),
+    Mutation(
+        "the end of a worker process's work with the lease",
+        "dataflow/engine/processes/allowed.py",
+        "        if self.over:\n            self._drop()\n",
+        "        if self.over:\n            pass\n",
+        "tests/contract/engine/test_processes.py",
+        "frozen_leaves",
+    ),
+    Mutation(
+        "the retry of what a lost worker process ran",
+        "dataflow/engine/processes/pool.py",
+        "        process.lost(words)\n",
+        "",
+        "tests/contract/engine/test_processes.py",
+        "costs_its_runs",
+    ),
+    Mutation(
+        "the end of an ingest log as its node has told it",
+        "dataflow/engine/processes/followed.py",
+        "size=segment.size,",
+        "size=segment.path.stat().st_size,",
+        "tests/unit/engine/ingest",
+        "synchronised and followed",
+    ),
 )
 
 

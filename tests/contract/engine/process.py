@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from dataflow.app import worker
 from dataflow.app.clock import SystemClock
-from dataflow.app.worker import begin
 from dataflow.connect import Context, Log, Registry
 from dataflow.core.ids import PipelineId
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
@@ -67,4 +67,5 @@ def parts(begin: Begin, log: Callable[[PipelineId], Log]) -> Parts:
 
 
 if __name__ == "__main__":
-    begin(parts)
+    worker.die_with_parent = lambda: None  # the end of the socket alone must suffice
+    worker.begin(parts)

@@ -33,6 +33,9 @@ from tests.contract.engine.test_worker import SEED, Line, T, no_questions
 PATIENCE_S = 90.0
 """A process imports everything anew, on a machine that tests keep busy."""
 
+ENDS_S = 30.0
+"""What shall end ends at once; a process needs a turn on that machine."""
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -70,7 +73,7 @@ async def next_of(said: Line, kind: type[T]) -> T:
 
 async def gone(pid: int) -> None:
     """Return when there is no such process."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(ENDS_S):
         while is_alive(pid):  # noqa: ASYNC110 - the system does not tell
             await asyncio.sleep(0.02)
 
@@ -353,7 +356,7 @@ def locked(path: Path) -> Iterator[bool]:
 
 async def lock_is_free(path: Path) -> None:
     """Return when nobody has a sink's lock any more."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(ENDS_S):
         while True:
             with locked(path) as free:
                 if free:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 import structlog
 
-from dataflow.app.workers import say
+from dataflow.app.contexts import Secrets
+from dataflow.app.worker import Unsaying
+from dataflow.app.workers import COMMAND, say
 
 
 @pytest.mark.parametrize(
@@ -36,3 +41,24 @@ def test_a_line_is_said_again_with_the_number_of_its_worker(
         say(2, line)
     (entry,) = said
     assert {**entry, **told, "worker": 2} == entry
+
+
+def test_what_a_worker_process_says_last_shows_no_secret(tmp_path: Path) -> None:
+    """Its last lines are shown with the error of every run that it had."""
+    (tmp_path / "key").write_text("correct-horse")
+    secrets, stream = Secrets(), io.StringIO()
+    secret = secrets.resolve(f"${{file:{tmp_path / 'key'}}}")
+    said = Unsaying(stream, secrets)
+    said.write(f"Error: {secret} was refused")
+    assert stream.getvalue() == f"Error: ${{file:{tmp_path / 'key'}}} was refused"
+
+
+def test_a_worker_process_is_not_begun_by_hand() -> None:
+    """Whoever tries is told so, and not by a stack trace."""
+    ended = subprocess.run(
+        COMMAND, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "a worker process is begun by a node, never by hand\n",
+    )
