@@ -28,7 +28,7 @@ def list_() -> None:
 
 @main.command()
 @click.argument("names", metavar="WORKLOAD…", nargs=-1, type=click.Choice(list(WORKLOADS)))
-@click.option("--rows", type=click.IntRange(min=100), help="Instead of each workload's default.")
+@click.option("--rows", type=click.IntRange(min=10), help="Instead of each workload's default.")
 @click.option("--peers", "chosen", help="Only these, by commas; an empty text is none.")
 @click.option("--runs", type=click.IntRange(min=1), help="Instead of each workload's default.")
 @click.option(

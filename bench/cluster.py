@@ -32,6 +32,8 @@ NODES = ("node-1", "node-2", "node-3")
 
 ETCD_MEMBERS = 3
 
+LEASE_TTL_S = 3
+
 SETTLE_S_MAX = 180
 """Ten times what balancing a thousand shards took on two idle cores."""
 
@@ -48,6 +50,7 @@ class Bed:
     cassandra: Cassandra
     stores: Stores
     nodes: Nodes
+    shards: int
 
     def etcd_leader(self) -> int:
         """Return which member of etcd leads.
@@ -63,15 +66,20 @@ class Bed:
 
 
 @contextmanager
-def cluster(folder: Path, names: Sequence[str] = NODES, **settings: object) -> Iterator[Bed]:
-    """Return a cluster of ready nodes over three members of etcd and one Cassandra."""
+def cluster(folder: Path, shards: int) -> Iterator[Bed]:
+    """Return three ready nodes over three members of etcd and one Cassandra."""
     with (
         Etcd(folder / "etcd", members=ETCD_MEMBERS) as etcd,
         Cassandra(folder / "cassandra") as cassandra,
     ):
         stores = Stores(etcd.addresses, cassandra.addresses)
-        with Nodes(folder, names, stores, **settings) as nodes:
-            yield Bed(folder, etcd, cassandra, stores, nodes)
+        with started(folder, NODES, stores, shards) as nodes:
+            yield Bed(folder, etcd, cassandra, stores, nodes, shards)
+
+
+def started(folder: Path, names: Sequence[str], stores: Stores, shards: int) -> Nodes:
+    """Return nodes as all are here, which start with their context."""
+    return Nodes(folder, names, stores, lease_ttl_s=LEASE_TTL_S, shards=shards)
 
 
 @asynccontextmanager

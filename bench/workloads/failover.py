@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -15,7 +15,6 @@ from bench.cluster import (
     Registers,
     cluster,
     decided_s,
-    execute,
     is_settled,
     owned_by,
     seen,
@@ -24,9 +23,8 @@ from bench.cluster import (
 from bench.peers import pekko_node
 from bench.report import Row
 from bench.server import place
+from bench.workloads.running import Rate, begin
 from bench.workloads.workload import Ask, Workload
-from dataflow.client import create_command
-from dataflow.client.messages import Command
 from dataflow.cluster.membership import Membership
 from dataflow.core.checkpoint import Stamp
 from dataflow.core.ids import PipelineId, ShardId, shard_of
@@ -37,7 +35,6 @@ PIPELINES = 200
 MANY = 25
 """Times as many pipelines in the workload of slow ones."""
 
-LEASE_TTL_S = 3
 SHARDS = 64
 
 STEADY_S = 5.0
@@ -66,7 +63,7 @@ def run(ask: Ask) -> list[Row]:
     slow = Scenario(f"{many:,} pipelines, 1 row/s", many, 1, 5 * second)
     rows = []
     for scenarios in ((busy, frozen), (slow,)):
-        with place() as here, cluster(here.folder, lease_ttl_s=LEASE_TTL_S, shards=SHARDS) as bed:
+        with place() as here, cluster(here.folder, SHARDS) as bed:
             rows += asyncio.run(_measured(bed, scenarios, ask))
     if PEKKO in ask.peers:
         rows.append(_peer(ask))
@@ -80,9 +77,8 @@ async def _measured(bed: Bed, scenarios: Sequence[Scenario], ask: Ask) -> list[R
     try:
         async with seen(bed) as membership:
             await until(membership, lambda found: is_settled(found, NODES), "the cluster starts")
-            await execute(bed.nodes.grpc(), list(_commands(first)))
-            everyone = {PipelineId(_name(n)): Stamp() for n in range(first.pipelines)}
-            await decided_s(registers, SHARDS, everyone, time.monotonic())
+            rate = Rate(first.rows_per_second, first.checkpoint)
+            await begin(bed, registers, first.pipelines, rate)
             for scenario in scenarios:
                 took: list[float] = []
                 for number in range(ask.runs):
@@ -146,30 +142,6 @@ def _row(system: str, took: Sequence[float]) -> Row:
 def _told(took: Sequence[float]) -> str:
     cuts = statistics.quantiles(took, n=100, method="inclusive")
     return f"p50 {cuts[49]:.1f} s, p95 {cuts[94]:.1f} s, max {max(took):.1f} s"
-
-
-def _commands(scenario: Scenario) -> Iterator[Command]:
-    for number in range(scenario.pipelines):
-        yield create_command(
-            {
-                "pipelineId": _name(number),
-                "name": f"Orders {number}",
-                "source": {
-                    "sourceType": "generator",
-                    "options": {"rowsPerSecond": scenario.rows_per_second},
-                },
-                "sink": {"sinkType": "console"},
-                "options": {"checkpointInterval": f"{scenario.checkpoint.total_seconds():.0f}s"},
-            }
-        )
-    for number in range(scenario.pipelines):
-        command = Command()
-        command.start.pipeline_id = _name(number)
-        yield command
-
-
-def _name(number: int) -> str:
-    return f"pipeline-{number:05}"
 
 
 WORKLOAD = Workload(

@@ -6,18 +6,16 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from bench.cluster import NODES, Bed, cluster, is_settled, owned_by, seen, until
+from bench.cluster import NODES, Bed, cluster, is_settled, owned_by, seen, started, until
 from bench.report import Row, median
 from bench.server import place
 from bench.workloads.workload import Ask, Workload
 from dataflow.cluster.cluster_map import ClusterMap
 from dataflow.cluster.membership import Membership
 from dataflow.core.ids import NodeId, ShardId
-from deploy.stack.nodes import Nodes
 
 JOINING = "node-4"
 SHARDS = (64, 1_024)
-LEASE_TTL_S = 3
 
 
 def run(ask: Ask) -> list[Row]:
@@ -32,7 +30,7 @@ def run(ask: Ask) -> list[Row]:
 
 
 def _joined(shards: int) -> Row:
-    with place() as here, cluster(here.folder, lease_ttl_s=LEASE_TTL_S, shards=shards) as bed:
+    with place() as here, cluster(here.folder, shards) as bed:
         return asyncio.run(_measured(bed, shards))
 
 
@@ -60,7 +58,7 @@ async def _measured(bed: Bed, shards: int) -> Row:
     async with seen(bed) as membership:
         before = await until(membership, lambda found: is_settled(found, NODES), "three nodes")
         watched = Watched(before)
-        joining = Nodes(bed.folder, (JOINING,), bed.stores, lease_ttl_s=LEASE_TTL_S, shards=shards)
+        joining = started(bed.folder, (JOINING,), bed.stores, shards)
         try:
             async with asyncio.TaskGroup() as group:
                 looking = group.create_task(_look(membership, watched))
