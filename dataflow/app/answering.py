@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from dataflow.app import questions as q
 from dataflow.app.far_work import WORK, ForOthers
+from dataflow.app.loads import loads_of
+from dataflow.cluster.host import Host
 from dataflow.core.errors import Rejected
 from dataflow.core.ids import Sequence, Version
 from dataflow.server.backend import Backend, Query
@@ -20,8 +22,9 @@ Handler = Callable[[bytes], Awaitable[bytes]]
 class Answering:
     """Implements ``cluster.links.Answering`` over one node, which passes nothing on."""
 
-    def __init__(self, here: Backend, for_others: ForOthers) -> None:
+    def __init__(self, here: Backend, host: Host, for_others: ForOthers) -> None:
         self._here = here
+        self._host = host
         self._for_others = for_others
         self._handlers: Mapping[str, Handler] = dict(
             [
@@ -35,6 +38,7 @@ class Answering:
                 _handler(q.INGEST, self._ingest),
                 _handler(q.PIPELINES, self._pipelines),
                 _handler(q.PREVIEW, self._preview),
+                _handler(q.LOADS, self._loads),
             ]
         )
 
@@ -91,6 +95,9 @@ class Answering:
     async def _pipelines(self, query: Query) -> q.PageOfPipelines:
         page, total = await self._here.pipelines(query)
         return q.PageOfPipelines(tuple(page), total)
+
+    async def _loads(self, asked: q.ShardNumbers) -> q.ShardLoads:
+        return q.ShardLoads.of(loads_of(self._host, asked.shards))
 
     async def _preview(self, asked: q.ShowPreview) -> q.Previewed:
         return q.Previewed.of(await self._here.preview(asked.spec, asked.records))

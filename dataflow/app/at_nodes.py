@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,15 +14,19 @@ from dataflow.cluster.registration import Registration
 from dataflow.core.answers import Answer
 from dataflow.core.commands import Command
 from dataflow.core.errors import DataFlowError
-from dataflow.core.ids import NodeId, PipelineId
+from dataflow.core.ids import NodeId, PipelineId, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.server import backend as b
+from dataflow.server.cluster_backend import Load
 
 Q = TypeVar("Q")
 R = TypeVar("R")
 
 READ_PATIENCE = timedelta(seconds=10)
 """For one node to answer one question."""
+
+LOOK_PATIENCE = timedelta(seconds=1)
+"""For one node to tell what a list can do without."""
 
 WRITE_PATIENCE = timedelta(seconds=30)
 """For one node to carry out commands or to take a batch: its journal may wait for a disk."""
@@ -41,6 +45,7 @@ class Here:
 
     node: NodeId
     backend: b.Backend
+    loads: Callable[[Sequence[ShardId]], Mapping[ShardId, Load]]
 
 
 class AtNodes:
@@ -75,6 +80,13 @@ class AtNodes:
         payload = question.question.write(asked)
         reply = await self.links.ask(node.address, question.name, payload, patience)
         return question.reply.read(reply)
+
+    async def loads(self, node: Registration, shards: Sequence[ShardId]) -> Mapping[ShardId, Load]:
+        """Return what some shards of a node hold, as it says by now."""
+        if self.here is not None and self.is_here(node):
+            return self.here.loads(shards)
+        asked = q.ShardNumbers(tuple(shards))
+        return (await self.ask(node, q.LOADS, asked, LOOK_PATIENCE)).shown()
 
     async def watch(
         self, node: Registration, pipeline: PipelineId | None, after: SequenceNumber | None

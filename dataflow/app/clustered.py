@@ -18,6 +18,7 @@ from dataflow.app.clock import SystemClock
 from dataflow.app.cluster_metrics import CountedShards, Measures, NodeStanding
 from dataflow.app.composing import Belonging, Composed, composed, new_id, no_probe
 from dataflow.app.far_work import Far, ForOthers
+from dataflow.app.loads import loads_of
 from dataflow.app.routed import Routed
 from dataflow.app.settings import Settings
 from dataflow.app.steering import Steering
@@ -28,7 +29,6 @@ from dataflow.cluster.joining import Member, founded
 from dataflow.cluster.joining import Surroundings as MemberSurroundings
 from dataflow.cluster.links.answering import serving
 from dataflow.cluster.links.asking import GrpcLinks
-from dataflow.cluster.links.contract import Links
 from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import Registration
 from dataflow.cluster.routing import Router
@@ -149,11 +149,11 @@ async def clustered(
             journal_patience=settings.journal_patience,
         )
         member = later.member = Member(registration, around)
-        here, validate = Here(name, parts.node), parts.node.validate
-        route = routing(membership, links, here, validate=validate, is_ready=later.may_serve)
+        nodes = AtNodes(links, Here(name, parts.node, partial(loads_of, parts.host)))
+        route = routing(membership, nodes, parts.node.validate, later.may_serve)
         routed = await stack.enter_async_context(route)
         await stack.enter_async_context(member.joined(settings.stop_grace))
-        steering = Steering(settings.cluster, name, membership, coordination, host=parts.host)
+        steering = Steering(settings.cluster, membership, coordination, nodes)
         metrics = measures.shown_by(parts.node.metrics, steering, NodeStanding(member, parts.host))
         yield Clustered(routed, steering, metrics, parts, member, membership)
 
@@ -161,15 +161,12 @@ async def clustered(
 @asynccontextmanager
 async def routing(
     membership: Membership,
-    links: Links,
-    here: Here | None,
-    *,
+    nodes: AtNodes,
     validate: Callable[[PipelineSpec], tuple[Sequence[Problem], str]],
     is_ready: Callable[[], bool],
 ) -> AsyncGenerator[Routed, None]:
     """Return the whole cluster as a backend, from a node or from a gateway alone."""
     async with asyncio.TaskGroup() as tasks:
-        nodes = AtNodes(links, here)
         router = Router(membership, nodes, clock=SystemClock(), tasks=tasks)
         yield Routed(membership, router, nodes, validate=validate, is_ready=is_ready)
 
@@ -182,7 +179,7 @@ async def _answering(
     listen = settings.node_listen or settings.node_address
     address(listen, "node_listen", insecure_bind=settings.insecure_bind)
     host, _, port = settings.node_address.rpartition(":")
-    async with serving(Answering(parts.node, for_others), listen) as bound:
+    async with serving(Answering(parts.node, parts.host, for_others), listen) as bound:
         yield settings.node_address if port != "0" else f"{host}:{bound}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dataflow.app.at_nodes import AtNodes
 from dataflow.app.builtin import registry
 from dataflow.app.checking import checked
 from dataflow.app.cluster_metrics import ClusterCollector
@@ -32,13 +33,12 @@ async def run(settings: Settings) -> None:
             GrpcLinks.open() as links,
             routing(
                 membership,
-                links,
-                None,
-                validate=partial(checked, steps, in_cluster=True),
-                is_ready=lambda: bool(membership.map.nodes),
+                nodes := AtNodes(links, None),
+                partial(checked, steps, in_cluster=True),
+                lambda: bool(membership.map.nodes),
             ) as routed,
         ):
-            steering = Steering(settings.cluster, "", membership, coordination, host=None)
+            steering = Steering(settings.cluster, membership, coordination, nodes)
             metrics = process_registry()
             metrics.register(ClusterCollector(steering.seen, None))
             await serve_until_told(routed, steering, settings, metrics)

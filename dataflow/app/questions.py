@@ -5,7 +5,7 @@ A twin here is what a message of ``node.proto`` stands for; most are those of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -16,10 +16,11 @@ from dataflow.core.answers import Answer
 from dataflow.core.commands import Command, UserCommand
 from dataflow.core.errors import DataFlowError
 from dataflow.core.events import Event
-from dataflow.core.ids import CommandId, PipelineId
+from dataflow.core.ids import CommandId, PipelineId, ShardId
 from dataflow.core.spec import PipelineSpec
 from dataflow.core.state import State
 from dataflow.server import backend as b
+from dataflow.server.cluster_backend import Load
 from dataflow.v1 import event_pb2, node_pb2
 from dataflow.wire.core import to_core, to_message
 from dataflow.wire.errors import error_from, error_told
@@ -141,6 +142,38 @@ class Previewed:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardNumbers:
+    """Some shards."""
+
+    shards: tuple[ShardId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLoad:
+    """What one shard holds."""
+
+    shard: ShardId
+    pipelines: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLoads:
+    """What shards of one node hold."""
+
+    loads: tuple[ShardLoad, ...]
+
+    @classmethod
+    def of(cls, loads: Mapping[ShardId, Load]) -> ShardLoads:
+        """Return loads as they travel."""
+        return cls(tuple(ShardLoad(s, load.pipelines, load.running) for s, load in loads.items()))
+
+    def shown(self) -> Mapping[ShardId, Load]:
+        """Return loads as the server shows them."""
+        return {one.shard: Load(one.pipelines, one.running) for one in self.loads}
+
+
+@dataclass(frozen=True, slots=True)
 class RoutedCommand:
     """A command of a user."""
 
@@ -236,5 +269,8 @@ PIPELINES = Question(
 )
 PREVIEW = Question(
     "preview", _twin(ShowPreview, node_pb2.ShowPreview), _twin(Previewed, node_pb2.Previewed)
+)
+LOADS = Question(
+    "loads", _twin(ShardNumbers, node_pb2.ShardNumbers), _twin(ShardLoads, node_pb2.ShardLoads)
 )
 WATCH = Question("watch", ABOUT, _twin(b.Change, node_pb2.Changed))

@@ -7,11 +7,14 @@ Who carries it out watches these keys.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from dataflow.app.loads import loads_of
+import structlog
+
+from dataflow.app.at_nodes import AtNodes
 from dataflow.cluster.cluster_map import ClusterMap
 from dataflow.cluster.coordination.contract import (
     Absent,
@@ -23,10 +26,9 @@ from dataflow.cluster.coordination.contract import (
     Put,
     Unchanged,
 )
-from dataflow.cluster.host import Host
 from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import Pin, Registration, value_bytes
-from dataflow.core.errors import Rejected
+from dataflow.core.errors import DataFlowError, Rejected
 from dataflow.core.ids import NodeId, ShardId
 from dataflow.core.placement import Cause
 from dataflow.server.cluster_backend import (
@@ -41,24 +43,27 @@ from dataflow.server.cluster_backend import (
     unknown_shard,
 )
 
+log = structlog.get_logger()
+
 
 class Steering:
-    """A cluster by its keys, as one of its programs sees it; a gateway has no name and no host."""
+    """A cluster by its keys, as one of its programs sees it.
+
+    Args:
+        cluster: its name.
+        membership: what is known of it.
+        coordination: where its keys are changed.
+        nodes: how its nodes are asked; with what is here, if this program is one of them.
+    """
 
     def __init__(
-        self,
-        cluster: str,
-        node: str,
-        membership: Membership,
-        coordination: Coordination,
-        *,
-        host: Host | None,
+        self, cluster: str, membership: Membership, coordination: Coordination, nodes: AtNodes
     ) -> None:
         self._name = cluster
-        self._node = node
+        self._node = nodes.here.node if nodes.here is not None else ""
         self._membership = membership
         self._coordination = coordination
-        self._host = host
+        self._nodes = nodes
 
     async def cluster(self) -> Cluster:
         """See ``ClusterBackend.cluster``."""
@@ -76,8 +81,23 @@ class Steering:
         return Cluster(self._name, seen.revision, self._node, leader, nodes, _shards(seen))
 
     async def loads(self, shards: Sequence[ShardId]) -> Mapping[ShardId, Load]:
-        """See ``ClusterBackend.loads``: what is owned here is known."""
-        return loads_of(self._host, shards) if self._host is not None else {}
+        """See ``ClusterBackend.loads``: their owners are asked, at once."""
+        seen, found = self._membership.map, dict[ShardId, Load]()
+        by_owner: dict[NodeId, list[ShardId]] = {}
+        for shard in shards:
+            if (owner := seen.owner(shard)) is not None:
+                by_owner.setdefault(owner.node, []).append(shard)
+
+        async def ask(node: NodeId) -> None:
+            try:
+                found.update(await self._nodes.loads(seen.nodes[node], by_owner[node]))
+            except DataFlowError as error:
+                log.info("loads not known", node=node, why=str(error))
+
+        async with asyncio.TaskGroup() as asking:
+            for node in by_owner:
+                asking.create_task(ask(node))
+        return found
 
     async def drain(self, node: NodeId, reason: str) -> bool:
         """See ``ClusterBackend.drain``."""

@@ -9,9 +9,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+from dataflow.app.at_nodes import AtNodes, Here
 from dataflow.app.steering import Steering
 from dataflow.cluster.coordination.contract import Delete, Put
 from dataflow.cluster.coordination.memory import Memory, Service
+from dataflow.cluster.links.contract import LinkLost
 from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import (
     Keys,
@@ -25,6 +27,8 @@ from dataflow.cluster.registration import (
 from dataflow.core.clock import Clock
 from dataflow.core.ids import NodeId, ShardId
 from dataflow.journal.contract import Fence
+from dataflow.server.cluster_backend import Load
+from tests.integration.server.fake_backend import FakeBackend
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 CLUSTER = "quiet"
@@ -32,10 +36,22 @@ SHARDS = 6
 FOR_EVER = timedelta(days=1)
 
 
+class Silent:
+    """Implements ``cluster.links.Links``: nobody answers."""
+
+    async def ask(self, address: str, name: str, payload: bytes, patience: timedelta) -> bytes:
+        raise LinkLost(f"{address} does not answer")
+
+    async def follow(self, address: str, name: str, payload: bytes) -> AsyncGenerator[bytes, None]:
+        raise LinkLost(f"{address} does not answer")
+        yield b""
+
+
 def nobody(clock: Clock) -> Steering:
     """Return what a cluster without a node is steered by, for tests that ask nothing of it."""
     coordination = Memory(Service(clock))
-    return Steering(CLUSTER, "", Membership(coordination, Keys(CLUSTER)), coordination, host=None)
+    membership = Membership(coordination, Keys(CLUSTER))
+    return Steering(CLUSTER, membership, coordination, AtNodes(Silent(), None))
 
 
 class QuietCluster:
@@ -62,7 +78,8 @@ class QuietCluster:
         quiet = cls(clock)
         coordination = Memory(quiet.service)
         async with Membership.open(coordination, CLUSTER) as membership:
-            yield quiet, Steering(CLUSTER, "a", membership, coordination, host=None)
+            here = Here(NodeId("a"), FakeBackend(), lambda _: {ShardId(0): Load(3, 2)})
+            yield quiet, Steering(CLUSTER, membership, coordination, AtNodes(Silent(), here))
 
     def own(self, shard: int, node: str, fence: int = 8) -> None:
         """Let a node own a shard."""

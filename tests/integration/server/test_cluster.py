@@ -54,8 +54,8 @@ async def test_nodes_are_listed_with_what_they_own(http: httpx.AsyncClient) -> N
 
 
 async def test_a_shard_tells_its_owner_and_its_fence(http: httpx.AsyncClient) -> None:
-    """What the server cannot know, it says that it does not know."""
-    [first, *_] = (await told(http, "/shards"))["shards"]
+    """What the server cannot know, it says that it does not know: a node that does not answer."""
+    [first, _, of_b, *_] = (await told(http, "/shards"))["shards"]
     assert first == {
         "shard": 0,
         "state": "serving",
@@ -65,9 +65,10 @@ async def test_a_shard_tells_its_owner_and_its_fence(http: httpx.AsyncClient) ->
         "target": "",
         "cause": "",
         "pinned": "",
-        "pipelines": -1,
-        "running": -1,
+        "pipelines": 3,
+        "running": 2,
     }
+    assert (of_b["owner"], of_b["pipelines"], of_b["running"]) == ("b", -1, -1)
 
 
 async def test_shards_are_listed_page_by_page(http: httpx.AsyncClient) -> None:
