@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -371,7 +371,11 @@ async def test_an_orphan_ends_by_itself(tmp_path: Path) -> None:
         with locked(tmp_path / ".out.csv.lock") as free:
             assert not free
         node.kill()
-        await gone(pid)
+        try:
+            await gone(pid)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         await lock_is_free(tmp_path / ".out.csv.lock")
 
 

@@ -106,7 +106,7 @@ class Pushing:
                 assert found.next_offset == start + found.batch.num_rows
                 start = found.next_offset
                 yield found.batch
-                if start == end:
+                if start >= end:
                     return
 
     async def reopen(self) -> None:
