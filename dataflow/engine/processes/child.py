@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
+from typing import TypeAlias
 
 from dataflow.connect import Log, Registry
 from dataflow.core import messages as m
@@ -96,9 +97,9 @@ def taken_over() -> socket.socket:
 
 async def serve(end: socket.socket, make: Make) -> None:
     """Work until told to retire."""
-    heard: asyncio.Queue[bytes] = asyncio.Queue()
-    link = await Link.open(end, heard.put_nowait, _end_orphaned)
-    begin = to_process(await heard.get(), ToProcess).message
+    ear = _Ear()
+    link = await Link.open(end, ear.hear, _end_orphaned)
+    begin = await ear.heard.get()
     if not isinstance(begin, Begin):
         raise TypeError(f"{type(begin).__name__} is no beginning")
     async with asyncio.TaskGroup() as tasks:
@@ -116,9 +117,40 @@ async def serve(end: socket.socket, make: Make) -> None:
         )
         async with Inline.open(around) as worker:
             alive = tasks.create_task(child.tell_alive())
-            await child.work(worker, parts.clock, heard)
+            await child.work(worker, parts.clock, ear)
             child.retire()
         alive.cancel()
+
+
+Heard: TypeAlias = Begin | Retire | ToWorker | Ask | Replied | Withdraw
+
+
+class _Ear:
+    """Takes what the node says in order, but for how long the process may work: that at once.
+
+    A process that begins, or is behind, would else refuse work by a lease that was renewed since.
+    """
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[Heard] = asyncio.Queue()
+        self._until: float | None = None
+        self._renew: Callable[[float], None] | None = None
+
+    def hear(self, payload: bytes) -> None:
+        """Take a message."""
+        match to_process(payload, ToProcess).message:
+            case Serve(until):
+                self._until = until
+                if self._renew is not None:
+                    self._renew(until)
+            case message:
+                self.heard.put_nowait(message)
+
+    def renew_by(self, renew: Callable[[float], None]) -> None:
+        """Have ``renew`` called with the latest moment, and with each that follows."""
+        self._renew = renew
+        if self._until is not None:
+            renew(self._until)
 
 
 class _Child:
@@ -150,23 +182,21 @@ class _Child:
             self._say(Alive())
             await asyncio.sleep(ALIVE_EVERY_S)
 
-    async def work(self, worker: Inline, clock: Clock, heard: asyncio.Queue[bytes]) -> None:
+    async def work(self, worker: Inline, clock: Clock, ear: _Ear) -> None:
         """Do as the node says, in order, until it says that it is enough."""
         self._worker = worker
         self._allowed = Allowed(clock, self._drop, lambda: worker.busy)
+        ear.renew_by(self._allowed.serve)
         self._say(Ready())
-        while not isinstance(message := to_process(await heard.get(), ToProcess).message, Retire):
+        while not isinstance(message := await ear.heard.get(), Retire):
             self._take(message)
 
     def retire(self) -> None:
         """Answer nothing any more."""
         self._asking.lost(Unavailable("the process has retired", code=Code.WORKER_LOST))
 
-    def _take(self, message: Begin | Serve | ToWorker | Ask | Replied | Withdraw) -> None:
+    def _take(self, message: Begin | ToWorker | Ask | Replied | Withdraw) -> None:
         match message:
-            case Serve(until):
-                if self._allowed is not None:
-                    self._allowed.serve(until)
             case ToWorker(said):
                 self._give(said)
             case Ask() | Replied() | Withdraw():

@@ -32,7 +32,10 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """(to the process) Work until a moment of CLOCK_BOOTTIME; past it drop every run."""
+    """(to the process) Work until a moment of CLOCK_BOOTTIME; past it drop every run.
+
+    It counts as soon as it is heard, before what was said earlier and is not done yet.
+    """
 
     until: float
 

@@ -300,6 +300,16 @@ async def test_past_the_lease_every_run_is_dropped_and_none_begins_before_the_ne
         await opened(processes, said, tmp_path, run=9)
 
 
+async def test_a_process_that_was_busy_goes_by_the_latest_it_was_told(tmp_path: Path) -> None:
+    """Else one that begins slowly would refuse its first work by a lease that was renewed since."""
+    clock = SystemClock()
+    async with processes_of(tmp_path) as (processes, said):
+        processes.serve(clock.steady() - 1)
+        said.start(7, endless(tmp_path), SEED)
+        processes.serve(clock.steady() + PATIENCE_S)
+        await said.next(m.Opened)
+
+
 async def test_what_a_frozen_process_finds_when_it_wakes_is_not_done_any_more(
     tmp_path: Path,
 ) -> None:
