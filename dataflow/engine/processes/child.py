@@ -265,7 +265,7 @@ def _end_with(end: socket.socket) -> None:
     The loop sees that too, unless a connector holds it up.
     """
     gone = select.poll()
-    gone.register(end.fileno(), select.POLLRDHUP)
+    gone.register(end.fileno(), getattr(select, "POLLRDHUP", select.POLLHUP))
     gone.poll()
     _end_orphaned()
 
