@@ -27,6 +27,9 @@ COMPONENT = "journal"
 REPLICAS_MAX = 3
 """A quorum then outlives one server, and a write waits for two."""
 
+CREATE_S_MAX = 60
+"""Of one table: every server takes part, and waits for its disk some times."""
+
 TABLES = load("dataflow.journal.cassandra", "schema.cql")
 
 OLDEST = (4, 1)
@@ -96,19 +99,21 @@ def create(
     if not found:
         session.execute(
             f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication ="
-            f" {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replicas}}}"
+            f" {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replicas}}}",
+            timeout=CREATE_S_MAX,
         )
     session.set_keyspace(keyspace)
     for name, statement in {**tables, "versions": TABLES["versions"]}.items():
         if name not in found:
-            session.execute(statement.replace("{id}", str(table_id(keyspace, name))))
+            made = statement.replace("{id}", str(table_id(keyspace, name)))
+            session.execute(made, timeout=CREATE_S_MAX)
     if not cluster.control_connection.wait_for_schema_agreement():
         raise Unavailable(
             f"the Cassandra servers do not agree on keyspace {keyspace}; see `nodetool"
             " describecluster`",
             code=Code.STORAGE,
         )
-    session.execute(_SAVE_VERSION, (component, version))
+    session.execute(_SAVE_VERSION, (component, version), timeout=CREATE_S_MAX)
     (stored,) = session.execute(_VERSION, (component,)).one()
     if stored > version:
         raise Rejected(

@@ -17,7 +17,7 @@ from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any, Self, TypeAlias
 
 from cassandra import ConsistencyLevel
-from cassandra.cluster import Cluster, ExecutionProfile
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.cluster import Session as DriverSession
 from cassandra.io.libevreactor import LibevConnection
 from cassandra.policies import (
@@ -65,10 +65,13 @@ after the sum, and one that collects garbage is not."""
 CONNECT_S_MAX = 10
 """A server that compiles its first requests, on a busy machine, takes some seconds."""
 
+AGREEMENT_S_MAX = 60
+"""Servers tell each other of a new table within a second; three on two busy cores took over ten."""
+
 BUSY_S_FIRST, BUSY_ATTEMPTS = 0.005, 8
 """0.6 s in all, by which time 32 writes have long been answered."""
 
-PLAIN, CONDITIONAL = "plain", "conditional"
+PLAIN, CONDITIONAL = EXEC_PROFILE_DEFAULT, "conditional"
 
 
 class Session:
@@ -168,7 +171,7 @@ class Session:
                 raise translate(failed.error, str(self), conditional=True) from failed.error
         return row  # type: ignore[no-any-return]  # the driver has no types
 
-    async def _answer(self, statement: Statement, profile: str) -> Any:  # noqa: ANN401 - as above
+    async def _answer(self, statement: Statement, profile: object) -> Any:  # noqa: ANN401 - as above
         """Send a statement, again while every connection is full, and return its rows."""
         for attempt in range(BUSY_ATTEMPTS):
             try:
@@ -179,7 +182,7 @@ class Session:
             await asyncio.sleep(BUSY_S_FIRST * 2**attempt)
         raise AssertionError
 
-    def _send(self, statement: Statement, profile: str) -> asyncio.Future[Any]:
+    def _send(self, statement: Statement, profile: object) -> asyncio.Future[Any]:
         if self.closed:
             raise Unavailable(f"{self} is closed")
         answer: asyncio.Future[Any] = self._loop.create_future()
@@ -268,5 +271,6 @@ def _cluster(options: Options) -> Cluster:
         idle_heartbeat_timeout=HEARTBEAT_S_MAX,
         connect_timeout=CONNECT_S_MAX,
         control_connection_timeout=CONNECT_S_MAX,
+        max_schema_agreement_wait=AGREEMENT_S_MAX,
         schema_event_refresh_window=-1,  # whoever changes a keyspace restarts what uses it
     )

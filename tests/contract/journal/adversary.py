@@ -77,7 +77,7 @@ class Hasty(Session):
         self._patience_s = self._timeout_s
         self._sent = 0
 
-    def _send(self, statement: Statement, profile: str) -> asyncio.Future[Any]:
+    def _send(self, statement: Statement, profile: object) -> asyncio.Future[Any]:
         self._sent += profile == CONDITIONAL
         is_hasty = profile == CONDITIONAL and self._sent % 10 == 0
         self._timeout_s = HASTE_S if is_hasty else self._patience_s
