@@ -20,10 +20,10 @@ from tests.fault.cluster.verdict import Logs, check_commands
 
 CLIENTS = 4
 LINES = 6
-ROWS = 1_200
-"""Six seconds at the rate of a line: a fault finds most of them running."""
+ROWS = 1_000
+"""Five seconds at the rate of a line: a fault finds most of them running."""
 
-BEFORE_S, AFTER_S = 1.0, 1.0
+BEFORE_S, AFTER_S = 0.5, 0.5
 """Load without a fault."""
 
 

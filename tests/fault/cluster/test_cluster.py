@@ -18,8 +18,8 @@ from tests.fault.cluster.rounds import Rounds
 
 ROUND_S = 400.0
 
-LONG = frozenset({"swizzle_long", "freeze_cassandra_long"})
-"""Only in campaigns: the short ones ask the same."""
+LONG = frozenset({"swizzle_long", "freeze_cassandra_long", "cut_all_peers"})
+"""Only in campaigns: others ask the same, in less time."""
 
 # One process has the cluster, however many there are for other tests.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
