@@ -17,12 +17,14 @@ from typing import Any, Protocol
 
 import structlog
 
+from dataflow.cluster.cluster_map import ClusterMap
 from dataflow.cluster.coordination.contract import (
     Absent,
     Condition,
     Coordination,
     Delete,
     Effect,
+    Entry,
     LeaseLost,
     Put,
     Transacted,
@@ -162,16 +164,11 @@ class Owning:
 
     async def _acquire(self, duty: Acquire) -> None:
         shard, began_s = duty.shard, self._clock.steady()
-        key = self._keys.owner(shard)
-        mine = Ownership(self.me.node, self.me.boot, self._clock.now())
-        put = Put(key, value_bytes(mine), self.me.lease.number)
-        if not await self._transact(shard, [Absent(key)], [put]):
-            owner = (await self._membership.refresh()).owners.get(shard)
-            if owner is None or owner.boot != self.me.boot:
-                return
         if shard in self._shards.owned:
             # The map is late, or an announcement was lost: taking it up again would fence my own.
             await self._announce(shard)
+            return
+        if not await self._claim(shard):
             return
         try:
             fence = await self._shards.take_up(shard, duty.cause)
@@ -185,14 +182,33 @@ class Owning:
         log.info("shard acquired", shard=shard, fence=fence, why=duty.why, took_ms=took_ms)
         await self._announce(shard)
 
+    async def _claim(self, shard: ShardId) -> bool:
+        """Put my name on a shard that nobody owns, or anew on one that has it already.
+
+        Anew BEFORE it is taken up: a delete of mine whose outcome was unknown may still be under
+        way. It names the key's revision, and must not take away what is served by then.
+        """
+        key = self._keys.owner(shard)
+        mine = Ownership(self.me.node, self.me.boot, self._clock.now())
+        put = Put(key, value_bytes(mine), self.me.lease.number)
+        if await self._transact(shard, [Absent(key)], [put]):
+            return True
+        entry = self._my_entry(await self._membership.refresh(), shard)
+        if entry is None:
+            return False
+        return await self._transact(shard, [Unchanged(key, entry.revision)], [put])
+
     async def _announce(self, shard: ShardId) -> None:
+        """Tell that a shard is served; one under another's name, or none, is not mine to serve."""
         fence = self._shards.owned.get(shard)
         if fence is None:
             return
         key = self._keys.owner(shard)
         mine = Ownership(self.me.node, self.me.boot, self._clock.now(), fence)
         put = Put(key, value_bytes(mine), self.me.lease.number)
-        await self._on_mine(shard, [put, Delete(self._keys.move(shard))])
+        if not await self._on_mine(shard, [put, Delete(self._keys.move(shard))]):
+            log.warning("shard served without its key", shard=shard)
+            self._shards.drop(shard)
 
     async def _release(self, duty: Release) -> None:
         began_s = self._clock.steady()
@@ -210,20 +226,27 @@ class Owning:
             effects.append(Put(self._keys.move(shard), value_bytes(move)))
         await self._on_mine(shard, effects)
 
-    async def _on_mine(self, shard: ShardId, effects: list[Effect]) -> None:
-        """Let effects happen while the shard's key is mine; else there is nothing to do."""
-        key = self._keys.owner(shard)
-        entry = self._membership.map.entries.get(key)
+    async def _on_mine(self, shard: ShardId, effects: list[Effect]) -> bool:
+        """Let effects happen while the shard's key is mine; return whether it was."""
+        seen = self._membership.map
+        while True:
+            entry = self._my_entry(seen, shard)
+            if entry is None:  # as far as this map knows, which may be late
+                seen = await self._membership.refresh()
+                entry = self._my_entry(seen, shard)
+            if entry is None:
+                return False
+            if await self._transact(shard, [Unchanged(entry.key, entry.revision)], effects):
+                return True
+            seen = await self._membership.refresh()
+
+    def _my_entry(self, seen: ClusterMap, shard: ShardId) -> Entry | None:
+        """Return what stands under a shard's key, if it is my name."""
+        entry = seen.entries.get(self._keys.owner(shard))
         if entry is None:
-            entry = (await self._membership.refresh()).entries.get(key)
-        while entry is not None:
-            owner = value_from(key, entry.value, Ownership)
-            if (owner.node, owner.boot) != (self.me.node, self.me.boot):
-                return
-            done = await self._transact(shard, [Unchanged(key, entry.revision)], effects)
-            if done:
-                return
-            entry = (await self._membership.refresh()).entries.get(key)
+            return None
+        owner = value_from(entry.key, entry.value, Ownership)
+        return entry if (owner.node, owner.boot) == (self.me.node, self.me.boot) else None
 
     async def _transact(
         self, shard: ShardId, conditions: list[Condition], effects: list[Effect]

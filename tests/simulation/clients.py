@@ -33,6 +33,9 @@ ATTEMPT_S = 2.0
 PATIENCE_S = 8.0
 """How long a client keeps asking; then it never learns what became of the command."""
 
+STOP_BY = timedelta(seconds=1)
+"""By when some stops must have come true, whatever their workers do."""
+
 AGAIN_S_MAX = 1.0
 """How long a client waits at most before it asks again."""
 
@@ -102,7 +105,11 @@ class Client:
                 await self.read(pipeline)
             if self._random.random() < 0.4:
                 continue
-            asked = await self.ask(pipeline, self._any_command(len(self.asked)))
+            body = self._any_command(len(self.asked))
+            asked = await self.ask(pipeline, body)
+            if isinstance(body, c.StopPipeline) and body.deadline and self._random.random() < 0.5:
+                await asyncio.sleep(STOP_BY.total_seconds() + self._random.random())
+                await self.ask(pipeline, c.StartPipeline())
             if asked.answer and self._random.random() < 0.7:
                 await self.read(pipeline)
                 await self.read(pipeline)
@@ -116,10 +123,11 @@ class Client:
             c.PausePipeline(),
             c.ResumePipeline(),
             c.StopPipeline(),
+            c.StopPipeline(deadline=STOP_BY),
             c.StartPipeline(),
             c.UpdatePipeline(described),
         ]
-        return self._random.choices(bodies, weights=[3, 3, 2, 3, 2])[0]
+        return self._random.choices(bodies, weights=[3, 3, 1, 2, 3, 2])[0]
 
     async def finish(self, pipeline: PipelineId) -> None:
         """See to it that a pipeline runs until it has read everything."""

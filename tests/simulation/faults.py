@@ -206,7 +206,7 @@ FAULTS: Mapping[str, tuple[Fault, int]] = {
     "forget": (forget, 2),
     "leave": (leave, 2),
     "split": (split, 5),
-    "pause worker": (pause_worker, 2),
+    "pause worker": (pause_worker, 4),
 }
 """Each kind, and how often it is drawn."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -16,12 +17,12 @@ from dataflow.cluster.coordination.memory import Memory, Service
 from dataflow.cluster.lease import Lease
 from dataflow.cluster.membership import Membership
 from dataflow.cluster.ownership import Joined, Owning
-from dataflow.cluster.registration import Meta, value_bytes
+from dataflow.cluster.registration import Meta, Ownership, value_bytes
 from dataflow.core.errors import Unavailable
 from dataflow.core.events import Cause
 from dataflow.core.ids import NodeId, ShardId
 from dataflow.journal.contract import Fence
-from tests.unit.cluster.clusters import KEYS, SHARDS, registration
+from tests.unit.cluster.clusters import KEYS, NOW, SHARDS, registration
 
 TTL = timedelta(seconds=60)
 
@@ -56,6 +57,7 @@ class Taken:
     def __init__(self, coordination: Deaf) -> None:
         self._coordination = coordination
         self.taken: list[ShardId] = []
+        self.dropped: list[ShardId] = []
         self.owned: Mapping[ShardId, Fence] = {}
 
     async def take_up(self, shard: ShardId, cause: Cause) -> Fence:
@@ -68,6 +70,7 @@ class Taken:
         self.drop(shard)
 
     def drop(self, shard: ShardId) -> None:
+        self.dropped.append(shard)
         self.owned = {n: fence for n, fence in self.owned.items() if n != shard}
 
 
@@ -78,6 +81,27 @@ def _is_served(seen: ClusterMap) -> bool:
     )
 
 
+@asynccontextmanager
+async def owning(
+    coordination: Deaf, shards: Taken, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[tuple[Membership, Joined], None]:
+    """A node that has joined, and does its duties over and over."""
+    monkeypatch.setattr(ownership, "FAILED_PAUSE_S", 0.01)
+    monkeypatch.setattr(ownership, "LOOK_EVERY", timedelta(seconds=0.01))
+    clock, service = SystemClock(), coordination.service
+    lease = Lease(service.grant(TTL), TTL, clock, clock.steady())
+    me = registration("a")
+    meta = c.Put(KEYS.meta, value_bytes(Meta(SHARDS)))
+    service.transact([], [meta, c.Put(KEYS.node(me.node), value_bytes(me), lease.number)])
+    joined = Joined(NodeId("a"), me.boot, lease)
+    async with Membership.open(coordination, "c") as membership, asyncio.TaskGroup() as tasks:
+        owns = Owning(joined, membership, coordination, shards=shards, clock=clock)
+        working = tasks.create_task(owns.work())
+        async with asyncio.timeout(10):
+            yield membership, joined
+        working.cancel()
+
+
 async def test_a_shard_that_is_served_is_announced_and_not_taken_up_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -85,27 +109,52 @@ async def test_a_shard_that_is_served_is_announced_and_not_taken_up_again(
 
     Were it then not taken up, its key would go, and the first one be served beside its next owner.
     """
-    monkeypatch.setattr(ownership, "FAILED_PAUSE_S", 0.01)
-    monkeypatch.setattr(ownership, "LOOK_EVERY", timedelta(seconds=0.01))
-    clock = SystemClock()
-    service = Service(clock)
-    lease = Lease(service.grant(TTL), TTL, clock, clock.steady())
-    me = registration("a")
-    service.transact(
-        [],
-        [
-            c.Put(KEYS.meta, value_bytes(Meta(SHARDS))),
-            c.Put(KEYS.node(me.node), value_bytes(me), lease.number),
-        ],
-    )
-    coordination = Deaf(service)
+    coordination = Deaf(Service(SystemClock()))
     shards = Taken(coordination)
-    async with Membership.open(coordination, "c") as membership, asyncio.TaskGroup() as tasks:
-        joined = Joined(NodeId("a"), me.boot, lease)
-        owning = Owning(joined, membership, coordination, shards=shards, clock=clock)
-        working = tasks.create_task(owning.work())
-        async with asyncio.timeout(10):
-            while not _is_served(await membership.changed(membership.map.revision)):
-                pass
-        working.cancel()
+    async with owning(coordination, shards, monkeypatch) as (membership, _):
+        while not _is_served(await membership.changed(membership.map.revision)):
+            pass
     assert sorted(shards.taken) == list(range(SHARDS))
+
+
+class Overtaken(Taken):
+    """Shards that, while one is taken up, hear of a delete that was under way all the time."""
+
+    late: c.Condition | None = None
+    deleted: c.Transacted | None = None
+
+    async def take_up(self, shard: ShardId, cause: Cause) -> Fence:
+        service, key = self._coordination.service, KEYS.owner(shard)
+        if self.late is not None and self.late.key == key:
+            self.deleted = service.transact([self.late], [c.Delete(key)])
+        return await super().take_up(shard, cause)
+
+
+async def test_a_late_delete_does_not_take_away_what_is_taken_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A release of unknown outcome landed while its node had begun to serve the shard again."""
+    coordination = Deaf(Service(SystemClock()))
+    shards = Overtaken(coordination)
+    async with owning(coordination, shards, monkeypatch) as (membership, me):
+        key = KEYS.owner(ShardId(0))
+        mine = Ownership(me.node, me.boot, NOW)
+        put = c.Put(key, value_bytes(mine), me.lease.number)
+        done = coordination.service.transact([c.Absent(key)], [put])
+        shards.late = c.Unchanged(key, done.revision)
+        while not _is_served(await membership.changed(membership.map.revision)):
+            pass
+    assert shards.deleted is not None
+    assert not shards.deleted.succeeded
+
+
+async def test_a_shard_without_its_key_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the key answers; two would answer differently."""
+    coordination = Deaf(Service(SystemClock()))
+    shards = Taken(coordination)
+    shards.owned = {ShardId(0): Fence(7)}
+    async with owning(coordination, shards, monkeypatch) as (membership, _):
+        while not _is_served(await membership.changed(membership.map.revision)):
+            pass
+    assert shards.dropped == [ShardId(0)]
+    assert ShardId(0) in shards.taken
