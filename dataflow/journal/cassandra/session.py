@@ -58,7 +58,7 @@ PROTOCOL_VERSION = 5
 RECONNECT_S = 0.5
 """Between attempts to reach a server that is down: the driver's own back-off grows to minutes."""
 
-HEARTBEAT_S, HEARTBEAT_S_MAX = 2, 4
+HEARTBEAT_S, HEARTBEAT_S_MAX = 2, 8
 """How often an idle connection is tried, and how long that may take: a frozen server is passed over
 after the sum, and one that collects garbage is not."""
 
