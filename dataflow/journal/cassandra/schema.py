@@ -11,13 +11,16 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cassandra.cluster import Cluster
+import structlog
+from cassandra.cluster import Cluster, NoHostAvailable
 from cassandra.cluster import Session as DriverSession
 from cassandra.policies import HostDistance
 
 from dataflow.core.errors import Code, Rejected, Unavailable
 from dataflow.journal.cassandra.options import Options
 from dataflow.journal.statements import load
+
+log = structlog.get_logger()
 
 VERSION = 1
 """Of ``schema.cql``."""
@@ -58,10 +61,17 @@ def check_servers(cluster: Cluster, session: DriverSession) -> None:
     for host in cluster.metadata.all_hosts():
         if not host.is_up or cluster.profile_manager.distance(host) == HostDistance.IGNORED:
             continue
-        (version,) = session.execute("SELECT release_version FROM system.local", host=host).one()
+        try:
+            (version,) = session.execute(
+                "SELECT release_version FROM system.local", host=host
+            ).one()
+            shown = {name: session.execute(_SETTING, (name,), host=host).one() for name in SETTINGS}
+        except NoHostAvailable as error:
+            # It is down, and no reason not to start: the others make a quorum or nothing works.
+            log.warning("server not checked", server=str(host.endpoint), why=str(error))
+            continue
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
             raise Rejected(f"Cassandra {version} at {host.endpoint}: use 4.1 or newer")
-        shown = {name: session.execute(_SETTING, (name,), host=host).one() for name in SETTINGS}
         for name, (wanted, why) in SETTINGS.items():
             row = shown[name]
             if row is not None and row[0] != wanted:

@@ -232,7 +232,7 @@ def _open(
 ) -> tuple[Cluster, DriverSession, Mapping[str, PreparedStatement]]:
     cluster = _cluster(options)
     try:
-        session = cluster.connect()
+        session = cluster.connect(wait_for_all_pools=True)
         prepare(cluster, session)
         prepared = {name: session.prepare(text) for name, text in statements.items()}
     except DataFlowError:
