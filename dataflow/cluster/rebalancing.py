@@ -33,8 +33,9 @@ from dataflow.core.placement import Member, next_moves
 
 log = structlog.get_logger()
 
-IN_MOTION_MAX = 8
-"""Shards between two owners at once: each waits for its neighbours' last checkpoints too."""
+IN_MOTION_MIN, IN_MOTION_PART = 8, 64
+"""Shards between two owners at once: eight, or one in 64 of a cluster that has many, so that a node
+which joins has its share in seconds. Each waits for its neighbours' last checkpoints too."""
 
 SETTLE = timedelta(milliseconds=500)
 """After a node came or went, before shards are moved for it: nodes come and go together."""
@@ -122,7 +123,8 @@ class Rebalancing:
         current = {shard: owner.node for shard, owner in seen.owners.items()}
         members = {n: Member(weight=r.weight, draining=r.draining) for n, r in seen.nodes.items()}
         pins = {shard: pin.node for shard, pin in seen.pins.items()}
-        for move in next_moves(current, seen.target(), seen.moves.keys(), IN_MOTION_MAX):
+        limit = max(IN_MOTION_MIN, seen.meta.shards // IN_MOTION_PART)
+        for move in next_moves(current, seen.target(), seen.moves.keys(), limit):
             if move.source is None or move.source not in seen.nodes:
                 continue  # Its heir takes it up by itself.
             cause = move.cause(members, pins)
