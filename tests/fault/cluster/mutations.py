@@ -143,7 +143,7 @@ def _noticed(mutation: Mutation, folder: Path) -> str:
     )
     told = ran.stdout.splitlines()
     if not told or not told[-1].startswith("in all"):
-        raise RuntimeError(f"the faults did not come to their end: {ran.stdout} {ran.stderr}")
+        raise RuntimeError(f"the faults ended early, {ran.returncode}: {ran.stdout} {ran.stderr}")
     found = [line.strip() for line in told if "FOUND" in line]
     rounds = [line for line in told if line.startswith("round")]
     return f"{rounds[-1]}: {found[0][:SHOWN]}" if found else ""
