@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -30,7 +31,11 @@ WRITERS = 2
 BUCKET_EVENTS = 500
 """So that buckets are sealed in the race, too."""
 
-KICK_S_MAX = 0.1
+APPENDS_A_REIGN = 10
+"""About so many appends does an owner make before the next one comes, however slow the store is."""
+
+APPENDS_MIN, SECONDS_MAX = 50, 120.0
+"""A race goes on until it has seen something, for so long."""
 
 
 @dataclass
@@ -63,11 +68,17 @@ async def race(options: Options, seconds: float, seed: int = 1) -> Report:
     """Let owners race for a shard that nobody has written yet, then look at what is there."""
     report = Report()
     journals = [(await opened(Hasty, options, BUCKET_EVENTS))[0] for _ in range(WRITERS + 1)]
-    ends = time.monotonic() + seconds
+    began = time.monotonic()
+
+    def goes_on() -> bool:
+        passed = time.monotonic() - began
+        return passed < seconds or (report.appends < APPENDS_MIN and passed < SECONDS_MAX)
+
+    chance = random.Random(seed)
     async with asyncio.TaskGroup() as group:
         for number, journal in enumerate(journals[:WRITERS]):
-            group.create_task(_write(journal, f"w{number}", ends, report))
-        group.create_task(_kick(journals[-1], ends, report, random.Random(seed)))
+            group.create_task(_write(journal, f"w{number}", report, goes_on))
+        group.create_task(_kick(journals[-1], report, chance, goes_on))
     await _check(journals[-1], report)
     for journal in journals:
         await journal.close()
@@ -84,17 +95,20 @@ async def _acquire(journal: Journal, name: str, report: Report) -> Held | None:
     return claim
 
 
-async def _write(journal: Journal, name: str, ends: float, report: Report) -> None:
+async def _write(journal: Journal, name: str, report: Report, goes_on: Callable[[], bool]) -> None:
     """Acquire the shard and append until somebody else has it, again and again."""
-    while time.monotonic() < ends:
+    chance = random.Random(name)
+    while goes_on():
+        began = time.monotonic()
         claim = await _acquire(journal, name, report)
+        took_s = time.monotonic() - began
         try:
-            while claim is not None and time.monotonic() < ends:
+            while claim is not None and goes_on():
                 made = records(claim, claim.offset % 3 + 1, f"{name}-{claim.fence}")
                 claim = await _append(journal, claim, made, report)
                 report.take(claim, made)
         except Fenced:
-            continue
+            await asyncio.sleep(chance.uniform(0, took_s * APPENDS_A_REIGN))
         except Corrupted as error:
             report.anomalies.append(str(error))
 
@@ -110,11 +124,16 @@ async def _append(journal: Journal, claim: Held, made: list[Record], report: Rep
             report.unknown += 1
 
 
-async def _kick(journal: Journal, ends: float, report: Report, chance: random.Random) -> None:
+async def _kick(
+    journal: Journal, report: Report, chance: random.Random, goes_on: Callable[[], bool]
+) -> None:
     """Raise the fence now and then, and write nothing."""
-    while time.monotonic() < ends:
-        await asyncio.sleep(chance.uniform(0, KICK_S_MAX))
+    took_s = 0.0
+    while goes_on():
+        await asyncio.sleep(chance.uniform(0, took_s * APPENDS_A_REIGN))
+        began = time.monotonic()
         await _acquire(journal, "kicker", report)
+        took_s = time.monotonic() - began
 
 
 async def _check(journal: Journal, report: Report) -> None:
