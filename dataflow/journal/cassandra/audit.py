@@ -28,8 +28,8 @@ from dataflow.journal.contract import Record
 
 log = structlog.get_logger()
 
-WAITING_MAX = 8192
-"""Records that wait to be written; then the appends wait."""
+HURRY_AT, WAITING_MAX = 2048, 8192
+"""Records that wait to be written: past the first a round begins, past the second appends wait."""
 
 GATHER_S = 1.0
 """So that a round has many records of each pipeline. The next owner of a shard reads as much again,
@@ -77,6 +77,8 @@ class Audit:
         for record in records:
             self._pending[record.pipeline][record.sequence] = record
         self._rounds.add([_Waiting(shard, bucket, record) for record in records])
+        if len(self._rounds) > HURRY_AT:
+            self._rounds.hurry()
         if len(self._rounds) > WAITING_MAX:
             await self._rounds.settled()
 

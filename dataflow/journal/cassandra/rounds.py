@@ -67,6 +67,10 @@ class Rounds(Generic[Item]):
             self._waiting += items
             self._wanted.set()
 
+    def hurry(self) -> None:
+        """Begin a round now."""
+        self._hurried.set()
+
     async def settled(self) -> None:
         """Return when all that was added before has been written.
 

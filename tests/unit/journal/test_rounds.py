@@ -51,6 +51,18 @@ async def test_what_waits_is_written_together(store: Store) -> None:
     assert store.taken == [[1, 2, 3], [4]]
 
 
+async def test_a_round_begins_when_it_is_hurried(store: Store) -> None:
+    """Enough waits for a full one: waiting longer would only make it larger."""
+    written = begin(store)
+    written.add([1])
+    written.hurry()
+    async with asyncio.timeout(10):
+        while not store.taken:  # noqa: ASYNC110 - nobody is told
+            await asyncio.sleep(0.001)
+    await written.close()
+    assert store.taken == [[1]]
+
+
 async def test_what_cannot_be_written_waits_on(store: Store) -> None:
     """Whoever asks hears of the failure; the items come with the next round, in order."""
     store.refusals = 1
