@@ -20,6 +20,7 @@ from dataflow.app.stores import Stores
 from dataflow.cluster.coordination.etcd.client import Etcd
 from dataflow.cluster.coordination.etcd.keeper import EtcdKeeper
 from dataflow.cluster.coordination.etcd.place import Patience, Place
+from dataflow.core.errors import Rejected
 from dataflow.engine.ingest import IngestLogs
 
 
@@ -49,7 +50,7 @@ async def node(
     from dataflow.journal.cassandra import WRITES_AT_ONCE, Cassandra, Options
     from dataflow.views.cassandra import Cassandra as CassandraViews
 
-    settings = named(settings)
+    settings = reachable(named(settings))
     async with AsyncExitStack() as stack:
         place = etcd_place(settings)
         coordination = Etcd(place, etcd_patience(settings))
@@ -69,6 +70,21 @@ async def node(
         yield await stack.enter_async_context(
             clustered(settings, stores, Coordinating(coordination, keeper), probe)
         )
+
+
+def reachable(settings: Settings) -> Settings:
+    """Return settings whose object store outlives this node.
+
+    Raises:
+        Rejected: none is named. What a takeover needs must not be on one node's disk.
+    """
+    if not settings.object_store:
+        raise Rejected(
+            "missing; name a store that every node reaches: s3://bucket/prefix, or file:///path on"
+            " a file system that they share",
+            field="object_store (DATAFLOW_OBJECT_STORE)",
+        )
+    return settings
 
 
 def named(settings: Settings) -> Settings:

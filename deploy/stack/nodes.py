@@ -39,9 +39,10 @@ class Programs(Cluster):
     ) -> None:
         self.names = tuple(names)
         self._ports = [free_ports(3) for _ in names]
+        common = _common(stores) | {"DATAFLOW_OBJECT_STORE": f"file://{folder.resolve()}/objects"}
         super().__init__(
             [
-                self._plan(folder / name, name, ports, _common(stores) | _texts(settings))
+                self._plan(folder / name, name, ports, common | _texts(settings))
                 for name, ports in zip(names, self._ports, strict=True)
             ]
         )

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from dataflow.app import node_program
 from dataflow.app.settings import Settings, load
+from dataflow.core.errors import Rejected
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +39,9 @@ def test_an_object_store_is_a_folder_or_a_bucket(url: str) -> None:
     """By its address; what is none would be found out at the first bad record."""
     with pytest.raises(ValidationError, match="object_store"):
         Settings(object_store=url)
+
+
+def test_a_node_of_a_cluster_wants_an_object_store_that_others_reach() -> None:
+    """Dead letters in one node's folder would be gone, and a takeover with them."""
+    with pytest.raises(Rejected, match="every node reaches"):
+        node_program.reachable(Settings())
