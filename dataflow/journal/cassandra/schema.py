@@ -7,14 +7,17 @@ would leave a table whose columns nobody agrees on.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
+from cassandra import InvalidRequest, OperationTimedOut, RequestExecutionException
 from cassandra.cluster import Cluster, NoHostAvailable
 from cassandra.cluster import Session as DriverSession
 from cassandra.policies import HostDistance
+from cassandra.protocol import ServerError
 
 from dataflow.core.errors import Code, Rejected, Unavailable
 from dataflow.journal.cassandra.options import Options
@@ -29,6 +32,9 @@ COMPONENT = "journal"
 
 REPLICAS_MAX = 3
 """A quorum then outlives one server, and a write waits for two."""
+
+CREATE_ATTEMPTS, CREATE_WAIT_S = 10, 1.0
+"""Servers hear of each other's tables within a second or two."""
 
 CREATE_S_MAX = 60
 """Of one table: every server takes part, and waits for its disk some times."""
@@ -102,6 +108,31 @@ def create(
         Rejected: the tables are of a newer program.
         Unavailable: the servers do not agree on the tables.
     """
+    for attempt in range(CREATE_ATTEMPTS):
+        try:
+            _create(options, cluster, session, tables)
+            if session.execute(_VERSION, (component,)).one() is None:
+                session.execute(_SAVE_VERSION, (component, version), timeout=CREATE_S_MAX)
+            (stored,) = session.execute(_VERSION, (component,)).one()
+            break
+        except (InvalidRequest, ServerError, RequestExecutionException, OperationTimedOut):
+            # Another node made it a moment ago, and the server that was asked has not heard of it,
+            # or many nodes start at once. All of this may be done twice.
+            if attempt == CREATE_ATTEMPTS - 1:
+                raise
+            time.sleep(CREATE_WAIT_S)
+    else:
+        raise AssertionError
+    if stored > version:
+        raise Rejected(
+            f"keyspace {options.keyspace} is of version {stored}, this program knows up to"
+            f" {version}: use the newer program"
+        )
+
+
+def _create(
+    options: Options, cluster: Cluster, session: DriverSession, tables: Mapping[str, str]
+) -> None:
     keyspace = options.keyspace
     hosts: Sequence[Any] = cluster.metadata.all_hosts()
     replicas = options.replication_factor or min(REPLICAS_MAX, len(hosts))
@@ -112,23 +143,22 @@ def create(
             f" {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replicas}}}",
             timeout=CREATE_S_MAX,
         )
+    _agreed(options, cluster)
     session.set_keyspace(keyspace)
     for name, statement in {**tables, "versions": TABLES["versions"]}.items():
         if name not in found:
             made = statement.replace("{id}", str(table_id(keyspace, name)))
             session.execute(made, timeout=CREATE_S_MAX)
+    _agreed(options, cluster)
+
+
+def _agreed(options: Options, cluster: Cluster) -> None:
+    """Wait until every server that is up knows the same tables."""
     if not cluster.control_connection.wait_for_schema_agreement():
         raise Unavailable(
-            f"the Cassandra servers do not agree on keyspace {keyspace}; see `nodetool"
+            f"the Cassandra servers do not agree on keyspace {options.keyspace}; see `nodetool"
             " describecluster`",
             code=Code.STORAGE,
-        )
-    session.execute(_SAVE_VERSION, (component, version), timeout=CREATE_S_MAX)
-    (stored,) = session.execute(_VERSION, (component,)).one()
-    if stored > version:
-        raise Rejected(
-            f"keyspace {keyspace} is of version {stored}, this program knows up to {version}:"
-            " use the newer program"
         )
 
 
