@@ -16,6 +16,11 @@ from tests.e2e.specs import generated, line, sink, source, where, written
 CONSOLE = {"sinkType": "console"}
 
 ROUTES = {
+    "/api/v1/cluster": {"get"},
+    "/api/v1/cluster/nodes": {"get"},
+    "/api/v1/cluster/shards": {"get"},
+    **{f"/api/v1/cluster/nodes/{{nodeId}}/{act}": {"post"} for act in ("drain", "undrain")},
+    **{f"/api/v1/cluster/shards/{{shard}}/{act}": {"post"} for act in ("move", "unpin")},
     "/api/v1/pipelines": {"get", "post"},
     "/api/v1/pipelines/{pipelineId}": {"get", "put", "delete"},
     **{

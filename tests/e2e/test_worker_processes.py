@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,11 @@ OWN_GROUP = ("setsid",)
 def children(server: Server) -> Sequence[int]:
     """Return the processes that the program has begun."""
     tasks = Path(f"/proc/{server.process.pid}/task")
-    return [int(pid) for one in tasks.iterdir() for pid in (one / "children").read_text().split()]
+    found: list[int] = []
+    for one in tasks.iterdir():
+        with suppress(FileNotFoundError):  # The thread has ended since it was listed.
+            found += map(int, (one / "children").read_text().split())
+    return found
 
 
 def workers(server: Server, count: int) -> Sequence[int]:

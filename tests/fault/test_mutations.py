@@ -94,8 +94,8 @@ MUTATIONS = (
     ),
     Mutation(
         "the identical append after an unknown outcome",
-        "dataflow/cluster/shard.py",
-        "if error.code != Code.OUTCOME_UNKNOWN:",
+        "dataflow/cluster/doubt.py",
+        "if not in_doubt:",
         "if True:",
         "tests/unit/cluster/test_host.py",
     ),

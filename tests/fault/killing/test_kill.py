@@ -61,6 +61,7 @@ class Cradle:
 
     def live(self, folder: Path, scenario: Scenario, **death: object) -> int:
         """Return how a life ended: 0, 1, or minus the signal."""
+        (folder / "died").unlink(missing_ok=True)  # Once in each life, not once in all.
         order = {"folder": str(folder), "scenario": scenario.name, **death}
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("the cradle has no pipes")
@@ -160,7 +161,6 @@ def killed(
 
 def check_to_the_end(cradle: Cradle, scenario: Scenario, folder: Path, workers: int = 0) -> None:
     """Live a last life, and compare."""
-    (folder / "died").unlink(missing_ok=True)
     assert cradle.live(folder, scenario, workers=workers) == 0, error_of(folder)
     check(scenario, folder)
 
