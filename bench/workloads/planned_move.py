@@ -73,7 +73,8 @@ async def _move(
 ) -> tuple[float, float]:
     """Move a shard to another node; return the longest time without an answer, and the whole."""
     source = membership.map.owners[shard].node
-    target = next(NodeId(node) for node in NODES if node != source)
+    others = (NodeId(node) for node in NODES if node != source)
+    target = min(others, key=lambda node: len(membership.map.owned_by(node)))
     answered = [time.monotonic()]
     asking = asyncio.create_task(_ask_on(df, probe, answered))
     try:
@@ -83,6 +84,7 @@ async def _move(
         await until(membership, lambda found: _is_at(found, shard, target), f"shard {shard} moves")
         took = time.monotonic() - began
         await asyncio.sleep(AROUND_S)
+        await df.unpin(shard)  # It stays there; a node takes only so many that have to.
     finally:
         asking.cancel()
         with suppress(asyncio.CancelledError):
