@@ -58,8 +58,11 @@ class Source(ABC, Generic[PositionT, PinnedT]):
     bounded: bool = True
     """Whether the splits listed at the start are all there will be, and each of them ends.
 
-    Of an unbounded source ``splits`` is asked again every poll interval.
+    Of an unbounded source ``splits`` is asked again every poll interval, unless they are fixed.
     """
+
+    fixed: bool = False
+    """Whether ``splits`` lists the same ones for as long as a run lasts."""
 
     async def open(self, pinned: PinnedT | None) -> PinnedT | None:
         """Get ready, and return what holds for the whole lineage, decided before its first row.

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 
 from dataflow.connect import AtLeastOnceSink, Context, SinkStep, Task, Unavailable
+from dataflow.connect.gathering import Gathered
 from dataflow.connectors.console import BATCH_ROWS, ConsoleOptions
 from dataflow.connectors.formats.encode import encoder_of, plain
 from dataflow.connectors.formats.shape import Plain
+
+GATHER_BYTES = 1 << 20
+"""And no more memory than this, however long the rows."""
+
+ROWS_AT_ONCE = 100
+"""Made lines of in less time than it takes to have a thread do so (0.1 ms)."""
 
 
 class Writer(Protocol):
@@ -34,8 +43,64 @@ def open_sink(
     return ConsoleSink(step, options, context, writer or sys.stdout.buffer)
 
 
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="console")
-"""Of all console sinks: they write to one standard output, one after the other."""
+class _Lines(NamedTuple):
+    """What waits to be written, and who waits for it."""
+
+    lines: bytes
+    loop: asyncio.AbstractEventLoop
+    written: asyncio.Future[None]
+
+
+class _Output:
+    """Writes the lines of all sinks over one writer, in a thread; what waits goes together."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._lock = threading.Lock()
+        self._waiting: list[_Lines] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="console")
+
+    async def write(self, lines: bytes) -> None:
+        """Return when ``lines`` are on their way.
+
+        Raises:
+            OSError, ValueError: they are not.
+        """
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+        with self._lock:
+            self._waiting.append(_Lines(lines, loop, written))
+            is_first = len(self._waiting) == 1
+        if is_first:
+            self._thread.submit(self._drain)
+        await written
+
+    def _drain(self) -> None:
+        with self._lock:
+            taken, self._waiting = self._waiting, []
+        failure: OSError | ValueError | None = None
+        try:
+            for one in taken:
+                self._writer.write(one.lines)
+            self._writer.flush()
+        except (OSError, ValueError) as error:
+            failure = error
+        for loop in {one.loop for one in taken}:
+            loop.call_soon_threadsafe(_tell, [one for one in taken if one.loop is loop], failure)
+
+
+def _tell(written: list[_Lines], failure: Exception | None) -> None:
+    for one in written:
+        if one.written.done():
+            continue
+        if failure is None:
+            one.written.set_result(None)
+        else:
+            one.written.set_exception(failure)
+
+
+_OUTPUTS: WeakKeyDictionary[Writer, _Output] = WeakKeyDictionary()
+"""One of each writer, or several pipelines' lines would mix."""
 
 
 class ConsoleSink(AtLeastOnceSink):
@@ -46,40 +111,40 @@ class ConsoleSink(AtLeastOnceSink):
     ) -> None:
         self._name = f"{context.pipeline}.{context.step}"
         self._batch_rows = step.batch_size or BATCH_ROWS
+        self._gathered = Gathered(self._batch_rows, GATHER_BYTES)
         self._encoder = encoder_of(options.format, Plain())
-        self._writer = writer
-        self._thread = _THREAD
+        self._output = _OUTPUTS.setdefault(writer, _Output(writer))
         self._columns: list[str] = []
 
     async def open(self, task: Task) -> None:
         """Do nothing: standard output is open."""
 
     async def write(self, batch: pa.RecordBatch) -> None:
-        """Write rows as lines."""
-        loop = asyncio.get_running_loop()
-        for start in range(0, batch.num_rows, self._batch_rows):
-            rows = batch.slice(start, self._batch_rows)
-            await loop.run_in_executor(self._thread, self._write, rows)
+        """Write rows as lines; a few wait for others, until ``flush`` at the latest."""
+        await self._hand(self._gathered.add(batch))
+        if self._gathered.is_full:
+            await self._hand(self._gathered.take())
 
     async def flush(self) -> None:
         """Return when everything is on its way."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._flush)
+        await self._hand(self._gathered.take())
 
     async def close(self) -> None:
         """Do nothing: standard output stays open for others."""
 
-    def _write(self, rows: pa.RecordBatch) -> None:
-        lines = self._lines(rows)
-        try:
-            self._writer.write(lines)
-        except (OSError, ValueError) as error:
-            raise self._failed(error) from error
-
-    def _flush(self) -> None:
-        try:
-            self._writer.flush()
-        except (OSError, ValueError) as error:
-            raise self._failed(error) from error
+    async def _hand(self, rows: pa.RecordBatch | None) -> None:
+        if rows is None:
+            return
+        for start in range(0, rows.num_rows, self._batch_rows):
+            part = rows.slice(start, self._batch_rows)
+            if part.num_rows <= ROWS_AT_ONCE:
+                lines = self._lines(part)
+            else:
+                lines = await asyncio.to_thread(self._lines, part)
+            try:
+                await self._output.write(lines)
+            except (OSError, ValueError) as error:
+                raise self._failed(error) from error
 
     def _failed(self, error: OSError | ValueError) -> Unavailable:
         return Unavailable(f"{self._name}: cannot write to standard output: {error}")

@@ -43,6 +43,7 @@ class Push(Source[PushPosition, PushPinned]):
     """What was pushed, in the order in which it was acknowledged."""
 
     bounded = False
+    fixed = True
 
     def __init__(self, step: SourceStep, options: PushOptions, log: Log) -> None:
         self._batch_rows = step.batch_size or BATCH_ROWS

@@ -24,33 +24,43 @@ class Channel(Generic[T]):
         self._bytes = 0
         self._batches_max = batches_max
         self._bytes_max = bytes_max
-        self._changed = asyncio.Condition()
+        self._waiters: list[asyncio.Future[None]] = []
 
     async def put(self, item: T, size: int) -> None:
         """Queue an item of ``size`` bytes once there is room; a single larger one may pass."""
-        async with self._changed:
-            await self._changed.wait_for(self._has_room)
-            self._add(item, size)
-            self._changed.notify_all()
+        while not self._has_room():
+            await self._change()
+        self._add(item, size)
 
-    async def put_now(self, item: T) -> None:
+    def put_now(self, item: T) -> None:
         """Queue an item without waiting for room: a barrier must not stand behind a full queue."""
-        async with self._changed:
-            self._add(item, 0)
-            self._changed.notify_all()
+        self._add(item, 0)
 
     async def get(self) -> T:
         """Take the next item, waiting for one."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: bool(self._items))
-            item, size = self._items.popleft()
-            self._bytes -= size
-            self._changed.notify_all()
-            return item
+        while not self._items:
+            await self._change()
+        item, size = self._items.popleft()
+        self._bytes -= size
+        self._wake()
+        return item
+
+    async def _change(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        """Let all look again who wait: a condition of asyncio costs ten times as much."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _add(self, item: T, size: int) -> None:
         self._items.append((item, size))
         self._bytes += size
+        self._wake()
 
     def _has_room(self) -> bool:
         return not self._items or (

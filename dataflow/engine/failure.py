@@ -71,7 +71,7 @@ def unsaid(message: m.ToOwner, hide: Callable[[str], str]) -> m.ToOwner:
             told = message.error
             told = replace(told, message=hide(told.message), stack_trace=hide(told.stack_trace))
             return replace(message, error=shortened(told))
-        case m.Progress():
+        case m.Progress() if message.detail:
             return replace(message, detail=hide(message.detail))
         case _:
             return message

@@ -26,6 +26,8 @@ class Rows:
     resume_at: Position
     read: int
     bytes_read: int
+    size: int
+    """Bytes of the batch in memory; asked of Arrow once, which takes 12 us."""
     produced: int = 0
     filtered: int = 0
     skipped: int = 0

@@ -118,7 +118,7 @@ async def _first(source: Input, clock: Clock, records_max: int) -> Rows | None:
 
 async def _read(reader: Reader, channel: Channel[Item]) -> None:
     await reader.read(lambda: None)
-    await channel.put_now(BarrierItem(0, final=True))
+    channel.put_now(BarrierItem(0, final=True))
 
 
 async def _gather(channel: Channel[Item], gathered: list[Rows], records_max: int) -> None:

@@ -28,8 +28,16 @@ class Reader:
     """
 
     def __init__(
-        self, source: Input, start: Checkpoint, channel: Channel[Item], clock: Clock
+        self,
+        source: Input,
+        start: Checkpoint,
+        channel: Channel[Item],
+        clock: Clock,
+        *,
+        numbers: bool = True,
     ) -> None:
+        """``numbers`` tells whether anything behind asks for the ordinals of rows."""
+        self._numbers = numbers
         self._input = source
         self._start = start
         self._channel = channel
@@ -53,6 +61,8 @@ class Reader:
                     if split.id not in known:
                         known.add(split.id)
                         tasks.create_task(self._split(split))
+                if self._input.source.fixed:
+                    return
                 await asyncio.sleep(self._input.poll_interval_s)
                 splits = await self._input.source.splits()
 
@@ -96,7 +106,7 @@ class Reader:
                     async for chunk in chunks:
                         self.waiting = ""
                         rows = self._rows(split, chunk, records)
-                        await self._channel.put(rows, rows.batch.nbytes)
+                        await self._channel.put(rows, rows.size)
                         position, records = chunk.resume_at, records + rows.read
                         self.records += rows.read
             except Waiting as error:
@@ -112,13 +122,16 @@ class Reader:
             raise Rejected(f"{split.id}: a column is named {name!r}, as one of the engine's own is")
         good = chunk.batch.num_rows
         bad = chunk.rejected.num_rows if chunk.rejected is not None else 0
-        ordinals = _ordinals(first, good + bad, chunk.rejected)
+        batch = chunk.batch
+        if self._numbers:
+            batch = batch.append_column(ORDINAL, _ordinals(first, good + bad, chunk.rejected))
         rows = Rows(
             split=split.id,
-            batch=chunk.batch.append_column(ORDINAL, ordinals),
+            batch=batch,
             resume_at=chunk.resume_at,
             read=good + bad,
             bytes_read=chunk.bytes_read,
+            size=chunk.batch.nbytes,
         )
         if chunk.rejected is not None:
             self._input.rejects.unread(rows, chunk.rejected, first, self._clock.now())

@@ -20,34 +20,26 @@ class Tally:
         self._positions: dict[SplitId, Position] = {}
         self._records: dict[SplitId, int] = {}
         self._ended: set[SplitId] = set()
-        self._ledger = start.ledgers.get(sink, Ledger())
-        self._totals = start.totals
+        self._read = self._produced = self._written = self._filtered = 0
+        self._skipped = self._absorbed = self._dead = 0
+        self._batches = self._bytes_read = self._bytes_written = 0
+        self._processing_s = 0.0
+        self._last: datetime | None = None
 
     def written(self, rows: Rows, now: datetime) -> None:
         """Note rows that the sink has taken."""
-        dead = sum(batch.num_rows for batch in rows.dead)
-        self._ledger = self._ledger.plus(
-            Ledger(
-                records_read=rows.read,
-                records_produced=rows.produced,
-                records_written=rows.batch.num_rows,
-                records_filtered=rows.filtered,
-                records_skipped=rows.skipped,
-                records_absorbed=rows.absorbed,
-                records_dead_lettered=dead,
-            )
-        )
-        self._totals = self._totals.plus(
-            Totals(
-                records=rows.read,
-                failed=rows.skipped + dead,
-                batches=1,
-                bytes_read=rows.bytes_read,
-                bytes_written=rows.batch.nbytes,
-                processing_us=round(rows.processing_s * 1e6),
-                last_processed_at=now,
-            )
-        )
+        self._read += rows.read
+        self._produced += rows.produced
+        self._written += rows.batch.num_rows
+        self._filtered += rows.filtered
+        self._skipped += rows.skipped
+        self._absorbed += rows.absorbed
+        self._dead += sum(batch.num_rows for batch in rows.dead)
+        self._batches += 1
+        self._bytes_read += rows.bytes_read
+        self._bytes_written += rows.size
+        self._processing_s += rows.processing_s
+        self._last = now
         self._positions[rows.split] = rows.resume_at
         self._records[rows.split] = self._records.get(rows.split, 0) + rows.read
 
@@ -69,11 +61,34 @@ class Tally:
                 records=before.records + self._records.get(split, 0),
                 ended=split in self._ended or (before.ended and moved is None),
             )
+        ledger = self._start.ledgers.get(self._sink, Ledger())
         return replace(
             self._start,
             positions=positions,
-            ledgers={**self._start.ledgers, self._sink: self._ledger},
-            totals=self._totals,
+            ledgers={**self._start.ledgers, self._sink: ledger.plus(self._ledger())},
+            totals=self._start.totals.plus(self._totals()),
+        )
+
+    def _ledger(self) -> Ledger:
+        return Ledger(
+            records_read=self._read,
+            records_produced=self._produced,
+            records_written=self._written,
+            records_filtered=self._filtered,
+            records_skipped=self._skipped,
+            records_absorbed=self._absorbed,
+            records_dead_lettered=self._dead,
+        )
+
+    def _totals(self) -> Totals:
+        return Totals(
+            records=self._read,
+            failed=self._skipped + self._dead,
+            batches=self._batches,
+            bytes_read=self._bytes_read,
+            bytes_written=self._bytes_written,
+            processing_us=round(self._processing_s * 1e6),
+            last_processed_at=self._last,
         )
 
     @property

@@ -57,7 +57,7 @@ class Task:
             probe=around.probe,
         )
         self._read: Channel[Item] = Channel()
-        self._transformed: Channel[Item] = Channel()
+        self._transformed = self._read if self._chain.is_empty else Channel[Item]()
         self._asked: asyncio.Queue[m.Barrier | m.Decided] = asyncio.Queue()
         self._lag = (-1, -1)
         self._told: m.Progress | None = None
@@ -109,7 +109,9 @@ class Task:
         writer.begin(self._start)
         self._around.probe("task.opened")
         self._around.send(m.Opened(self._pipeline, self._run, held))
-        return Reader(self._input, self._start, self._read, self._around.clock)
+        numbers = self._sinking.output.keeps_ordinal or not self._chain.is_empty
+        clock = self._around.clock
+        return Reader(self._input, self._start, self._read, clock, numbers=numbers)
 
     async def _open_source(self) -> None:
         """Open the source, waiting for what it reads to be there, and fix what it pins."""
@@ -147,12 +149,13 @@ class Task:
             return
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(self._reading(reader))
-            stages = (
-                self._transforming(),
+            stages = [
                 self._writing(reader, writer),
                 self._listening(reading, writer),
                 self._telling(reader),
-            )
+            ]
+            if not self._chain.is_empty:
+                stages.append(self._transforming())
             running = [reading, *map(tasks.create_task, stages)]
             await self._ended.wait()
             for task in running:
@@ -175,16 +178,14 @@ class Task:
             match item:
                 case Rows():
                     await self._transform(item)
-                    await self._transformed.put(item, item.batch.nbytes)
+                    await self._transformed.put(item, item.size)
                 case BarrierItem():
                     saved = await self._chain.save(self._run, item.number, self._around.states)
-                    await self._transformed.put_now(replace(item, states=saved))
+                    self._transformed.put_now(replace(item, states=saved))
                 case SplitEnded():
                     await self._transformed.put(item, 0)
 
     async def _transform(self, rows: Rows) -> None:
-        if self._chain.is_empty:
-            return
         working, limit = asyncio.to_thread(self._chain.apply, rows), self._options.batch_timeout
         try:
             await in_time(working, limit, "the transforms")
@@ -226,7 +227,7 @@ class Task:
                 self._draining = True
                 reading.cancel()
                 await asyncio.wait({reading})
-            await self._read.put_now(BarrierItem(message.number, message.final))
+            self._read.put_now(BarrierItem(message.number, message.final))
 
     async def _prepare(self, barrier: BarrierItem, writer: Writer) -> None:
         """Make everything before the barrier durable, then ask for the decision."""

@@ -37,6 +37,7 @@ class Chain:
             self.at = step.name
             with blaming(ErrorType.TRANSFORM, step.name):
                 self._apply(step, rows)
+        rows.size = rows.batch.nbytes
         rows.processing_s += self._clock.steady() - began_s
 
     def _apply(self, step: Step, rows: Rows) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from dataflow.connect import Context, Rejected, SinkStep, StagingSink, Task, Unavailable
+from dataflow.connect.gathering import Gathered
 from dataflow.connectors.file.sink_directory import Directory
 from dataflow.connectors.file.sink_parquet import ParquetFile
 from dataflow.connectors.file.sink_plain import PlainFile
@@ -64,10 +65,8 @@ class FileSink(StagingSink[Written]):
         self.replaces = target.options.if_exists == "replace"
         self._target = target
         self._clock = context.clock
-        self._gather_rows = batch_size or GATHER_ROWS
+        self._gathered = Gathered(batch_size or GATHER_ROWS, GATHER_BYTES)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="file-sink")
-        self._held: list[pa.RecordBatch] = []
-        self._held_rows = self._held_bytes = 0
         self._failure: BaseException | None = None
 
     async def open(self, task: Task, last: Written | None) -> None:
@@ -89,18 +88,14 @@ class FileSink(StagingSink[Written]):
     async def write(self, batch: pa.RecordBatch) -> None:
         """Stage rows; small batches are gathered first."""
         self._check()
-        if self._held and self._held[0].schema != batch.schema:
-            await self._write_held()
-        self._held.append(batch)
-        self._held_rows += batch.num_rows
-        self._held_bytes += batch.nbytes
-        if self._held_rows >= self._gather_rows or self._held_bytes >= GATHER_BYTES:
-            await self._write_held()
+        await self._write(self._gathered.add(batch))
+        if self._gathered.is_full:
+            await self._write(self._gathered.take())
 
     async def prepare(self, number: int, *, final: bool) -> Written:  # noqa: ARG002 - the run and the names say enough
         """Make all rows so far durable, and say how to show them."""
         self._check()
-        await self._write_held()
+        await self._write(self._gathered.take())
         return await self._effect(lambda: self._target.prepare(final=final))
 
     async def commit(self, committable: Written) -> None:
@@ -116,16 +111,14 @@ class FileSink(StagingSink[Written]):
 
         It happens whoever gives up waiting for it: a lock that stays is another writer's for ever.
         """
-        self._held.clear()
+        self._gathered.take()
         closing = asyncio.get_running_loop().run_in_executor(self._thread, self._target.close)
         self._thread.shutdown(wait=False)
         await asyncio.shield(closing)
 
-    async def _write_held(self) -> None:
-        held, self._held = self._held, []
-        self._held_rows = self._held_bytes = 0
-        if held:
-            await self._effect(lambda: self._target.write(_one(held)))
+    async def _write(self, batch: pa.RecordBatch | None) -> None:
+        if batch is not None:
+            await self._effect(lambda: self._target.write(batch))
 
     async def _effect(self, act: Callable[[], T]) -> T:
         """Call what leaves a half-written stage behind if it fails: only ``open`` mends that."""
@@ -143,7 +136,3 @@ class FileSink(StagingSink[Written]):
 
     async def _call(self, act: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, act)
-
-
-def _one(held: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return held[0] if len(held) == 1 else pa.concat_batches(held)  # type: ignore[attr-defined]  # not in the stubs

@@ -22,6 +22,7 @@ from dataflow.connectors.formats.values import (
     csv_values,
     frame_of,
     json_values,
+    needs_text,
     refused,
     types_within,
     zone_format,
@@ -33,6 +34,10 @@ GZIP_LEVEL = 1
 SLICE_ROWS = 16_384
 """Polars formats slices of this size on all cores. At its default of 1,024 a row costs
 0.38 us of CPU, at this size 0.26."""
+
+FEW_ROWS = 1_000
+"""Up to so many rows, polars' expression makes JSON of them sooner than its writer of files does:
+a row in 0.06 ms instead of 0.6 ms, a thousand in 0.5 ms instead of 1 ms (1.36, one core)."""
 
 _QUOTES: Mapping[str, pl._typing.CsvQuoteStyle] = {
     "necessary": "necessary",
@@ -168,6 +173,8 @@ class Json:
 
     def __init__(self) -> None:
         self._page = _Page()
+        self._as_they_are: pa.Schema | None = None
+        """The columns of the latest batch, if JSON can hold them all as they are."""
 
     def head(self, schema: pa.Schema) -> bytes:  # noqa: ARG002 - of the protocol
         """Return nothing: every line names its columns."""
@@ -175,10 +182,19 @@ class Json:
 
     def rows(self, batch: pa.RecordBatch) -> memoryview:
         """Return one line a row."""
+        known = self._as_they_are
+        if 0 < batch.num_rows <= FEW_ROWS and known is not None and known.equals(batch.schema):
+            return _few(batch)
         frame = frame_of(batch, "json")
+        self._as_they_are = None if needs_text(frame) else batch.schema
         out = self._page.blank()
         json_values(frame).write_ndjson(out)
         return self._page.written()
+
+
+def _few(batch: pa.RecordBatch) -> memoryview:
+    rows = pl.Series(batch.to_struct_array()).struct.json_encode()
+    return memoryview("".join(f"{row}\n" for row in rows).encode())
 
 
 class Text:

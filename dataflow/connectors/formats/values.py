@@ -31,6 +31,11 @@ def csv_values(frame: pl.DataFrame, *, native_zone: bool) -> pl.DataFrame:
     )
 
 
+def needs_text(frame: pl.DataFrame) -> bool:
+    """Tell whether ``json_values`` would change anything."""
+    return any(_needs_text(dtype) for dtype in frame.schema.values())
+
+
 def json_values(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame as json can hold it."""
     return frame.with_columns(

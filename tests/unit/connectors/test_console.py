@@ -101,9 +101,23 @@ async def test_a_reader_that_is_gone_is_told() -> None:
     os.close(reading)
     with os.fdopen(writing, "wb", buffering=0) as pipe:
         sink = sink_of(pipe)
+        await sink.write(ROWS)
         with pytest.raises(Unavailable, match=r"p\.sink: cannot write to standard output: .*pipe"):
-            await sink.write(ROWS)
+            await sink.flush()
         await sink.close()
+
+
+async def test_small_batches_are_written_together() -> None:
+    """A call costs the same for a row as for a hundred; standard output waits for a flush too."""
+    out = Calls()
+    sink = sink_of(out)
+    await sink.open(TASK)
+    for row in range(3):
+        await sink.write(ROWS.slice(row, 1))
+    assert out.written == []
+    await sink.flush()
+    await sink.close()
+    assert [len(lines.splitlines()) for lines in out.written] == [3]
 
 
 async def test_a_column_it_cannot_show_is_named() -> None:

@@ -47,7 +47,7 @@ def test_the_error_of_a_record_is_shown_from_its_beginning() -> None:
             "error": pa.array(["y" * ERROR_SHOWN_MAX + "z"], pa.large_string()),
         }
     )
-    rows = Rows(SplitId("a"), empty, Position(), read=1, bytes_read=1)
+    rows = Rows(SplitId("a"), empty, Position(), read=1, bytes_read=1, size=0)
     with pytest.raises(Rejected) as caught:
         Rejects("source", OnError.FAIL).unread(rows, refused, 0, NOW)
     assert "y" * ERROR_SHOWN_MAX + "; set onError" in caught.value.message

@@ -39,7 +39,7 @@ class At(Position):
 def rows(count: int, read: int, byte: int, split: str = "a") -> Rows:
     """Return a batch on its way."""
     batch = pa.record_batch({"n": pa.array(range(count), pa.int64())})
-    return Rows(SplitId(split), batch, At(byte=byte), read=read, bytes_read=byte)
+    return Rows(SplitId(split), batch, At(byte=byte), read=read, bytes_read=byte, size=batch.nbytes)
 
 
 async def test_a_batch_over_its_time_is_a_failure_with_a_code() -> None:
@@ -105,7 +105,7 @@ async def test_a_barrier_does_not_wait_for_room() -> None:
     """A checkpoint must not stand behind a slow sink's queue for its place in it."""
     channel: Channel[int] = Channel(batches_max=1)
     await channel.put(1, 1)
-    await channel.put_now(2)
+    channel.put_now(2)
     assert [await channel.get(), await channel.get()] == [1, 2]
 
 
