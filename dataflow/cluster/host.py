@@ -162,6 +162,10 @@ class Host:
         """Return the shard that a pipeline belongs to, whoever owns it."""
         return shard_of(pipeline, self._around.shards)
 
+    def phase(self, pipeline: PipelineId) -> float:
+        """Return a phase that all pipelines of a shard share, and no other shard's."""
+        return self.shard_of(pipeline) / self._around.shards
+
     def submit(self, command: Command) -> asyncio.Future[Answer]:
         """Queue a command; the future is its answer, durable.
 

@@ -10,7 +10,7 @@ from dataflow.cluster.rate import Rate
 from dataflow.cluster.register import Register
 from dataflow.cluster.surroundings import DrainAsked, Inbox, RestAsked, Surroundings
 from dataflow.core import messages as m
-from dataflow.core.checkpoint import Checkpoint, Effect, Input, Protocol, Stamp, Step
+from dataflow.core.checkpoint import Checkpoint, Effect, Input, Protocol, Stamp, Step, next_tick
 from dataflow.core.commands import FinishRun, RecordCheckpoint, ReportFailure
 from dataflow.core.errors import Corrupted, DataFlowError, Fenced, NotOwner
 from dataflow.core.events import PipelineError
@@ -62,7 +62,9 @@ class RunLoop:
 
     def receive(self, message: Inbox) -> None:
         """Take a message from the worker or the aggregate; one of an older run is ignored."""
-        if isinstance(message, DrainAsked | RestAsked) or message.run == self.run:
+        is_mine = isinstance(message, DrainAsked | RestAsked) or message.run == self.run
+        # Progress that nothing follows from takes no turn of the loop; most of what is said is.
+        if is_mine and (not isinstance(message, m.Progress) or self._notes(message)):
             self._inbox.put_nowait(message)
 
     async def work(self) -> None:
@@ -134,15 +136,14 @@ class RunLoop:
     async def _begin_checkpoint(self) -> None:
         """Send a barrier; an idle pipeline needs none, unless it is the last or hides rows."""
         now = self._around.clock.steady()
-        interval = self._options.checkpoint_interval
+        interval_s = self._options.checkpoint_interval.total_seconds()
+        self._checkpoint_at = next_tick(now, interval_s, self._around.phase(self.pipeline))
         idle = not (self._active or self._due_now or self._protocol.last_asked)
         if idle and (now < self._idle_until or not self._register.known.hidden):
-            self._checkpoint_at = now + interval.total_seconds()
             return
         self._idle_until = now + IDLE_CHECKPOINT_EVERY.total_seconds()
         self._shown = self._shown or self._active
         self._active = self._due_now = False
-        self._checkpoint_at = now + interval.total_seconds()
         await self._step(Input.DUE)
 
     async def _take(self, message: Inbox) -> None:  # noqa: C901 - one arm a message
@@ -162,11 +163,8 @@ class RunLoop:
             case m.CheckpointDue():
                 self._due_now = True
             case m.Progress():
-                self._active = self._active or message.records_read > self.progress.records_read
                 if self._active and not self._shown:
                     self._due_now = True  # A takeover is over when its first rows are decided.
-                self.progress = message
-                self.rate.add(self._around.clock.steady(), message.records_read)
                 await self._give_up_waiting()
             case DrainAsked():
                 self._state = message.state
@@ -195,6 +193,14 @@ class RunLoop:
     async def _drain(self) -> None:
         self._ask_last()
         await self._give_up_waiting()
+
+    def _notes(self, progress: m.Progress) -> bool:
+        """Remember what is going on; returns whether something may have to be done about it."""
+        self._active = self._active or progress.records_read > self.progress.records_read
+        self.progress = progress
+        self.rate.add(self._around.clock.steady(), progress.records_read)
+        is_first = self._active and not self._shown
+        return is_first or progress.phase is m.Phase.WAITING
 
     async def _give_up_waiting(self) -> None:
         """End a last checkpoint that waits for what may never come; the sink has been cut back."""

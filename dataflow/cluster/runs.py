@@ -71,6 +71,7 @@ class Runs:
             jitter=node.jitter,
             ingested=node.ingested,
             probe=node.probe,
+            phase=node.host.phase,
         )
 
     @classmethod

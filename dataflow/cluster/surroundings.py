@@ -27,6 +27,8 @@ class Surroundings:
     ingested: Callable[[PipelineId], Awaitable[int]]
     """The end of a pipeline's ingest log; 0 where it has none."""
     probe: Callable[[str], None]
+    phase: Callable[[PipelineId], float] = lambda _: 0.0
+    """When in its interval a pipeline closes checkpoints; see ``core.checkpoint.next_tick``."""
 
 
 @dataclass(frozen=True, slots=True)

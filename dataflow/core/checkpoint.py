@@ -15,6 +15,7 @@ At most one checkpoint is in flight; reading goes on meanwhile.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -97,6 +98,21 @@ class Totals:
             processing_us=self.processing_us + other.processing_us,
             last_processed_at=other.last_processed_at or self.last_processed_at,
         )
+
+
+def next_tick(now_s: float, interval_s: float, phase: float) -> float:
+    """Return the next moment, after now, at which pipelines of one phase close checkpoints.
+
+    Those of a shard share their phase, so that one write decides for all of them; those of
+    different shards are spread over the interval.
+
+    Args:
+        now_s: by a clock that all of them share.
+        interval_s: between two checkpoints.
+        phase: from 0 up to, but not including, 1.
+    """
+    passed = math.floor(now_s / interval_s - phase)
+    return (passed + 1 + phase) * interval_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from dataflow.core.checkpoint import (
     Stamp,
     Step,
     Totals,
+    next_tick,
     starting_point,
 )
 from dataflow.core.errors import Corrupted
@@ -175,3 +176,11 @@ def test_totals_keep_the_later_moment() -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     total = Totals(records=1, last_processed_at=moment).plus(Totals(records=2))
     assert (total.records, total.last_processed_at) == (3, moment)
+
+
+@pytest.mark.parametrize(
+    ("now_s", "tick_s"), [(100.0, 101.25), (101.0, 101.25), (101.25, 106.25), (106.0, 106.25)]
+)
+def test_the_checkpoints_of_a_phase_fall_together(now_s: float, tick_s: float) -> None:
+    """Whenever each run began, one write then decides for all; never is one due at once."""
+    assert next_tick(now_s, interval_s=5.0, phase=0.25) == tick_s
