@@ -36,6 +36,8 @@ class Owned:
         self.shard = shard
         self._journal = journal
         self._fenced = fenced
+        self._tasks = tasks
+        self._saving: asyncio.Task[None] | None = None
         self.commands: Group[Command, Answer] = Group(
             self._handle,
             tasks,
@@ -69,6 +71,8 @@ class Owned:
         """Let go at once; what was being written has an unknown outcome, and nobody repeats it."""
         self.commands.cancel(error)
         self.decisions.cancel(error)
+        if self._saving is not None:
+            self._saving.cancel()
 
     async def _handle(self, commands: Sequence[Command]) -> Sequence[Answer | DataFlowError]:
         answers = await self.shard.handle(commands)
@@ -76,6 +80,8 @@ class Owned:
             if isinstance(answer, Fenced):
                 self._lost(answer)
                 break
+        if self.shard.snapshot_falls_due():
+            self._saving = self._tasks.create_task(self.shard.snapshot())
         return answers
 
     async def _decide(self, decisions: Sequence[Decision]) -> Sequence[Outcome | DataFlowError]:

@@ -7,6 +7,7 @@ before its append has returned. Reads see committed state.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ class Shard:
         self._clock = clock
         self._projection = projection
         self._window = Window()
+        self._saving = asyncio.Lock()
         self._appended_since_snapshot = 0
         # Commands spread evenly, and shards that all saved at once would have everyone wait.
         self._snapshot_due = SNAPSHOT_EVENTS * (held.shard % SHARDS + 1) // SHARDS
@@ -176,16 +178,16 @@ class Shard:
                 self._held = await self._append(batch)
             except DataFlowError as error:
                 return [error] * len(answers)
-            await self._appended(batch)
+            self._appended(batch)
         return answers
 
-    async def _appended(self, batch: _Batch) -> None:
+    def _appended(self, batch: _Batch) -> None:
         """Take up what is true from now on; nothing here may fail the commands."""
         self.aggregates.put(batch.states.values())
         for remembered in batch.remembered.values():
             self._window.add(remembered)
         self._projection.apply(batch.committed)
-        await self._snapshot_if_due(len(batch.records))
+        self._appended_since_snapshot += len(batch.records)
 
     def _answer(self, command: c.Command, batch: _Batch) -> Answer | DataFlowError:
         try:
@@ -256,31 +258,36 @@ class Shard:
         append = partial(self._journal.append, self._held, batch.records, append_id)
         return await until_known(append, "append", self._held.shard)
 
-    async def _snapshot_if_due(self, appended: int) -> None:
-        self._appended_since_snapshot += appended
-        if self._appended_since_snapshot >= self._snapshot_due:
-            # BEFORE it is tried: one that fails is tried again later, not behind every append.
-            self._snapshot_due = self._appended_since_snapshot + SNAPSHOT_EVENTS
-            await self.snapshot()
+    def snapshot_falls_due(self) -> bool:
+        """Tell, once, that enough has been appended for another snapshot."""
+        if self._appended_since_snapshot < self._snapshot_due:
+            return False
+        # BEFORE it is tried: one that fails is tried again later, not behind every append.
+        self._snapshot_due = self._appended_since_snapshot + SNAPSHOT_EVENTS
+        return True
 
     async def snapshot(self) -> None:
         """Save the shard's state, so that the next owner need not replay to here.
 
-        Fails nothing: one that cannot be saved costs the next owner a longer replay. None is saved
-        while a pipeline is in quarantine: the replay must find again what could not be read.
+        What is appended meanwhile waits for nothing, and for the next snapshot. Fails nothing: one
+        that cannot be saved costs the next owner a longer replay. None is saved while a pipeline is
+        in quarantine: the replay must find again what could not be read.
         """
+        async with self._saving:
+            await self._save()
+
+    async def _save(self) -> None:
         if not self._appended_since_snapshot or self.aggregates.quarantined:
             return
+        held, appended = self._held, self._appended_since_snapshot
+        payload = snapshot_bytes(self.aggregates.encoded(), self._window.encoded())
         try:
             # BEFORE the snapshot the views must hold what it covers: they are not replayed behind
             # it.
             await self._projection.settled()
-            payload = snapshot_bytes(self.aggregates.encoded(), self._window.encoded())
-            await self._journal.save_snapshot(
-                self._held, Snapshot(self._held.offset, self._held.head, payload)
-            )
+            await self._journal.save_snapshot(held, Snapshot(held.offset, held.head, payload))
         except DataFlowError as error:
             log.warning("no snapshot", shard=self._held.shard, why=str(error))
             return
-        self._appended_since_snapshot = 0
+        self._appended_since_snapshot -= appended
         self._snapshot_due = SNAPSHOT_EVENTS

@@ -59,7 +59,7 @@ async def handle_before_it_is_durable(self: Shard, commands: Sequence[Any]) -> S
     if batch.records:
         before = self._held
         self._held = batch.held
-        await self._appended(batch)
+        self._appended(batch)
 
         async def append() -> None:
             await self._journal.append(before, batch.records, AppendId(batch.held.head.hex()))

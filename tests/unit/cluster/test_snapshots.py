@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
 from dataflow.cluster import shard
-from dataflow.cluster.shard import Committed
 from dataflow.core import commands as c
 from dataflow.core.errors import Code, Unavailable
 from dataflow.journal.contract import Held, Snapshot
@@ -26,15 +24,22 @@ def _a_snapshot_behind_every_event(monkeypatch: pytest.MonkeyPatch) -> None:
 class Lagging(Seen):
     """A projection that writes down what it was told when it is waited for, and takes its time."""
 
-    behind: bool = False
-
-    def apply(self, committed: Sequence[Committed]) -> None:
-        super().apply(committed)
-        self.behind = True
+    settled_to: int = 0
 
     async def settled(self) -> None:
+        told = len(self.events)
         await asyncio.sleep(0)
-        self.behind = False
+        self.settled_to = told
+
+
+@dataclass
+class Slow(Seen):
+    """A projection that takes until it is let."""
+
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def settled(self) -> None:
+        await self.go.wait()
 
 
 class Stuck(Seen):
@@ -53,7 +58,7 @@ class Watching(Memory):
         self._seen = seen
 
     async def save_snapshot(self, held: Held, snapshot: Snapshot) -> None:
-        self.behind.append(self._seen.behind)
+        self.behind.append(snapshot.offset > self._seen.settled_to)
         await super().save_snapshot(held, snapshot)
 
 
@@ -75,3 +80,17 @@ async def test_views_that_have_stopped_hold_the_snapshot_back() -> None:
         await host.execute(CREATE)
         await host.execute(command(c.StartPipeline()))
     assert not any(journal.store.snapshots.values())
+
+
+async def test_no_command_waits_for_a_snapshot() -> None:
+    """Views that took half a minute to catch up kept a shard's runs from beginning as long."""
+    seen = Slow()
+    journal = Memory()
+    async with hosting(journal, seen) as host:
+        await host.execute(CREATE)
+        async with asyncio.timeout(5):
+            assert (await host.execute(command(c.StartPipeline()))).changed
+        assert not any(journal.store.snapshots.values())
+        seen.go.set()
+    (kept,) = [saved for saved in journal.store.snapshots.values() if saved]
+    assert kept[-1].offset == 2  # on leaving, the rest was saved too
