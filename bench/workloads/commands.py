@@ -54,7 +54,7 @@ def run(ask: Ask) -> list[Row]:
         runs = []
         for _ in range(ask.runs):
             with place() as here, here.server() as (server, _):
-                asyncio.run(create(server, PIPELINES))
+                asyncio.run(create(server.grpc, PIPELINES))
                 updates = list(updates_of(count, new_expressions=way.new_expressions))
                 runs.append(asyncio.run(_measured(server, way, updates)))
             ask.tell(f"{runs[-1].system}: {runs[-1].rows_per_s:,.0f}/s, {runs[-1].detail}")
@@ -66,10 +66,10 @@ async def _measured(server: Server, way: Way, updates: Sequence[Command]) -> Row
     async with DataFlow(server.grpc) as df:
         cpu_s, started = server.cpu_s(), time.perf_counter()
         if way.callers == 0:
-            latencies = await _in_bulk(df, updates)
+            latencies = await in_bulk(df, updates)
             done, what = sum(size for _, size in latencies), f"a message of {MESSAGE}"
         else:
-            latencies = await _one_by_one(df, updates, way.callers)
+            latencies = await one_by_one(df, updates, way.callers)
             done, what = len(latencies), "a command"
         seconds = time.perf_counter() - started
         cpu_s = server.cpu_s() - cpu_s
@@ -86,7 +86,7 @@ async def _measured(server: Server, way: Way, updates: Sequence[Command]) -> Row
     )
 
 
-async def _in_bulk(df: DataFlow, updates: Sequence[Command]) -> list[tuple[float, int]]:
+async def in_bulk(df: DataFlow, updates: Sequence[Command]) -> list[tuple[float, int]]:
     """Return how long each message took from its first command to its last answer, and its size."""
     began: list[float] = []
     ended = time.perf_counter() + SECONDS_MAX
@@ -112,7 +112,7 @@ async def _in_bulk(df: DataFlow, updates: Sequence[Command]) -> list[tuple[float
     return latencies
 
 
-async def _one_by_one(
+async def one_by_one(
     df: DataFlow, updates: Sequence[Command], callers: int
 ) -> list[tuple[float, int]]:
     """Return how long each command took, with so many callers at once."""

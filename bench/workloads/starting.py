@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from bench.report import Row, median
-from bench.server import Place, Server, place
+from bench.server import Place, place
 from bench.workloads.workload import Ask, Workload
 from dataflow.client import DataFlow, create_command
 from dataflow.client.messages import Command
@@ -21,7 +21,7 @@ def startup(ask: Ask) -> list[Row]:
     empty, known = [], []
     with place() as full:
         with full.server() as (server, _):
-            asyncio.run(create(server, ask.rows))
+            asyncio.run(create(server.grpc, ask.rows))
         for _ in range(ask.runs):
             with place() as here:
                 empty.append(_started(here, 0))
@@ -46,7 +46,7 @@ def idle(ask: Ask) -> list[Row]:
     """Start likewise, and let the server rest."""
     with place() as empty, place() as full:
         with full.server() as (server, _):
-            asyncio.run(create(server, ask.rows))
+            asyncio.run(create(server.grpc, ask.rows))
         return [_rested(ask, empty, 0), _rested(ask, full, ask.rows)]
 
 
@@ -71,9 +71,9 @@ def _system(known: int) -> str:
     return f"dataflow, {known:,} pipelines known"
 
 
-async def create(server: Server, pipelines: int) -> None:
+async def create(address: str, pipelines: int) -> None:
     """Create so many pipelines, in bulk."""
-    async with DataFlow(server.grpc) as df:
+    async with DataFlow(address) as df:
         async for answer in df.execute(_creations(pipelines)):
             if answer.HasField("refusal"):
                 raise RuntimeError(answer.refusal.message)

@@ -70,7 +70,7 @@ def _files(suffix: Suffix, rows: int, way: str) -> Row:
 def _commands(rows: int, way: str) -> Row:
     """One caller updates pipelines, one command at a time, while a file of JSON is read."""
     with place() as here, here.server(WAYS[way]) as (server, _):
-        asyncio.run(create(server, PIPELINES))
+        asyncio.run(create(server.grpc, PIPELINES))
         warm_up = orders(WARM_UP_ROWS, "csv"), here.folder / "warm-up.csv"
         asyncio.run(work(server, "warm-up", *warm_up))
         spec = file_pipeline("busy", str(orders(rows, "ndjson")), str(here.folder / "out.ndjson"))
