@@ -112,7 +112,9 @@ def next_tick(now_s: float, interval_s: float, phase: float) -> float:
         phase: from 0 up to, but not including, 1.
     """
     passed = math.floor(now_s / interval_s - phase)
-    return (passed + 1 + phase) * interval_s
+    tick = (passed + 1 + phase) * interval_s
+    # Rounded, it may be now, or just before: then it has struck already.
+    return tick if tick - now_s > interval_s / 1e6 else tick + interval_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,3 +184,10 @@ def test_totals_keep_the_later_moment() -> None:
 def test_the_checkpoints_of_a_phase_fall_together(now_s: float, tick_s: float) -> None:
     """Whenever each run began, one write then decides for all; never is one due at once."""
     assert next_tick(now_s, interval_s=5.0, phase=0.25) == tick_s
+
+
+def test_a_tick_that_strikes_is_over() -> None:
+    """Rounded to the moment it is asked at, it would strike again and again without an end."""
+    for shard in range(64):
+        at = next_tick(12_345.678, interval_s=0.7, phase=shard / 64)
+        assert at < next_tick(at, interval_s=0.7, phase=shard / 64) < at + 0.71
