@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.report import Row, median
 from bench.server import Server, place
@@ -63,30 +63,42 @@ def run(ask: Ask) -> list[Row]:
 
 
 async def _measured(server: Server, way: Way, updates: Sequence[Command]) -> Row:
-    async with DataFlow(server.grpc) as df:
-        cpu_s, started = server.cpu_s(), time.perf_counter()
-        if way.callers == 0:
-            latencies = await in_bulk(df, updates)
-            done, what = sum(size for _, size in latencies), f"a message of {MESSAGE}"
+    cpu_s = server.cpu_s()
+    row = await measured(server.grpc, updates, way.callers)
+    cpu_s = server.cpu_s() - cpu_s
+    return replace(
+        row,
+        workload=WORKLOAD.name,
+        system=f"dataflow, {way.system}",
+        cpu_s=cpu_s,
+        peak_rss_mib=server.peak_rss_mib(),
+    )
+
+
+async def measured(address: str, updates: Sequence[Command], callers: int) -> Row:
+    """Send updates, in bulk if there are no callers; return the row of it, not named yet."""
+    async with DataFlow(address) as df:
+        started = time.perf_counter()
+        if callers == 0:
+            latencies = await _in_bulk(df, updates)
+            what = f"a message of {MESSAGE}"
         else:
-            latencies = await one_by_one(df, updates, way.callers)
-            done, what = len(latencies), "a command"
+            latencies = await _one_by_one(df, updates, callers)
+            what = "a command"
         seconds = time.perf_counter() - started
-        cpu_s = server.cpu_s() - cpu_s
+    done = sum(size for _, size in latencies)
     cuts = statistics.quantiles([took * 1e3 for took, _ in latencies], n=100, method="inclusive")
     return Row(
-        workload="commands",
-        system=f"dataflow, {way.system}",
+        workload="",
+        system="",
         rows=done,
         seconds=seconds,
         rows_per_s=done / seconds,
-        cpu_s=cpu_s,
-        peak_rss_mib=server.peak_rss_mib(),
         detail=f"{what}: p50 {cuts[P50]:.1f} ms, p99 {cuts[P99]:.1f} ms",
     )
 
 
-async def in_bulk(df: DataFlow, updates: Sequence[Command]) -> list[tuple[float, int]]:
+async def _in_bulk(df: DataFlow, updates: Sequence[Command]) -> list[tuple[float, int]]:
     """Return how long each message took from its first command to its last answer, and its size."""
     began: list[float] = []
     ended = time.perf_counter() + SECONDS_MAX
@@ -112,7 +124,7 @@ async def in_bulk(df: DataFlow, updates: Sequence[Command]) -> list[tuple[float,
     return latencies
 
 
-async def one_by_one(
+async def _one_by_one(
     df: DataFlow, updates: Sequence[Command], callers: int
 ) -> list[tuple[float, int]]:
     """Return how long each command took, with so many callers at once."""

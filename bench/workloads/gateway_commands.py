@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.report import Row, median
 from bench.server import place
-from bench.workloads.commands import (
-    MESSAGE,
-    P50,
-    P99,
-    PIPELINES,
-    in_bulk,
-    one_by_one,
-    updates_of,
-)
+from bench.workloads.commands import PIPELINES, measured, updates_of
 from bench.workloads.starting import create
 from bench.workloads.workload import Ask, Workload
-from dataflow.client import DataFlow
 from deploy.stack import Cassandra, Etcd
 from deploy.stack.nodes import Gateways, Nodes, Stores
 
@@ -86,24 +74,8 @@ async def _measured(way: Way, count: int, run: str) -> Row:
     updates = list(updates_of(count, new_expressions=False))
     for update in updates:  # another run's commands would be answered from memory
         update.update.command_id += f"-{run}"
-    async with DataFlow(way.address) as df:
-        started = time.perf_counter()
-        took: Sequence[tuple[float, int]]
-        if way.callers:
-            took, what = await one_by_one(df, updates, way.callers), "a command"
-        else:
-            took, what = await in_bulk(df, updates), f"a message of {MESSAGE}"
-        seconds = time.perf_counter() - started
-    done = sum(size for _, size in took)
-    cuts = statistics.quantiles([s * 1e3 for s, _ in took], n=100, method="inclusive")
-    return Row(
-        workload=WORKLOAD.name,
-        system=way.name,
-        rows=done,
-        seconds=seconds,
-        rows_per_s=done / seconds,
-        detail=f"{what}: p50 {cuts[P50]:.1f} ms, p99 {cuts[P99]:.1f} ms",
-    )
+    row = await measured(way.address, updates, way.callers)
+    return replace(row, workload=WORKLOAD.name, system=way.name)
 
 
 WORKLOAD = Workload(

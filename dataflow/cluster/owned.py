@@ -80,7 +80,8 @@ class Owned:
             if isinstance(answer, Fenced):
                 self._lost(answer)
                 break
-        if self.shard.snapshot_falls_due():
+        is_saving = self._saving is not None and not self._saving.done()
+        if not is_saving and self.shard.snapshot_falls_due():
             self._saving = self._tasks.create_task(self.shard.snapshot())
         return answers
 

@@ -199,8 +199,7 @@ class RunLoop:
         self._active = self._active or progress.records_read > self.progress.records_read
         self.progress = progress
         self.rate.add(self._around.clock.steady(), progress.records_read)
-        is_first = self._active and not self._shown
-        return is_first or progress.phase is m.Phase.WAITING
+        return not self._shown or progress.phase is m.Phase.WAITING
 
     async def _give_up_waiting(self) -> None:
         """End a last checkpoint that waits for what may never come; the sink has been cut back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 SMALL_BYTES = 1 << 16
@@ -18,29 +20,26 @@ class Gathered:
         self._held: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
 
-    def add(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
-        """Hold a batch; returns what is to be written BEFORE it, whose columns are others."""
-        before = None
+    def add(self, batch: pa.RecordBatch) -> Sequence[pa.RecordBatch]:
+        """Hold a batch; returns what is to be written now, in order.
+
+        That is what was held, once a batch has other columns, and all, once it is enough.
+        """
+        ready: list[pa.RecordBatch] = []
         if self._held and not self._held[0].schema.equals(batch.schema):
-            before = self.take()
+            ready += self.take()
         self._held.append(batch)
         self._rows += batch.num_rows
         self._bytes += _size(batch)
-        return before
+        if self._rows >= self._rows_max or self._bytes >= self._bytes_max:
+            ready += self.take()
+        return ready
 
-    @property
-    def is_full(self) -> bool:
-        """Tell whether what is held is enough for a call."""
-        return self._rows >= self._rows_max or self._bytes >= self._bytes_max
-
-    def take(self) -> pa.RecordBatch | None:
-        """Return all that is held, in order, and hold nothing; None if nothing was."""
+    def take(self) -> Sequence[pa.RecordBatch]:
+        """Return all that is held as one batch, and hold nothing; nothing if nothing was."""
         held, self._held = self._held, []
         self._rows = self._bytes = 0
-        if len(held) < 2:  # noqa: PLR2004 - nothing to put together
-            return held[0] if held else None
-        one: pa.RecordBatch = pa.concat_batches(held)  # type: ignore[attr-defined]  # not in the stubs
-        return one
+        return held if len(held) <= 1 else [pa.concat_batches(held)]  # type: ignore[attr-defined]  # not in the stubs
 
 
 def _size(batch: pa.RecordBatch) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import NamedTuple, Protocol
-from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 
@@ -40,7 +41,12 @@ def open_sink(
     step: SinkStep, options: ConsoleOptions, context: Context, writer: Writer | None = None
 ) -> ConsoleSink:
     """Return a sink that writes to ``writer``, or to the process's standard output."""
-    return ConsoleSink(step, options, context, writer or sys.stdout.buffer)
+    output = _Output(writer) if writer else _shared(sys.stdout.buffer)
+    return ConsoleSink(step, options, context, output)
+
+
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="console")
+"""Of all console sinks: they write to one standard output, one after the other."""
 
 
 class _Lines(NamedTuple):
@@ -58,7 +64,6 @@ class _Output:
         self._writer = writer
         self._lock = threading.Lock()
         self._waiting: list[_Lines] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="console")
 
     async def write(self, lines: bytes) -> None:
         """Return when ``lines`` are on their way.
@@ -72,7 +77,7 @@ class _Output:
             self._waiting.append(_Lines(lines, loop, written))
             is_first = len(self._waiting) == 1
         if is_first:
-            self._thread.submit(self._drain)
+            _THREAD.submit(self._drain)
         await written
 
     def _drain(self) -> None:
@@ -99,21 +104,23 @@ def _tell(written: list[_Lines], failure: Exception | None) -> None:
             one.written.set_exception(failure)
 
 
-_OUTPUTS: WeakKeyDictionary[Writer, _Output] = WeakKeyDictionary()
-"""One of each writer, or several pipelines' lines would mix."""
+@lru_cache(maxsize=1)
+def _shared(writer: Writer) -> _Output:
+    """Return what all sinks share that write to the process's standard output."""
+    return _Output(writer)
 
 
 class ConsoleSink(AtLeastOnceSink):
     """Writes at most ``batchSize`` rows at once, so that several pipelines take turns."""
 
     def __init__(
-        self, step: SinkStep, options: ConsoleOptions, context: Context, writer: Writer
+        self, step: SinkStep, options: ConsoleOptions, context: Context, output: _Output
     ) -> None:
         self._name = f"{context.pipeline}.{context.step}"
         self._batch_rows = step.batch_size or BATCH_ROWS
         self._gathered = Gathered(self._batch_rows, GATHER_BYTES)
         self._encoder = encoder_of(options.format, Plain())
-        self._output = _OUTPUTS.setdefault(writer, _Output(writer))
+        self._output = output
         self._columns: list[str] = []
 
     async def open(self, task: Task) -> None:
@@ -122,8 +129,6 @@ class ConsoleSink(AtLeastOnceSink):
     async def write(self, batch: pa.RecordBatch) -> None:
         """Write rows as lines; a few wait for others, until ``flush`` at the latest."""
         await self._hand(self._gathered.add(batch))
-        if self._gathered.is_full:
-            await self._hand(self._gathered.take())
 
     async def flush(self) -> None:
         """Return when everything is on its way."""
@@ -132,19 +137,20 @@ class ConsoleSink(AtLeastOnceSink):
     async def close(self) -> None:
         """Do nothing: standard output stays open for others."""
 
-    async def _hand(self, rows: pa.RecordBatch | None) -> None:
-        if rows is None:
-            return
-        for start in range(0, rows.num_rows, self._batch_rows):
-            part = rows.slice(start, self._batch_rows)
-            if part.num_rows <= ROWS_AT_ONCE:
-                lines = self._lines(part)
-            else:
-                lines = await asyncio.to_thread(self._lines, part)
-            try:
-                await self._output.write(lines)
-            except (OSError, ValueError) as error:
-                raise self._failed(error) from error
+    async def _hand(self, batches: Sequence[pa.RecordBatch]) -> None:
+        for rows in batches:
+            for start in range(0, rows.num_rows, self._batch_rows):
+                await self._write(rows.slice(start, self._batch_rows))
+
+    async def _write(self, rows: pa.RecordBatch) -> None:
+        if rows.num_rows <= ROWS_AT_ONCE:
+            lines = self._lines(rows)
+        else:
+            lines = await asyncio.to_thread(self._lines, rows)
+        try:
+            await self._output.write(lines)
+        except (OSError, ValueError) as error:
+            raise self._failed(error) from error
 
     def _failed(self, error: OSError | ValueError) -> Unavailable:
         return Unavailable(f"{self._name}: cannot write to standard output: {error}")

@@ -27,7 +27,7 @@ class Rows:
     read: int
     bytes_read: int
     size: int
-    """Bytes of the batch in memory; asked of Arrow once, which takes 12 us."""
+    """Bytes of the batch in memory; asked of Arrow once, for that takes 8 us."""
     produced: int = 0
     filtered: int = 0
     skipped: int = 0

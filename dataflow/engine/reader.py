@@ -131,7 +131,7 @@ class Reader:
             resume_at=chunk.resume_at,
             read=good + bad,
             bytes_read=chunk.bytes_read,
-            size=chunk.batch.nbytes,
+            size=batch.nbytes,
         )
         if chunk.rejected is not None:
             self._input.rejects.unread(rows, chunk.rejected, first, self._clock.now())

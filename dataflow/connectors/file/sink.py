@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
@@ -89,8 +90,6 @@ class FileSink(StagingSink[Written]):
         """Stage rows; small batches are gathered first."""
         self._check()
         await self._write(self._gathered.add(batch))
-        if self._gathered.is_full:
-            await self._write(self._gathered.take())
 
     async def prepare(self, number: int, *, final: bool) -> Written:  # noqa: ARG002 - the run and the names say enough
         """Make all rows so far durable, and say how to show them."""
@@ -116,9 +115,9 @@ class FileSink(StagingSink[Written]):
         self._thread.shutdown(wait=False)
         await asyncio.shield(closing)
 
-    async def _write(self, batch: pa.RecordBatch | None) -> None:
-        if batch is not None:
-            await self._effect(lambda: self._target.write(batch))
+    async def _write(self, batches: Sequence[pa.RecordBatch]) -> None:
+        for batch in batches:
+            await self._effect(partial(self._target.write, batch))
 
     async def _effect(self, act: Callable[[], T]) -> T:
         """Call what leaves a half-written stage behind if it fails: only ``open`` mends that."""
