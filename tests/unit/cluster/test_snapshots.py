@@ -87,10 +87,12 @@ async def test_no_command_waits_for_a_snapshot() -> None:
     seen = Slow()
     journal = Memory()
     async with hosting(journal, seen) as host:
-        await host.execute(CREATE)
-        async with asyncio.timeout(5):
-            assert (await host.execute(command(c.StartPipeline()))).changed
-        assert not any(journal.store.snapshots.values())
-        seen.go.set()
+        try:
+            async with asyncio.timeout(5):
+                await host.execute(CREATE)
+                assert (await host.execute(command(c.StartPipeline()))).changed
+            assert not any(journal.store.snapshots.values())
+        finally:
+            seen.go.set()  # also where it is waited for: a failure must not hang
     (kept,) = [saved for saved in journal.store.snapshots.values() if saved]
     assert kept[-1].offset == 2  # on leaving, the rest was saved too
