@@ -58,8 +58,8 @@ MUTATIONS = (
     Mutation(
         "the run in a worker's messages",
         "dataflow/cluster/run.py",
-        "if isinstance(message, DrainAsked | RestAsked) or message.run == self.run:",
-        "if True:",
+        "is_mine = isinstance(message, DrainAsked | RestAsked) or message.run == self.run",
+        "is_mine = True",
         "tests/unit/cluster/test_runs.py",
     ),
     Mutation(
