@@ -62,7 +62,7 @@ class NoViews:
     def replay(self, committed: Sequence[Committed]) -> None:
         """See ``Projection.replay``."""
 
-    async def settled(self) -> None:
+    async def settled(self, shard: ShardId) -> None:
         """See ``Projection.settled``."""
 
     async def applied_offset(self, shard: ShardId) -> Offset:

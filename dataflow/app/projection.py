@@ -37,9 +37,9 @@ class Fanout:
             for event, state in committed
         ]
 
-    async def settled(self) -> None:
-        """Return when the views show everything so far."""
-        await self._views.settled()
+    async def settled(self, shard: ShardId) -> None:
+        """Return when the views show everything so far of a shard."""
+        await self._views.settled(shard)
 
     async def applied_offset(self, shard: ShardId) -> Offset:
         """Return up to where the views had got."""

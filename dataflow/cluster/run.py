@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from zlib import crc32
 
 from dataflow.cluster.rate import Rate
 from dataflow.cluster.register import Register
@@ -53,7 +54,7 @@ class RunLoop:
         now = around.clock.steady()
         self._checkpoint_at = now
         self._idle_until = now + IDLE_CHECKPOINT_EVERY.total_seconds()
-        self._audit_at = now + AUDIT_EVERY.total_seconds()
+        self._audit_at = self._next_audit(now)
 
     @property
     def decided(self) -> Checkpoint | None:
@@ -266,8 +267,13 @@ class RunLoop:
             await self._audit()
 
     async def _audit(self) -> None:
-        self._audit_at = self._around.clock.steady() + AUDIT_EVERY.total_seconds()
+        self._audit_at = self._next_audit(self._around.clock.steady())
         await self._around.report(self.pipeline, await self._record())
+
+    def _next_audit(self, now: float) -> float:
+        """Return when the next copy is due: pipelines that began together are not all at once."""
+        spread = crc32(self.pipeline.encode()) / (1 << 32)
+        return next_tick(now, AUDIT_EVERY.total_seconds(), spread)
 
     async def _record(self) -> RecordCheckpoint:
         checkpoint = self._register.known

@@ -67,8 +67,8 @@ class Projection(Protocol):
         """Take note of what was committed before the shard came here; never waits."""
         ...
 
-    async def settled(self) -> None:
-        """Return when everything applied so far survives this process."""
+    async def settled(self, shard: ShardId) -> None:
+        """Return when everything applied so far of a shard survives this process."""
         ...
 
     async def applied_offset(self, shard: ShardId) -> Offset:
@@ -284,7 +284,7 @@ class Shard:
         try:
             # BEFORE the snapshot the views must hold what it covers: they are not replayed behind
             # it.
-            await self._projection.settled()
+            await self._projection.settled(held.shard)
             await self._journal.save_snapshot(held, Snapshot(held.offset, held.head, payload))
         except DataFlowError as error:
             log.warning("no snapshot", shard=self._held.shard, why=str(error))

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 SMALL_BYTES = 1 << 16
 """Up to here a batch counts with the whole of the buffers that it may share with its neighbours:
-Arrow tells that at once, and takes 8 us to tell what is the batch's own."""
+Arrow tells that at once, and takes 18 us to tell what is the batch's own."""
 
 
 class Gathered:
@@ -30,7 +30,7 @@ class Gathered:
             ready += self.take()
         self._held.append(batch)
         self._rows += batch.num_rows
-        self._bytes += _size(batch)
+        self._bytes += size_of(batch)
         if self._rows >= self._rows_max or self._bytes >= self._bytes_max:
             ready += self.take()
         return ready
@@ -42,6 +42,7 @@ class Gathered:
         return held if len(held) <= 1 else [pa.concat_batches(held)]  # type: ignore[attr-defined]  # not in the stubs
 
 
-def _size(batch: pa.RecordBatch) -> int:
+def size_of(batch: pa.RecordBatch) -> int:
+    """Return the bytes of a batch in memory, or a little more."""
     size: int = batch.get_total_buffer_size()
     return size if size <= SMALL_BYTES else batch.nbytes

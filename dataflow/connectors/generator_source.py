@@ -33,6 +33,10 @@ TICK_S_FIRST, TICK_S_MAX = 0.1, 0.5
 rows come soon, and later ones cost little. A batch takes a fifth of a millisecond of processor
 through the whole pipeline, however few its rows are; so what is overdue comes in one."""
 
+LATE_TICKS, LATE_TICK_S_MAX = 8, 4.0
+"""Where the process is too busy to make rows when they are due, a batch waits for those of eight
+times what it was late by: fewer and larger ones leave time for whatever else is waiting."""
+
 SPLIT = Split(SplitId("rows"))
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,12 +104,11 @@ class Generator(Source[GeneratorPosition, Pinned]):
             if rate:
                 due = first + int((self._clock.steady() - began_s) * rate)
                 stop = min(stop, max(due, row + max(1, int(rate * tick_s))))
-                tick_s = min(tick_s * 2, TICK_S_MAX)
             if self.bounded:
                 stop = min(stop, self._options.rows)
             if rate:
-                due_s = began_s + (stop - first) / rate
-                await asyncio.sleep(max(0.0, due_s - self._clock.steady()))
+                late_s = await self._until(began_s + (stop - first) / rate)
+                tick_s = max(min(tick_s * 2, TICK_S_MAX), min(late_s * LATE_TICKS, LATE_TICK_S_MAX))
             if stop - row <= ROWS_AHEAD:
                 batch = self._from_ahead(row, stop)
             elif stop - row <= ROWS_AT_ONCE:
@@ -114,6 +117,12 @@ class Generator(Source[GeneratorPosition, Pinned]):
                 batch = await asyncio.to_thread(rows_of, self._options, row, stop)
             self._next = stop
             yield Chunk(batch, GeneratorPosition(row=stop))
+
+    async def _until(self, due_s: float) -> float:
+        """Wait for a moment; return how much later than asked for the process went on."""
+        now_s = self._clock.steady()
+        await asyncio.sleep(max(0.0, due_s - now_s))
+        return self._clock.steady() - max(now_s, due_s)
 
     def _from_ahead(self, row: int, stop: int) -> pa.RecordBatch:
         """Return a few rows, out of many made at once; right before a column runs out, these."""

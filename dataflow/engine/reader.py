@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from dataflow.connect import Chunk, Position, Rejected, Split, Waiting
+from dataflow.connect.gathering import size_of
 from dataflow.connect.transform import HIDDEN, ORDINAL
 from dataflow.core.checkpoint import Checkpoint, SplitPosition
 from dataflow.core.clock import Clock
@@ -131,7 +132,7 @@ class Reader:
             resume_at=chunk.resume_at,
             read=good + bad,
             bytes_read=chunk.bytes_read,
-            size=batch.nbytes,
+            size=size_of(batch),
         )
         if chunk.rejected is not None:
             self._input.rejects.unread(rows, chunk.rejected, first, self._clock.now())

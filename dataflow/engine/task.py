@@ -19,7 +19,7 @@ from dataflow.engine.channel import Channel
 from dataflow.engine.closing import to_its_end
 from dataflow.engine.failure import StepFailed, blaming, pipeline_error
 from dataflow.engine.items import BarrierItem, Item, Rows, SplitEnded
-from dataflow.engine.limits import in_time
+from dataflow.engine.limits import TimeLimit
 from dataflow.engine.plan import Plan
 from dataflow.engine.reader import Reader
 from dataflow.engine.steps import make_input, make_output, make_steps
@@ -52,10 +52,11 @@ class Task:
             output=make_output(plan, self._pipeline, around.contexts),
             dead_letters=around.dead_letters,
             batch_rows_max=plan.line.sink.batch_size,
-            batch_timeout=self._options.batch_timeout,
+            limit=TimeLimit(self._options.batch_timeout),
             clock=around.clock,
             probe=around.probe,
         )
+        self._limit = TimeLimit(self._options.batch_timeout)
         self._read: Channel[Item] = Channel()
         self._transformed = self._read if self._chain.is_empty else Channel[Item]()
         self._asked: asyncio.Queue[m.Barrier | m.Decided] = asyncio.Queue()
@@ -87,6 +88,7 @@ class Task:
             await to_its_end(self._close(writer))
 
     async def _close(self, writer: Writer) -> None:
+        self._limit.close()
         try:
             await writer.close()
         finally:
@@ -186,24 +188,23 @@ class Task:
                     await self._transformed.put(item, 0)
 
     async def _transform(self, rows: Rows) -> None:
-        working, limit = asyncio.to_thread(self._chain.apply, rows), self._options.batch_timeout
         try:
-            await in_time(working, limit, "the transforms")
+            await self._limit.keep(asyncio.to_thread(self._chain.apply, rows), "the transforms")
         except Unavailable as error:
             raise StepFailed(ErrorType.TRANSFORM, self._chain.at) from error
 
     async def _writing(self, reader: Reader, writer: Writer) -> None:
-        while True:
-            item = await self._transformed.get()
-            match item:
-                case Rows():
-                    with blaming(ErrorType.SINK, self._sinking.name):
+        with blaming(ErrorType.SINK, self._sinking.name):
+            while True:
+                item = await self._transformed.get()
+                match item:
+                    case Rows():
                         await writer.write(item)
-                    self._count(item.read, reader, writer.dead_bytes)
-                case BarrierItem():
-                    await self._prepare(item, writer)
-                case SplitEnded():
-                    writer.ended(item.split)
+                        self._count(item.read, reader, writer.dead_bytes)
+                    case BarrierItem():
+                        await self._prepare(item, writer)
+                    case SplitEnded():
+                        writer.ended(item.split)
 
     def _count(self, rows: int, reader: Reader, dead_bytes: int) -> None:
         if self._rows_since_barrier == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from dataflow.connect.gathering import size_of
 from dataflow.connect.transform import MAIN
 from dataflow.core.clock import Clock
 from dataflow.core.errors import Code, Rejected
@@ -37,7 +38,7 @@ class Chain:
             self.at = step.name
             with blaming(ErrorType.TRANSFORM, step.name):
                 self._apply(step, rows)
-        rows.size = rows.batch.nbytes
+        rows.size = size_of(rows.batch)
         rows.processing_s += self._clock.steady() - began_s
 
     def _apply(self, step: Step, rows: Rows) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 import pyarrow as pa
 
@@ -18,7 +17,7 @@ from dataflow.core.errors import Code, Rejected
 from dataflow.core.ids import SplitId
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.items import BarrierItem, Rows
-from dataflow.engine.limits import in_time
+from dataflow.engine.limits import TimeLimit
 from dataflow.engine.outputs import Output
 from dataflow.engine.tally import Tally
 
@@ -32,7 +31,7 @@ class Sinking:
     dead_letters: DeadLetters
     batch_rows_max: int
     """Rows a write at most; 0 is no limit."""
-    batch_timeout: timedelta
+    limit: TimeLimit
     clock: Clock
     probe: Callable[[str], None]
 
@@ -80,7 +79,7 @@ class Writer:
         step = self._sinking.batch_rows_max or max(batch.num_rows, 1)
         for offset in range(0, max(batch.num_rows, self._tells_columns), step):
             give = self._give(batch.slice(offset, step), rows.split)
-            await in_time(give, self._sinking.batch_timeout, self._sinking.name)
+            await self._sinking.limit.keep(give, self._sinking.name)
         rows.processing_s += self._sinking.clock.steady() - began_s
         self._tells_columns = 0
         self._dead += rows.dead
@@ -132,5 +131,6 @@ class Writer:
 
     async def close(self) -> None:
         """Release the sink, after the call it is in."""
+        self._sinking.limit.close()
         async with self._turn:
             await self._sinking.output.close()

@@ -88,8 +88,12 @@ class Views(Protocol):
         """Take note of committed events; returns at once. The same event again changes nothing."""
         ...
 
-    async def settled(self) -> None:
-        """Return when everything applied before this call shows in every query."""
+    async def settled(self, shard: ShardId | None = None) -> None:
+        """Return when everything applied before this call shows in every query.
+
+        Args:
+            shard: whose events are waited for; those of all if None.
+        """
         ...
 
     async def applied_offset(self, shard: ShardId) -> Offset:

@@ -31,7 +31,7 @@ class Memory:
             if known is None or known.event.sequence < event.sequence:
                 self._latest[event.pipeline_id] = projected
 
-    async def settled(self) -> None:
+    async def settled(self, shard: ShardId | None = None) -> None:  # noqa: ARG002 - all at once
         """See ``Views.settled``."""
         self._check_open()
 

@@ -69,7 +69,7 @@ class RemoteViews:
             del self._waiting[: len(batch)]
         self._writing = None
 
-    async def settled(self) -> None:
+    async def settled(self, shard: ShardId | None = None) -> None:
         """See ``Views.settled``."""
         while self._writing is not None:
             await asyncio.wait({self._writing})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
@@ -46,8 +47,9 @@ class Cassandra:
         self._writer = Writer(session)
         self._index = Index(session)
         self._rounds: Rounds[Projected] = Rounds(
-            "views", self._writer.write, gather_s=GATHER_S, waiting_max=WAITING_MAX
+            "views", self._write, gather_s=GATHER_S, waiting_max=WAITING_MAX
         )
+        self._unwritten: Counter[ShardId] = Counter()
         self._closed = False
 
     @classmethod
@@ -63,12 +65,21 @@ class Cassandra:
 
     def apply(self, batch: Sequence[Projected]) -> None:
         """See ``Views.apply``."""
+        self._unwritten.update(one.shard for one in batch)
         self._rounds.add(batch)
 
-    async def settled(self) -> None:
-        """See ``Views.settled``."""
+    async def _write(self, taken: Sequence[Projected]) -> None:
+        await self._writer.write(taken)
+        self._unwritten -= Counter(one.shard for one in taken)
+
+    async def settled(self, shard: ShardId | None = None) -> None:
+        """See ``Views.settled``.
+
+        A shard that is taken over waits for none of those whose events are being written.
+        """
         self._check_open()
-        await self._rounds.settled()
+        if shard is None or self._unwritten[shard]:
+            await self._rounds.settled()
 
     async def applied_offset(self, shard: ShardId) -> Offset:
         """See ``Views.applied_offset``.
@@ -76,7 +87,7 @@ class Cassandra:
         Raises:
             Unavailable: the store cannot be read, or written while something waits.
         """
-        await self.settled()  # Of an earlier time that this process owned the shard.
+        await self.settled(shard)  # Of an earlier time that this process owned the shard.
         self._writer.forget(shard)
         rows = await self._session.run("applied", shard)
         return Offset(rows[0][0]) if rows else Offset(0)

@@ -54,7 +54,7 @@ class Sqlite:
         """See ``Views.apply``."""
         self._writer.apply(batch)
 
-    async def settled(self) -> None:
+    async def settled(self, shard: ShardId | None = None) -> None:  # noqa: ARG002 - one transaction
         """See ``Views.settled``."""
         self._check_open()
         await self._writer.settled()

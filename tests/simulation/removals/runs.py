@@ -60,7 +60,7 @@ async def adopt_nothing(self: Register, found: Checkpoint | None) -> bool:
     return True
 
 
-async def settle_nothing(self: Any) -> None:
+async def settle_nothing(self: Any, shard: ShardId) -> None:
     """A snapshot is saved before the views hold what it covers."""
 
 

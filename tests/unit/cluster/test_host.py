@@ -65,7 +65,7 @@ class Seen:
     def replay(self, committed: Sequence[Committed]) -> None:
         self.events += committed
 
-    async def settled(self) -> None:
+    async def settled(self, shard: ShardId) -> None:
         return
 
     async def applied_offset(self, shard: ShardId) -> Offset:
@@ -484,7 +484,7 @@ class Stuck(Seen):
 
     asked: int = 0
 
-    async def settled(self) -> None:
+    async def settled(self, shard: ShardId) -> None:
         self.asked += 1
         raise Unavailable("the views have stopped", code=Code.STORAGE)
 

@@ -10,6 +10,7 @@ import pytest
 from dataflow.cluster import shard
 from dataflow.core import commands as c
 from dataflow.core.errors import Code, Unavailable
+from dataflow.core.ids import ShardId
 from dataflow.journal.contract import Held, Snapshot
 from dataflow.journal.memory import Memory
 from tests.unit.cluster.test_host import CREATE, Seen, command, hosting
@@ -26,7 +27,7 @@ class Lagging(Seen):
 
     settled_to: int = 0
 
-    async def settled(self) -> None:
+    async def settled(self, shard: ShardId) -> None:
         told = len(self.events)
         await asyncio.sleep(0)
         self.settled_to = told
@@ -38,14 +39,14 @@ class Slow(Seen):
 
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def settled(self) -> None:
+    async def settled(self, shard: ShardId) -> None:
         await self.go.wait()
 
 
 class Stuck(Seen):
     """A projection that cannot write down what it is told."""
 
-    async def settled(self) -> None:
+    async def settled(self, shard: ShardId) -> None:
         raise Unavailable("the views have stopped", code=Code.STORAGE)
 
 

@@ -19,7 +19,7 @@ from dataflow.engine.channel import Channel
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import StepFailed, blaming, pipeline_error
 from dataflow.engine.items import Rows
-from dataflow.engine.limits import in_time
+from dataflow.engine.limits import TimeLimit
 from dataflow.engine.objects import Objects
 from dataflow.engine.outputs import output
 from dataflow.engine.rejects import Rejects
@@ -45,7 +45,7 @@ def rows(count: int, read: int, byte: int, split: str = "a") -> Rows:
 async def test_a_batch_over_its_time_is_a_failure_with_a_code() -> None:
     """Nothing waits for ever, and the audit trail says what was slow."""
     with pytest.raises(Unavailable) as caught:
-        await in_time(asyncio.sleep(5), timedelta(milliseconds=5), "slow")
+        await TimeLimit(timedelta(milliseconds=5)).keep(asyncio.sleep(5), "slow")
     assert caught.value.code == Code.BATCH_TIMED_OUT
 
 
@@ -56,7 +56,7 @@ async def test_a_time_out_of_the_work_itself_is_not_the_limit() -> None:
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        await in_time(work(), timedelta(seconds=5), "x")
+        await TimeLimit(timedelta(seconds=5)).keep(work(), "x")
 
 
 def test_the_innermost_blame_wins() -> None:
