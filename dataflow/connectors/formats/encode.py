@@ -10,13 +10,15 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.connect import Rejected
+from dataflow.connectors.formats.handful import HANDFUL_ROWS, Handful
 from dataflow.connectors.formats.shape import Compression, Format, Shape
 from dataflow.connectors.formats.values import (
     csv_values,
@@ -92,12 +94,19 @@ def compressor_of(compression: Compression, file_format: Format) -> Callable[[by
 
 def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return the batch with dictionaries resolved and without metadata: values alone."""
+    if batch.schema.metadata is None and all(map(_is_plain, batch.schema)):
+        return batch
     fields, columns = [], []
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         flat = column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
         fields.append(pa.field(name, flat.type))
         columns.append(flat)
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _is_plain(field: pa.Field[Any]) -> bool:
+    is_bare = field.nullable and field.metadata is None
+    return is_bare and not pa.types.is_dictionary(field.type)
 
 
 def columns_of(schema: pa.Schema) -> dict[str, str]:
@@ -175,6 +184,8 @@ class Json:
         self._page = _Page()
         self._as_they_are: pa.Schema | None = None
         """The columns of the latest batch, if JSON can hold them all as they are."""
+        self._handful: Handful | None = None
+        """What writes a few rows of these columns, if it can."""
 
     def head(self, schema: pa.Schema) -> bytes:  # noqa: ARG002 - of the protocol
         """Return nothing: every line names its columns."""
@@ -184,12 +195,20 @@ class Json:
         """Return one line a row."""
         known = self._as_they_are
         if 0 < batch.num_rows <= FEW_ROWS and known is not None and known.equals(batch.schema):
-            return _few(batch)
+            return self._few(batch)
         frame = frame_of(batch, "json")
         self._as_they_are = None if needs_text(frame) else batch.schema
+        handful = Handful(batch.schema)
+        self._handful = handful if handful.takes else None
         out = self._page.blank()
         json_values(frame).write_ndjson(out)
         return self._page.written()
+
+    def _few(self, batch: pa.RecordBatch) -> memoryview:
+        if self._handful is not None and batch.num_rows <= HANDFUL_ROWS:
+            with suppress(OverflowError):
+                return memoryview(self._handful.lines(batch))
+        return _few(batch)
 
 
 def _few(batch: pa.RecordBatch) -> memoryview:
