@@ -18,7 +18,7 @@ from dataflow.connect.batches import empty, one_batch, type_name
 from dataflow.connectors.file.csv_apart import among_all, reasons, without
 from dataflow.connectors.file.scan import CsvLines
 from dataflow.connectors.file.source_options import FileSourceOptions
-from dataflow.connectors.file.source_parse import (
+from dataflow.connectors.formats.parse import (
     Bad,
     Pace,
     Parsed,

@@ -22,8 +22,8 @@ from dataflow.connectors.file.source_options import (
     Lacks,
     compression_of,
 )
-from dataflow.connectors.file.source_parse import Bad, Parsed, Parser, parse, shown
 from dataflow.connectors.file.source_stream import Stream, open_stream
+from dataflow.connectors.formats.parse import Bad, Parsed, Parser, parse, shown
 
 _ADDED_TO: Mapping[Lacks, str] = {
     "line feed": "its last line, which had no line feed, has been added to",

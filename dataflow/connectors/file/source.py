@@ -14,7 +14,6 @@ from dataflow.connect import Chunk, Context, Rejected, Source, SourceStep, Split
 from dataflow.connect.batches import type_name
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.file.csv_parse import CsvParser
-from dataflow.connectors.file.json_parse import JsonParser
 from dataflow.connectors.file.read_parquet import ParquetPass, parquet_schema
 from dataflow.connectors.file.read_text import Pass
 from dataflow.connectors.file.source_files import File, Listing
@@ -29,9 +28,10 @@ from dataflow.connectors.file.source_options import (
     format_of,
     local_path,
 )
-from dataflow.connectors.file.source_parse import Parser
 from dataflow.connectors.file.source_pin import pin
 from dataflow.connectors.file.text_parse import TextParser
+from dataflow.connectors.formats.json_parse import JsonParser
+from dataflow.connectors.formats.parse import Parser
 
 POLL_SECONDS = 1.0
 """Where the pipeline says nothing: a person watching does not wait, an idle disk does not spin."""

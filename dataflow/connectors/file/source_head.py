@@ -11,7 +11,7 @@ from pyarrow import csv
 
 from dataflow.connect import Rejected
 from dataflow.connectors.file.csv_parse import lines_of, parsing, read
-from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Lines
+from dataflow.connectors.file.scan import RECORD_BYTES_MAX
 from dataflow.connectors.file.source_options import (
     FilePosition,
     FileSourceOptions,
@@ -20,6 +20,7 @@ from dataflow.connectors.file.source_options import (
 )
 from dataflow.connectors.file.source_stream import Cut, Stream, open_stream
 from dataflow.connectors.file.source_stream import reading as io
+from dataflow.connectors.formats.lines import Lines
 
 HEAD_BYTES = 1 << 10
 """Of a file, to know it again: rotated logs differ within their first lines."""

@@ -14,9 +14,9 @@ from dataflow.connect.columns import PinnedColumn
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.file.csv_parse import lines_of
 from dataflow.connectors.file.read_parquet import parquet_schema
-from dataflow.connectors.file.scan import Blocks, Lines
+from dataflow.connectors.file.scan import Blocks
 from dataflow.connectors.file.source_head import Head, read_head
-from dataflow.connectors.file.source_infer import csv_types, csv_width, json_types, sample
+from dataflow.connectors.file.source_infer import csv_types, csv_width, sample
 from dataflow.connectors.file.source_options import (
     FilePinned,
     FileSourceOptions,
@@ -24,6 +24,8 @@ from dataflow.connectors.file.source_options import (
     compression_of,
 )
 from dataflow.connectors.file.source_stream import open_stream
+from dataflow.connectors.formats.json_infer import json_types
+from dataflow.connectors.formats.lines import Lines
 
 _SAMPLE_BYTES = 1 << 20
 _NO_FIELD = re.compile(rb"^[ \t]*+\{[ \t]*+\}", re.MULTILINE)

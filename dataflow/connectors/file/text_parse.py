@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflow.connectors.file.scan import Lines
-from dataflow.connectors.file.source_parse import Pace, Parsed, require_utf8
+from dataflow.connectors.formats.lines import Lines
+from dataflow.connectors.formats.parse import Pace, Parsed, require_utf8
 
 PACE = Pace(chunk_bytes=2 << 20, at_once=1)
 """Splitting takes little, so that more at once would only be held longer."""

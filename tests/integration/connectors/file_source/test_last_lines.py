@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from dataflow.connect import Rejected
-from dataflow.connectors.file.scan import Blocks, Lines
+from dataflow.connectors.file.scan import Blocks
 from dataflow.connectors.file.source_stream import open_stream
+from dataflow.connectors.formats.lines import Lines
 from tests.integration.connectors.file_source.conftest import Folder, Read
 
 Pack = Callable[[str], bytes]

@@ -11,7 +11,7 @@ from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.file.csv_apart import among_all, refused_cells
 from dataflow.connectors.file.csv_parse import CsvParser
 from dataflow.connectors.file.source_options import FileSourceOptions
-from dataflow.connectors.file.source_parse import Refused, parse
+from dataflow.connectors.formats.parse import Refused, parse
 
 TYPES = [
     "int64", "int8", "uint16", "float64", "float32", "bool", "date",

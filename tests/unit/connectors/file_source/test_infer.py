@@ -5,8 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from dataflow.connectors.file.source_infer import csv_types, csv_width, json_types
+from dataflow.connectors.file.source_infer import csv_types, csv_width
 from dataflow.connectors.file.source_options import FileSourceOptions
+from dataflow.connectors.formats.json_infer import json_types
 
 OPTIONS = FileSourceOptions(null_values=("NA", ""))
 TYPES = [

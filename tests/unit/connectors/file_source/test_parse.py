@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.file.csv_parse import CsvParser
-from dataflow.connectors.file.json_parse import JsonParser
 from dataflow.connectors.file.source_options import FileSourceOptions
-from dataflow.connectors.file.source_parse import Parsed, Parser, parse
 from dataflow.connectors.file.text_parse import TextParser
+from dataflow.connectors.formats.json_parse import JsonParser
+from dataflow.connectors.formats.parse import Parsed, Parser, parse
 
 
 def schema(**types: str) -> pa.Schema:

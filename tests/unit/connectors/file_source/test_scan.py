@@ -12,10 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataflow.connectors.file.csv_parse import CsvParser
-from dataflow.connectors.file.scan import Block, Blocks, CsvLines, Lines
+from dataflow.connectors.file.scan import Block, Blocks, CsvLines
 from dataflow.connectors.file.source_options import FileSourceOptions
-from dataflow.connectors.file.source_parse import parse
 from dataflow.connectors.file.source_stream import Stream
+from dataflow.connectors.formats.lines import Lines
+from dataflow.connectors.formats.parse import parse
 
 QUOTED = CsvLines(",", '"')
 BARE = CsvLines(",", "")

@@ -13,7 +13,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from dataflow.connect.batches import empty, one_batch, type_name
-from dataflow.connectors.file.scan import Lines
+from dataflow.connectors.formats.lines import Lines
 
 APART_BYTES_MIN = 1 << 10
 """Below, halving costs less than looking at every column."""

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from dataflow.connect.batches import empty, one_batch, type_name
 from dataflow.connect.json_lines import count, read, tidy, written_schema
-from dataflow.connectors.file.scan import Lines
-from dataflow.connectors.file.source_parse import (
+from dataflow.connectors.formats.lines import Lines
+from dataflow.connectors.formats.parse import (
     Pace,
     Parsed,
     Refused,
