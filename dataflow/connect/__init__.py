@@ -10,6 +10,7 @@ from dataflow.connect.context import Context, Log, LogBatch
 from dataflow.connect.decision import decision_from, decision_text
 from dataflow.connect.model import Committable, Duration, Model, Options, Pinned, Position
 from dataflow.connect.sink import (
+    REFUSED_COLUMNS,
     AtLeastOnceSink,
     IdempotentSink,
     StagingSink,
@@ -37,6 +38,7 @@ from dataflow.core.spec import Transform as TransformStep
 from dataflow.durable import make_folder, sync_path
 
 __all__ = [
+    "REFUSED_COLUMNS",
     "AtLeastOnceSink",
     "Checkpoint",
     "Chunk",

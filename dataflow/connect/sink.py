@@ -96,6 +96,10 @@ class StagingSink(ABC, Generic[CommittableT]):
         """Release everything. Called once, also after an error; drops what was not prepared."""
 
 
+REFUSED_COLUMNS = ("index", "error")
+"""int64, large_string: which row of the batch, from 0, and why the target cannot hold it."""
+
+
 class TransactionalSink(ABC):
     """Holds its decision beside its rows; a transaction is a compare-and-set on the stamp."""
 
@@ -111,8 +115,17 @@ class TransactionalSink(ABC):
         """
 
     @abstractmethod
-    async def write(self, batch: pa.RecordBatch) -> None:
-        """Write rows inside the open transaction."""
+    async def write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
+        """Write rows inside the open transaction; returns those that the target cannot hold.
+
+        They are told by ``REFUSED_COLUMNS`` and left out, all others are written; None is none.
+        The step's ``onError`` decides what becomes of them, in the same checkpoint.
+
+        Raises:
+            Rejected: the batch as a whole cannot be written, for example because a column has no
+                place in the target; the pipeline fails.
+            Unavailable: the engine begins a new run from the last decision.
+        """
 
     @abstractmethod
     async def commit(self, decision: Checkpoint) -> None:

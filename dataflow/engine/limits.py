@@ -6,8 +6,11 @@ import asyncio
 import math
 from collections.abc import Awaitable
 from datetime import timedelta
+from typing import TypeVar
 
 from dataflow.core.errors import Code, Unavailable
+
+T = TypeVar("T")
 
 
 class TimeLimit:
@@ -24,8 +27,8 @@ class TimeLimit:
         self._worker: asyncio.Task[object] | None = None
         self._struck = False
 
-    async def keep(self, work: Awaitable[None], what: str) -> None:
-        """Await ``work`` for at most the limit.
+    async def keep(self, work: Awaitable[T], what: str) -> T:
+        """Await ``work`` for at most the limit; returns what it returns.
 
         Raises:
             Unavailable: with code ``BATCH_TIMED_OUT``; a thread that hangs is left behind.
@@ -34,7 +37,7 @@ class TimeLimit:
         cancelled_before = worker.cancelling() if worker is not None else 0
         self._begin()
         try:
-            await work
+            return await work
         except asyncio.CancelledError as error:
             if worker is None or not self._struck or worker.uncancel() > cancelled_before:
                 raise  # Somebody else has cancelled it, too.

@@ -43,13 +43,16 @@ class Output(ABC):
     keeps_ordinal = False
     """Whether rows are handed over with the engine's hidden column."""
 
+    refuses = False
+    """Whether a write may refuse rows: each is then named by its ordinal."""
+
     @abstractmethod
     async def open(self, task: Task, start: Checkpoint) -> Checkpoint | None:
         """Get ready to write behind ``start``; returns the decision that the sink itself holds."""
 
     @abstractmethod
-    async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:
-        """Write rows of the next checkpoint."""
+    async def write(self, batch: pa.RecordBatch, split: SplitId) -> pa.RecordBatch | None:
+        """Write rows of the next checkpoint; returns those refused, with ``REFUSED_COLUMNS``."""
 
     async def prepare(self, number: int, *, final: bool) -> Staged:  # noqa: ARG002 - only staging
         """Make the rows so far durable, undecided."""
@@ -115,14 +118,19 @@ class Transactional(Output):
     """The sink decides, in the transaction that holds the rows."""
 
     sink: TransactionalSink
+    refuses = True
 
     async def open(self, task: Task, start: Checkpoint) -> Checkpoint | None:
         """Claim the sink and ask what it had decided."""
         return await self.sink.recover(task, start)
 
-    async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:  # noqa: ARG002 - same face
-        """Write inside the transaction."""
-        await self.sink.write(batch)
+    async def write(
+        self,
+        batch: pa.RecordBatch,
+        split: SplitId,  # noqa: ARG002 - same face
+    ) -> pa.RecordBatch | None:
+        """Write inside the transaction; returns what the sink refuses."""
+        return await self.sink.write(batch)
 
     async def decide(self, checkpoint: Checkpoint) -> None:
         """Commit rows and decision together."""

@@ -51,6 +51,16 @@ class Rejects:
         records = json_rows(rejected.select(shown))
         self._apply(rows, (rejected.column(ORDINAL), records, rejected.column(ERROR)), now)
 
+    def unwritten(self, rows: Rows, refused: pa.RecordBatch, now: datetime) -> None:
+        """Take out of ``rows`` those that a sink refused; ``index`` counts from the first."""
+        index = refused.column("index")
+        bad = rows.batch.take(index)
+        shown = [name for name in bad.schema.names if name not in HIDDEN]
+        records = json_rows(bad.select(shown))
+        self._apply(rows, (bad.column(ORDINAL), records, refused.column("error")), now)
+        every = pa.array(range(rows.batch.num_rows), pa.int64())
+        rows.batch = rows.batch.filter(pc.invert(pc.is_in(every, value_set=index)))
+
     def _apply(self, rows: Rows, columns: Columns, now: datetime) -> None:
         ordinals, _, errors = columns
         if not len(ordinals):

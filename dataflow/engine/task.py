@@ -22,6 +22,7 @@ from dataflow.engine.items import BarrierItem, Item, Rows, SplitEnded
 from dataflow.engine.limits import TimeLimit
 from dataflow.engine.plan import Plan
 from dataflow.engine.reader import Reader
+from dataflow.engine.rejects import Rejects
 from dataflow.engine.steps import make_input, make_output, make_steps
 from dataflow.engine.surroundings import TaskSurroundings
 from dataflow.engine.transforming import Chain
@@ -50,6 +51,7 @@ class Task:
         self._sinking = Sinking(
             name=plan.line.sink_name,
             output=make_output(plan, self._pipeline, around.contexts),
+            rejects=Rejects(plan.line.sink_name, plan.policy(plan.sink_options)),
             dead_letters=around.dead_letters,
             batch_rows_max=plan.line.sink.batch_size,
             limit=TimeLimit(self._options.batch_timeout),
@@ -111,7 +113,8 @@ class Task:
         writer.begin(self._start)
         self._around.probe("task.opened")
         self._around.send(m.Opened(self._pipeline, self._run, held))
-        numbers = self._sinking.output.keeps_ordinal or not self._chain.is_empty
+        output = self._sinking.output
+        numbers = output.keeps_ordinal or output.refuses or not self._chain.is_empty
         clock = self._around.clock
         return Reader(self._input, self._start, self._read, clock, numbers=numbers)
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dataflow.connect import Position
+from dataflow.connect import REFUSED_COLUMNS, Position
 from dataflow.connect import Task as TaskId
 from dataflow.connect.transform import ORDINAL
 from dataflow.core.checkpoint import DEAD_LETTERS, Checkpoint, Stamp
@@ -19,6 +20,7 @@ from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.items import BarrierItem, Rows
 from dataflow.engine.limits import TimeLimit
 from dataflow.engine.outputs import Output
+from dataflow.engine.rejects import Rejects
 from dataflow.engine.tally import Tally
 
 
@@ -28,6 +30,7 @@ class Sinking:
 
     name: str
     output: Output
+    rejects: Rejects
     dead_letters: DeadLetters
     batch_rows_max: int
     """Rows a write at most; 0 is no limit."""
@@ -77,9 +80,15 @@ class Writer:
         if not self._sinking.output.keeps_ordinal and ORDINAL in batch.schema.names:
             batch = batch.drop_columns([ORDINAL])
         step = self._sinking.batch_rows_max or max(batch.num_rows, 1)
+        refused: list[pa.RecordBatch] = []
         for offset in range(0, max(batch.num_rows, self._tells_columns), step):
             give = self._give(batch.slice(offset, step), rows.split)
-            await self._sinking.limit.keep(give, self._sinking.name)
+            found = await self._sinking.limit.keep(give, self._sinking.name)
+            if found is not None and found.num_rows:
+                refused.append(_moved(found, offset))
+        if refused:
+            every = pa.concat_batches(refused)  # type: ignore[attr-defined]  # not in the stubs
+            self._sinking.rejects.unwritten(rows, every, self._sinking.clock.now())
         rows.processing_s += self._sinking.clock.steady() - began_s
         self._tells_columns = 0
         self._dead += rows.dead
@@ -87,9 +96,9 @@ class Writer:
         self._tally.written(rows, self._sinking.clock.now())
         self._sinking.probe("task.written")
 
-    async def _give(self, batch: pa.RecordBatch, split: SplitId) -> None:
+    async def _give(self, batch: pa.RecordBatch, split: SplitId) -> pa.RecordBatch | None:
         async with self._turn:
-            await self._sinking.output.write(batch, split)
+            return await self._sinking.output.write(batch, split)
 
     def ended(self, split: SplitId) -> None:
         """Note that a split has been read to its end."""
@@ -134,3 +143,9 @@ class Writer:
         self._sinking.limit.close()
         async with self._turn:
             await self._sinking.output.close()
+
+
+def _moved(refused: pa.RecordBatch, offset: int) -> pa.RecordBatch:
+    """Return what a sink refused of a slice, counted from the first row of the whole batch."""
+    index = pc.add(refused.column("index"), pa.scalar(offset, pa.int64()))
+    return pa.record_batch([index, refused.column("error")], names=list(REFUSED_COLUMNS))
