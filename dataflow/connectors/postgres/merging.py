@@ -1,0 +1,46 @@
+"""Upserts: rows are staged in a temporary table, then merged by key; the last of a key wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dataflow.connectors.postgres.names import listed, quoted
+from dataflow.connectors.postgres.statements import load
+from dataflow.connectors.postgres.tables import Table
+
+SQL = load("tables.sql")
+
+STAGE = "dataflow_stage"
+ROW, DELETED = "dataflow_row", "dataflow_deleted"
+"""Columns of the stage: where in the batch a row was, and whether it deletes."""
+
+
+class Merge:
+    """The statements that merge rows of some columns into a table.
+
+    Attributes:
+        targets: the types of the stage's columns.
+        prepare: makes the stage, empty.
+        merge: moves the stage's rows to where they belong.
+    """
+
+    def __init__(self, table: Table, keys: Sequence[str], names: Sequence[str]) -> None:
+        self.targets: Mapping[str, str] = {
+            **table.targets(names),
+            ROW: "bigint",
+            DELETED: "boolean",
+        }
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in self.targets.items())
+        self.prepare = SQL["stage"].format(columns=columns)
+        self.merge = SQL["merge"].format(
+            table=quoted(table.name),
+            keys=listed(keys),
+            names=listed(names),
+            same=" AND ".join(f"t.{quoted(key)} = s.{quoted(key)}" for key in keys),
+            update=_update([name for name in names if name not in keys]),
+        )
+
+
+def _update(names: Sequence[str]) -> str:
+    sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names)
+    return f"UPDATE SET {sets}" if sets else "NOTHING"
