@@ -1,0 +1,1 @@
+"""Kafka: a source of topics, and a sink whose transactions hold their own decision."""

@@ -1,0 +1,126 @@
+"""Where a sink's decision is: in the offsets of a group of its own, sent in the rows' transaction.
+
+    group <idPrefix>.<pipeline>.<task>, partition 0 of the topic
+        offset    the checkpoint's number, for people with a lag tool
+        metadata  the run that has claimed the topic, and the decision
+
+The brokers keep 4 KiB of metadata. A larger text is compressed, and continued in further groups,
+``….1``, ``….2``: one transaction holds them all.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from dataflow.connect import Checkpoint, Corrupted, Run, decision_from, decision_text
+
+METADATA_BYTES = 3 << 10
+"""Of a group: the brokers' ``offset.metadata.max.bytes`` is 4,096."""
+
+PARTS_MAX = 256
+"""750 KiB compressed; some 10,000 splits with their positions."""
+
+
+class Claimed(NamedTuple):
+    """What a topic's group holds."""
+
+    run: Run
+    """The largest one that has claimed the topic."""
+    decision: Checkpoint
+
+
+class Decisions:
+    """Reads and writes the decision of one task; every call blocks."""
+
+    def __init__(
+        self, settings: Mapping[str, str], topic: str, group: str, timeout_s: float
+    ) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._group = group
+        self._timeout_s = timeout_s
+        self._members: dict[int, Any] = {}
+        """By number of the part: what the driver calls the metadata of a group."""
+
+    def read(self) -> Claimed | None:
+        """Return what was last decided; called AFTER ``init_transactions``.
+
+        Before it, a transaction left open looks as if nothing had ever been decided.
+
+        Raises:
+            KafkaException: the brokers do not answer.
+            Corrupted: it cannot be read.
+        """
+        first = self._part(0)
+        if not first:
+            return None
+        count, _, text = first.partition(":")
+        parts = [text]
+        parts += [self._part(n).partition(":")[2] for n in range(1, int(count or 1))]
+        return _unpacked("".join(parts), packed=bool(count))
+
+    def put(self, producer: Producer, claimed: Claimed) -> None:
+        """Have a decision committed with the open transaction.
+
+        Raises:
+            KafkaException: as ``send_offsets_to_transaction``.
+            Rejected: it is too large.
+        """
+        text = f"{claimed.run}\n{decision_text(claimed.decision)}"
+        if len(text.encode()) <= METADATA_BYTES:
+            self._send(producer, 0, claimed, f":{text}")
+            return
+        packed = base64.b64encode(zlib.compress(text.encode())).decode()
+        parts = [packed[i : i + METADATA_BYTES] for i in range(0, len(packed), METADATA_BYTES)]
+        if len(parts) > PARTS_MAX:
+            raise Corrupted(
+                f"a decision of {len(packed)} bytes is too large for the groups of {self._topic};"
+                " read fewer splits with one pipeline"
+            )
+        for number, part in enumerate(parts):
+            self._send(producer, number, claimed, f"{len(parts)}:{part}")
+
+    def _send(self, producer: Producer, number: int, claimed: Claimed, metadata: str) -> None:
+        if number not in self._members:
+            self._ask(number)
+        offset = TopicPartition(self._topic, 0, claimed.decision.stamp.number, metadata)
+        producer.send_offsets_to_transaction([offset], self._members[number], self._timeout_s)
+
+    def _part(self, number: int) -> str:
+        return self._ask(number) or ""
+
+    def _ask(self, number: int) -> str | None:
+        """Return the metadata of a group, and keep what names it in transactions."""
+        consumer = Consumer(
+            {
+                **self._settings,
+                "group.id": f"{self._group}.{number}" if number else self._group,
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+            }
+        )
+        try:
+            self._members[number] = consumer.consumer_group_metadata()
+            (found,) = consumer.committed([TopicPartition(self._topic, 0)], self._timeout_s)
+        finally:
+            consumer.close()
+        metadata: str | None = found.metadata
+        return metadata
+
+
+def _unpacked(text: str, *, packed: bool) -> Claimed:
+    try:
+        if packed:
+            text = zlib.decompress(base64.b64decode(text, validate=True)).decode()
+        run, _, decision = text.partition("\n")
+        return Claimed(Run(int(run)), decision_from(decision))
+    except (ValueError, zlib.error) as error:
+        raise Corrupted(
+            f"the group's metadata holds no decision of ours: {text[:60]!r}; is another program"
+            " using the group?"
+        ) from error

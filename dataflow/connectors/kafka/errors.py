@@ -1,0 +1,120 @@
+"""What went wrong at the brokers, in the engine's words: who can mend it, and whether to retry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+
+from confluent_kafka import KafkaError, KafkaException
+
+from dataflow.connect import Rejected, Unavailable
+
+UNKNOWN = "OUTCOME_UNKNOWN"
+
+_UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001
+_FENCED = (
+    KafkaError._FENCED,  # noqa: SLF001 - the driver's names of its own codes
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+)
+_PASSING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._WAIT_COORD,  # noqa: SLF001
+)
+"""What a broker says that has just started, or is no longer the one to ask."""
+
+_REMEDIES: Mapping[int, tuple[str, str]] = {
+    KafkaError._AUTHENTICATION: ("options.security", "the brokers refuse this login"),  # noqa: SLF001
+    KafkaError.SASL_AUTHENTICATION_FAILED: ("options.security", "the brokers refuse this login"),
+    KafkaError._SSL: ("options.security", "no TLS with the brokers"),  # noqa: SLF001
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: (
+        "options.topic",
+        "not allowed: grant this login READ (source) or WRITE (sink) and DESCRIBE on the topic",
+    ),
+    KafkaError.GROUP_AUTHORIZATION_FAILED: (
+        "options.group",
+        "not allowed: grant this login READ on the consumer group",
+    ),
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: (
+        "options.security.username",
+        "not allowed: grant this login WRITE and DESCRIBE on the transactional id",
+    ),
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: (
+        "options.security.username",
+        "not allowed: grant this login IDEMPOTENT_WRITE on the cluster",
+    ),
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: (
+        "options.transactionTimeout",
+        "longer than the brokers allow (transaction.max.timeout.ms); choose a shorter one",
+    ),
+}
+
+
+class Heard:
+    """What a client told of its connections; its calls only time out, and do not say why."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._last: KafkaError | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        """Take note of an error; called by the client's own threads."""
+        with self._lock:
+            if self._last is None or self._last.code() not in _REMEDIES:
+                self._last = error
+
+    @property
+    def refusal(self) -> KafkaError | None:
+        """Return what somebody has to mend, if anything is."""
+        with self._lock:
+            last = self._last
+        return last if last is not None and last.code() in _REMEDIES else None
+
+
+def error_of(raised: KafkaException) -> KafkaError:
+    """Return what an exception of the driver carries."""
+    found: KafkaError = raised.args[0]
+    return found
+
+
+def is_passing(error: KafkaError) -> bool:
+    """Tell whether the same request may soon succeed."""
+    return error.retriable() or error.code() in _PASSING
+
+
+def is_fenced(error: KafkaError) -> bool:
+    """Tell whether another producer has taken the transactional id."""
+    return error.code() in _FENCED
+
+
+def translated(
+    raised: KafkaException, what: str, heard: Heard | None = None, code: str = ""
+) -> Rejected | Unavailable:
+    """Return an error as the engine knows it.
+
+    Args:
+        raised: by the driver.
+        what: was being done, and where.
+        heard: what the client told before.
+        code: of the error, where it is one to try again.
+    """
+    error = error_of(raised)
+    if heard is not None and error.code() not in _REMEDIES:
+        error = heard.refusal or error
+    if error.code() in _UNKNOWN_TOPIC:
+        return Rejected(
+            f"{what}: there is no such topic; create it, or set options.createTopic",
+            field="options.topic",
+        )
+    if error.code() in _REMEDIES:
+        field, remedy = _REMEDIES[error.code()]
+        return Rejected(f"{what}: {remedy} ({error.str()})", field=field)
+    if code:
+        return Unavailable(f"{what}: {error.str()}", code=code)
+    return Unavailable(f"{what}: {error.str()}")

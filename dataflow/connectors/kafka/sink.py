@@ -1,0 +1,297 @@
+"""The ``kafka`` sink: a transaction a checkpoint, which holds the rows and their decision.
+
+    recover   init_transactions (fences and aborts a former run), read, claim
+    write     produce
+    commit    the decision into the group's offsets, commit_transaction
+
+A producer whose outcome is not clear is thrown away: the next run's ``recover`` finds out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from confluent_kafka import KafkaException, Producer
+
+from dataflow.connect import (
+    Checkpoint,
+    Context,
+    Fenced,
+    SinkStep,
+    Task,
+    TransactionalSink,
+    Unavailable,
+)
+from dataflow.connectors.kafka.connection import settings
+from dataflow.connectors.kafka.decisions import Claimed, Decisions
+from dataflow.connectors.kafka.errors import (
+    UNKNOWN,
+    Heard,
+    error_of,
+    is_fenced,
+    is_passing,
+    translated,
+)
+from dataflow.connectors.kafka.making_topics import require_topic
+from dataflow.connectors.kafka.records import Encoder, Records
+from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
+
+ANSWER_S = 30.0
+"""How long one request waits for the brokers; a broker that starts again takes ten."""
+
+AGAIN_S = 0.2
+"""Between two tries of what the brokers were not ready for."""
+
+QUEUE_KIB = 64 << 10
+"""Of records that wait to be sent; beyond, writing waits."""
+
+LINGER_MS = 20
+"""A checkpoint comes once a second: records gather in larger requests meanwhile."""
+
+PRODUCE_ROWS = 10_000
+"""Handed over at once."""
+
+FULL_S = 0.1
+"""How long a full queue is given to drain before it is tried again."""
+
+_PARTITIONERS = {
+    "murmur2": "murmur2_random",
+    "consistent": "consistent_random",
+    "random": "random",
+}
+
+
+Result = TypeVar("Result")
+
+
+class KafkaSink(TransactionalSink):
+    """Writes to one topic; its calls never overlap."""
+
+    def __init__(self, step: SinkStep, options: KafkaSinkOptions, context: Context) -> None:
+        self._options = options
+        self._probe = context.probe
+        self._clock = context.clock
+        self._settings = settings(step.connection_string, options.security, context)
+        self._topic = options.topic
+        self._what = f"topic {options.topic} at {self._settings['bootstrap.servers']}"
+        self._encoder = Encoder(options)
+        self._heard = Heard()
+        # Of its own: a request waits for brokers that are away, and others must not wait with it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-sink")
+        self._producer: Producer | None = None
+        self._decisions: Decisions | None = None
+        self._task: Task | None = None
+        self._is_open = False
+        """Whether a transaction is."""
+
+    async def recover(self, task: Task, seed: Checkpoint) -> Checkpoint:
+        """See ``TransactionalSink``."""
+        self._task = task
+        return await self._in_thread(partial(self._recover, task, seed))
+
+    async def write(self, batch: pa.RecordBatch) -> None:
+        """See ``TransactionalSink``."""
+        if batch.num_rows:
+            await self._in_thread(partial(self._write, batch))
+
+    async def commit(self, decision: Checkpoint) -> None:
+        """See ``TransactionalSink``."""
+        await self._in_thread(partial(self._commit, decision))
+
+    async def close(self) -> None:
+        """See ``TransactionalSink``."""
+        await self._in_thread(self._close)
+        self._thread.shutdown(wait=False)
+
+    def _in_thread(self, call: Callable[[], Result]) -> Awaitable[Result]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    # --- in a thread -----------------------------------------------------------------------------
+
+    def _recover(self, task: Task, seed: Checkpoint) -> Checkpoint:
+        name = f"{self._options.id_prefix}.{task.pipeline}.{task.index}"
+        timeout_ms = round(self._options.transaction_timeout.total_seconds() * 1000)
+        with self._translating(f"beginning transactions, {self._what}"):
+            self._producer = producer = Producer(
+                {
+                    **self._settings,
+                    "transactional.id": name,
+                    "transaction.timeout.ms": timeout_ms,
+                    "linger.ms": LINGER_MS,
+                    "compression.type": self._options.compression,
+                    "partitioner": _PARTITIONERS[self._options.partitioner],
+                    "queue.buffering.max.kbytes": QUEUE_KIB,
+                    "queue.buffering.max.messages": 1_000_000,
+                    "error_cb": self._heard,
+                }
+            )
+            require_topic(self._settings, self._topic, self._options.create_topic, ANSWER_S)
+            self._again(lambda: producer.init_transactions(ANSWER_S))
+            self._probe("kafka.initialised")
+            self._decisions = Decisions(self._settings, self._topic, name, ANSWER_S)
+            held = self._held(self._again(self._decisions.read), task, seed)
+            self._begin()
+            self._finish(Claimed(task.run, held))
+            self._probe("kafka.claimed")
+        return held
+
+    def _held(self, stored: Claimed | None, task: Task, seed: Checkpoint) -> Checkpoint:
+        if stored is None:
+            return seed
+        if stored.run > task.run:
+            raise Fenced(f"{self._what}: run {stored.run} has claimed it")
+        return stored.decision if stored.decision.lineage == seed.lineage else seed
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        records = self._encoder.records(batch)
+        with self._translating(f"writing, {self._what}"):
+            self._begin()
+            if records.headers is None:
+                self._produce_many(records)
+            else:
+                self._produce_each(records)
+            self._opened.poll(0)
+
+    def _produce_many(self, records: Records) -> None:
+        messages: list[dict[str, Any]] = [{"value": value} for value in records.values]
+        for name, column in (("key", records.keys), ("timestamp", records.times_ms)):
+            for message, value in zip(messages, column or (), strict=column is not None):
+                if value is not None:
+                    message[name] = value
+        while messages:
+            given, messages = messages[:PRODUCE_ROWS], messages[PRODUCE_ROWS:]
+            if self._opened.produce_batch(self._topic, given) < len(given):
+                messages = [*self._refused(given), *messages]
+                self._opened.poll(FULL_S)
+
+    def _refused(self, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the records that have to be given again: the queue was full."""
+        again = [message for message in given if "_error" in message]
+        for message in again:
+            error = message.pop("_error")
+            if error.code() != error._QUEUE_FULL:  # noqa: SLF001 - the driver's name of it
+                raise KafkaException(error)
+        return again
+
+    def _produce_each(self, records: Records) -> None:
+        for row, value in enumerate(records.values):
+            given: dict[str, Any] = {"headers": list((records.headers or ())[row])}
+            if records.keys is not None:
+                given["key"] = records.keys[row]
+            if records.times_ms is not None and (moment := records.times_ms[row]) is not None:
+                given["timestamp"] = moment
+            while True:
+                try:
+                    self._opened.produce(self._topic, value, **given)
+                    break
+                except BufferError:
+                    self._opened.poll(FULL_S)
+
+    def _commit(self, decision: Checkpoint) -> None:
+        if self._task is None:
+            raise RuntimeError("recover comes before anything else")
+        self._begin_or_raise()
+        with self._translating(f"committing, {self._what}", UNKNOWN):
+            self._finish(Claimed(self._task.run, decision))
+
+    def _begin_or_raise(self) -> None:
+        with self._translating(f"beginning a transaction, {self._what}"):
+            self._begin()
+
+    def _begin(self) -> None:
+        if not self._is_open:
+            self._opened.begin_transaction()
+            self._is_open = True
+
+    def _finish(self, claimed: Claimed) -> None:
+        """Commit the open transaction, with a decision."""
+        decisions, producer = self._decisions, self._opened
+        if decisions is None:
+            raise RuntimeError("recover comes before anything else")
+        self._again(lambda: decisions.put(producer, claimed))
+        self._probe("kafka.decision sent")
+        self._again(lambda: producer.commit_transaction(ANSWER_S))
+        self._is_open = False
+        self._probe("kafka.committed")
+
+    def _again(self, request: Callable[[], Result]) -> Result:
+        """Make a request of the transaction's coordinator until it is answered, within limits."""
+        ends_s = self._clock.steady() + ANSWER_S
+        while True:
+            try:
+                return request()
+            except KafkaException as raised:
+                if not is_passing(error_of(raised)) or self._clock.steady() > ends_s:
+                    raise
+                time.sleep(AGAIN_S)
+
+    @property
+    def _opened(self) -> Producer:
+        if self._producer is None:
+            raise Unavailable(f"{self._what}: its transaction has failed")
+        return self._producer
+
+    def _close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        with suppress(KafkaException):  # The next run aborts what could not be.
+            if self._is_open:
+                producer.abort_transaction(ANSWER_S)
+        self._is_open = False
+
+    # --- what goes wrong -------------------------------------------------------------------------
+
+    def _translating(self, what: str, code: str = "") -> _Translating:
+        return _Translating(self, what, code)
+
+    def failed(self, raised: KafkaException, what: str, code: str) -> Exception:
+        """Throw the producer away; return the error that the engine is told."""
+        error = error_of(raised)
+        producer, self._producer = self._producer, None
+        self._is_open = False
+        if producer is not None:
+            producer.purge(blocking=False)
+        if is_fenced(error):
+            return self._fenced(what)
+        return translated(raised, what, self._heard, code)
+
+    def _fenced(self, what: str) -> Exception:
+        """Tell whether a larger run has taken over, or a smaller one came in between."""
+        if self._decisions is None or self._task is None:
+            return Unavailable(f"{what}: another producer has the transactional id")
+        try:
+            stored = self._again(self._decisions.read)
+        except KafkaException as raised:
+            return translated(raised, what, self._heard)
+        if stored is not None and stored.run > self._task.run:
+            return Fenced(f"{what}: run {stored.run} has claimed it")
+        return Unavailable(f"{what}: the transaction took too long, or another producer came in")
+
+
+class _Translating:
+    """Turns the driver's errors into the engine's; the producer is gone then."""
+
+    def __init__(self, sink: KafkaSink, what: str, code: str) -> None:
+        self._sink = sink
+        self._what = what
+        self._code = code
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KafkaException):
+            raise self._sink.failed(error, self._what, self._code) from error
+
+
+def open_sink(step: SinkStep, options: KafkaSinkOptions, context: Context) -> KafkaSink:
+    """Return the sink of a step."""
+    return KafkaSink(step, options, context)

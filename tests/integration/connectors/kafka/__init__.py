@@ -1,0 +1,1 @@
+"""The Kafka source and sink on the real broker."""

@@ -1,0 +1,89 @@
+"""Topics of their own, and what independent clients read and write in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from dataflow.connect import SinkStep, TransactionalSink
+from dataflow.connect.testkit import SinkPlace
+from dataflow.connect.testkit.places import context
+from dataflow.connectors.kafka.sink import KafkaSink, open_sink
+from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
+
+ANSWER_S, POLL_S = 30.0, 0.1
+
+
+def new_topic(broker: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
+    """Make a topic, and return its name."""
+    topic = f"topic-{uuid4().hex[:12]}"
+    admin = AdminClient({"bootstrap.servers": broker})
+    new = NewTopic(topic, partitions, 1, config=dict(config or {}))
+    admin.create_topics([new])[topic].result(ANSWER_S)
+    return topic
+
+
+def messages(broker: str, topic: str, isolation: str = "read_committed") -> list[Message]:
+    """Return all that a reader of a topic sees now, partition by partition."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": broker,
+            "group.id": f"reader-{uuid4().hex[:12]}",
+            "isolation.level": isolation,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+        }
+    )
+    try:
+        count = len(consumer.list_topics(topic, ANSWER_S).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, number, 0) for number in range(count)])
+        found: list[Message] = []
+        ended: set[int | None] = set()
+        while len(ended) < count:
+            for message in consumer.consume(1000, POLL_S):
+                error = message.error()
+                if error is None:
+                    found.append(message)
+                    continue
+                assert error.code() == KafkaError._PARTITION_EOF, error  # noqa: SLF001
+                ended.add(message.partition())
+        return sorted(found, key=lambda m: (m.partition(), m.offset()))
+    finally:
+        consumer.close()
+
+
+def values(broker: str, topic: str) -> list[Any]:
+    """Return the JSON values that a reader of committed records sees."""
+    return [orjson.loads(message.value() or b"null") for message in messages(broker, topic)]
+
+
+class KafkaPlace(SinkPlace[TransactionalSink]):
+    """A topic, and a prefix of the names that its writers share."""
+
+    def __init__(self, broker: str, **options: object) -> None:
+        self.broker = broker
+        self.topic = new_topic(broker)
+        self.prefix = f"place-{uuid4().hex[:12]}"
+        self._options = options
+
+    def sink(self, probe: Callable[[str], None]) -> KafkaSink:
+        options = {"topic": self.topic, "idPrefix": self.prefix} | self._options
+        step = SinkStep("kafka", self.broker)
+        return open_sink(step, KafkaSinkOptions.model_validate(options), context(probe))
+
+    def visible(self) -> Sequence[int]:
+        return [value["id"] for value in values(self.broker, self.topic)]
+
+    async def kill(self, sink: TransactionalSink) -> None:
+        assert isinstance(sink, KafkaSink)
+        producer, sink._producer = sink._producer, None
+        if producer is not None:
+            producer.purge()
+        await sink.close()
