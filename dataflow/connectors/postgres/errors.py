@@ -57,6 +57,9 @@ _PASSING: Mapping[str, str] = {
 }
 """SQLSTATE -> what helps, where trying again alone may not."""
 
+_NUL = 'invalid byte sequence for encoding "UTF8": 0x00'
+"""UTF-8 has it, so the server's own words mislead."""
+
 _LOST = ("08", "57P")
 """The connection broke, or the server ended it: it may have been waiting for a replica by then."""
 
@@ -127,8 +130,10 @@ def _of_server(error: PostgresError, where: str) -> Rejected | Unavailable | Cor
 def said(error: PostgresError) -> str:
     """Return what the server says, with the column and the detail where it names them."""
     text = str(error.args[0]) if error.args else type(error).__name__
+    if text.endswith(_NUL):
+        text = "PostgreSQL's text cannot hold a NUL"
     column = _column(error)
-    named = f"column {column!r}: {text}" if column and column not in text else text
+    named = f"column {column!r}: {text}" if column and f'"{column}"' not in text else text
     detail = getattr(error, "detail", None)
     return f"{named}: {detail}" if detail else named
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from dataflow.connect import Rejected
 from dataflow.connectors.formats.values import csv_values
-from dataflow.connectors.postgres.types import JSON_TYPES, UUID
+from dataflow.connectors.postgres.types import INTEGERS, JSON_TYPES, UUID
 
 SLICE_ROWS = 16_384
 """Polars formats slices of this size on all cores; see ``formats.encode``."""
@@ -27,7 +28,6 @@ _UTC = ("timestamp with time zone", "timestamp without time zone", "date")
 _STORED_AS: Mapping[pa.DataType, pa.DataType] = {
     pa.float16(): pa.float32(),
     pa.time64("ns"): pa.time64("us"),
-    pa.timestamp("ns"): pa.timestamp("us"),
     pa.duration("ns"): pa.duration("us"),
     pa.null(): pa.string(),
 }
@@ -51,7 +51,7 @@ def csv_of(batch: pa.RecordBatch, targets: Mapping[str, str]) -> memoryview:
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise Rejected(f"these rows cannot be written: {error}", field="options.table") from error
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 - of a batch it is
-    maps = {f.name for f in stored.schema if t.is_map(f.type)}
+    maps = {field.name for field in batch.schema if t.is_map(field.type)}
     texts = frame.select(
         _text(pl.col(name), dtype, targets[name], is_map=name in maps).alias(name)
         for name, dtype in frame.schema.items()
@@ -63,18 +63,36 @@ def csv_of(batch: pa.RecordBatch, targets: Mapping[str, str]) -> memoryview:
     return out.getbuffer()
 
 
-def _storable(column: pa.Array[pa.Scalar[pa.DataType]]) -> pa.Array[pa.Scalar[pa.DataType]]:
+def _storable(column: pa.Array[Any]) -> pa.Array[Any]:
     """Return a column without what polars has no type for."""
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
-    kind = column.type
-    if t.is_decimal256(kind):
-        return column.cast(pa.string())
-    if isinstance(kind, pa.TimestampType) and kind.unit == "ns":
-        return column.cast(pa.timestamp("us", kind.tz), safe=False)
-    return column.cast(_STORED_AS[kind], safe=False) if kind in _STORED_AS else column
+    stored = _stored(column.type)
+    return column if stored.equals(column.type) else column.cast(stored, safe=False)
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    """Return the type that takes the place of one; maps become lists of their entries."""
+    match kind:
+        case pa.MapType():
+            key, value = _stored(kind.key_type), _stored(kind.item_type)
+            return pa.list_(pa.struct([("key", key), ("value", value)]))
+        case pa.StructType():
+            fields = [kind.field(at) for at in range(kind.num_fields)]
+            return pa.struct([pa.field(f.name, _stored(f.type)) for f in fields])
+        case pa.ListType() | pa.LargeListType() | pa.FixedSizeListType():
+            inner = _stored(kind.value_type)
+            return kind if inner.equals(kind.value_type) else pa.large_list(inner)
+        case pa.TimestampType() if kind.unit == "ns":
+            return pa.timestamp("us", kind.tz)
+        case pa.DictionaryType():
+            return _stored(kind.value_type)
+        case _ if t.is_decimal256(kind):
+            return pa.string()
+        case _:
+            return _STORED_AS.get(kind, kind)
 
 
 def _text(value: pl.Expr, dtype: pl.DataType, target: str, *, is_map: bool) -> pl.Expr:
@@ -94,6 +112,11 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, target: str) -> pl.Expr:
             return digits if target == UUID else pl.lit("\\x") + digits
         case pl.Duration():
             return value.dt.total_microseconds().cast(pl.String) + " microseconds"
+        case pl.Float64() | pl.Float32() if target in INTEGERS:
+            whole = value.cast(pl.Int64, strict=False)
+            return (
+                pl.when(whole == value).then(whole.cast(pl.String)).otherwise(value.cast(pl.String))
+            )
         case pl.Datetime() if dtype.time_zone and target.startswith(_UTC):
             return value.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         case _:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import asyncpg
 from asyncpg import Connection, Record
+from asyncpg.exceptions import ClientConfigurationError
 
 from dataflow.connect import Rejected, Unavailable
 from dataflow.connectors.postgres.errors import translating
@@ -50,13 +51,7 @@ def resolved(text: str, secret: Callable[[str], str]) -> str:
 
 def server_of(url: str) -> str:
     """Return host, port and database, for errors: never what stands before them."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise Rejected(
-            "write postgresql://user:password@host:port/database", field="connectionString"
-        ) from None
-    return parts.netloc.rpartition("@")[2] + parts.path
+    return url.partition("://")[2].rpartition("@")[2].partition("?")[0]
 
 
 async def connect(url: str, name: str) -> Connection[Record]:
@@ -69,12 +64,7 @@ async def connect(url: str, name: str) -> Connection[Record]:
     """
     where = server_of(url)
     with translating(where):
-        connection: Connection[Record] = await asyncpg.connect(
-            url,
-            timeout=CONNECT_S,
-            statement_cache_size=0,
-            server_settings={**SETTINGS, "application_name": name},
-        )
+        connection = await _connected(url, name)
         await connection.execute(DURABLE)
         replica = await connection.fetchval("SELECT pg_is_in_recovery()")
     if replica:
@@ -84,6 +74,21 @@ async def connect(url: str, name: str) -> Connection[Record]:
             " hosts and target_session_attrs=read-write"
         )
     return connection
+
+
+async def _connected(url: str, name: str) -> Connection[Record]:
+    try:
+        return await asyncpg.connect(
+            url,
+            timeout=CONNECT_S,
+            statement_cache_size=0,
+            server_settings={**SETTINGS, "application_name": name},
+        )
+    except ClientConfigurationError:
+        raise  # says what is wrong with an option
+    except ValueError as error:  # of a port that is no number; it may quote what stands before it
+        message = "is no URL; write postgresql://user:password@host:port/database"
+        raise Rejected(message, field="connectionString") from error
 
 
 @asynccontextmanager

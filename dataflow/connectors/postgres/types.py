@@ -39,6 +39,7 @@ t = pa.types
 
 JSON, UUID, NUMERIC = "jsonb", "uuid", "numeric"
 JSON_TYPES = ("json", "jsonb")
+INTEGERS = ("smallint", "integer", "bigint")
 DIGITS_MAX = 1000
 """Of a numeric with a precision."""
 
