@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from asyncpg import InterfaceError, PostgresError
-from asyncpg.exceptions import ClientConfigurationError
+from asyncpg.exceptions import ClientConfigurationError, InternalClientError
 
 from dataflow.connect import Corrupted, Rejected, Unavailable
 
@@ -67,6 +67,10 @@ _DISK = {"53100", "58030"}
 _BROKEN_DATA = ("XX001", "XX002")
 
 
+FAILURES = (PostgresError, InterfaceError, InternalClientError, OSError, TimeoutError)
+"""All that the driver raises; the third where a server dies at the wrong moment."""
+
+
 def is_data_error(error: PostgresError) -> bool:
     """Tell whether a row is to blame: others may well be written."""
     return (error.sqlstate or "")[:2] in DATA_CLASSES
@@ -82,7 +86,7 @@ def translating(where: str, *, is_commit: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (PostgresError, InterfaceError, OSError, TimeoutError) as error:
+    except FAILURES as error:
         if is_commit and is_lost(error):
             raise Unavailable(
                 f"{where}: the connection was lost in COMMIT: {error}", code="OUTCOME_UNKNOWN"

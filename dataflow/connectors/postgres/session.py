@@ -12,7 +12,7 @@ from asyncpg import Connection, Record
 from asyncpg.exceptions import ClientConfigurationError
 
 from dataflow.connect import Rejected, Unavailable
-from dataflow.connectors.postgres.errors import translating
+from dataflow.connectors.postgres.errors import FAILURES, translating
 
 CONNECT_S = 10.0
 """A server that takes longer is too busy to be written to."""
@@ -109,5 +109,5 @@ async def close(connection: Connection[Record], *, is_sound: bool) -> None:
         return
     try:
         await connection.close(timeout=CLOSE_S)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    except FAILURES:
         connection.terminate()

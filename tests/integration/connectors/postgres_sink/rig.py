@@ -31,13 +31,21 @@ class Rig:
     run: int = 0
     pipeline: str = "p"
     held: Checkpoint = field(default=SEED)
+    sinks: list[PostgresSink] = field(default_factory=list)
 
     def sink(self, probe: Callable[[str], None] = nothing) -> PostgresSink:
         """Return a sink as a new process would make it."""
         text = json.dumps({"table": "rows", **self.options})
         step = SinkStep("postgres", self.url, options=text)
         options = parse(PostgresSinkOptions, text)
-        return open_sink(step, options, context(probe, self.pipeline))
+        sink = open_sink(step, options, context(probe, self.pipeline))
+        self.sinks.append(sink)
+        return sink
+
+    async def close(self) -> None:
+        """Close every sink that was made, once more where it is closed."""
+        for sink in self.sinks:
+            await sink.close()
 
     async def open(self, probe: Callable[[str], None] = nothing) -> PostgresSink:
         """Return the sink of the next run, recovered."""
