@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -52,7 +52,7 @@ def messages(broker: str, topic: str, isolation: str = "read_committed") -> list
                 if error is None:
                     found.append(message)
                     continue
-                assert error.code() == KafkaError._PARTITION_EOF, error  # noqa: SLF001
+                assert error.code() == KafkaError._PARTITION_EOF, error
                 ended.add(message.partition())
         return sorted(found, key=lambda m: (m.partition(), m.offset()))
     finally:
@@ -87,3 +87,27 @@ class KafkaPlace(SinkPlace[TransactionalSink]):
         if producer is not None:
             producer.purge()
         await sink.close()
+
+
+class Sent(NamedTuple):
+    """A record as an independent producer sends it."""
+
+    value: bytes | None
+    partition: int = 0
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+def send(broker: str, topic: str, records: Sequence[Sent]) -> None:
+    """Have records in a topic, outside of any transaction."""
+    producer = Producer({"bootstrap.servers": broker, "linger.ms": 5, "acks": "all"})
+    for record in records:
+        producer.produce(
+            topic,
+            record.value,
+            record.key,
+            record.partition,
+            headers=list(record.headers),
+        )
+        producer.poll(0)
+    assert producer.flush(ANSWER_S) == 0

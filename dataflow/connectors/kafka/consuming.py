@@ -1,0 +1,237 @@
+"""One consumer for all partitions of a source: a thread that takes what comes, and the event loop.
+
+    thread      what was asked for -> consume (without Python's lock) -> hand over -> wait for room
+    event loop  each partition's reader takes its own
+
+The thread alone changes what is assigned: librdkafka 2.16 never comes back from a partition that
+is let go while another thread consumes.
+
+Partitions are assigned by hand, at offsets of ours: there is no group to rebalance, and a killed
+process costs its successor no session time-out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from dataflow.connectors.kafka.errors import Heard
+
+log = structlog.get_logger()
+
+WAITING_BYTES = 8 << 20
+"""Of records that nobody has taken; beyond it nothing is consumed."""
+
+FETCHED_KIB = 16 << 10
+"""Of records that the client fetches ahead."""
+
+CONSUME_MAX, CONSUME_MIN = 10_000, 50
+"""Records at once; as many as make 4 MiB, by the size of the last ones."""
+
+CONSUME_BYTES = 4 << 20
+CONSUME_S = 0.1
+"""How long records gather where fewer come."""
+
+STOP_S = 5.0
+
+
+class Partition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What has come of one partition."""
+
+    messages: deque[Sequence[Message]] = field(default_factory=deque)
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+    is_read: bool = True
+    """Somebody is there to take what comes."""
+
+
+class Consuming:
+    """Reads partitions; ``close`` ends it."""
+
+    def __init__(self, settings: Mapping[str, object], heard: Heard) -> None:
+        self.consumer = Consumer(
+            {
+                **settings,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,
+                "queued.max.messages.kbytes": FETCHED_KIB,
+                "max.poll.interval.ms": 86_400_000,
+                "error_cb": heard,
+            }
+        )
+        self._loop = asyncio.get_running_loop()
+        self._queues: dict[Partition, _Queue] = {}
+        """Of what is assigned. The thread's own: what an earlier reader of a partition had asked
+        for never reaches a later one."""
+        self._waiting = 0
+        self._room = threading.Condition()
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._asked: SimpleQueue[Callable[[], object]] = SimpleQueue()
+
+    async def read(
+        self, partition: Partition, offset: int
+    ) -> AsyncGenerator[Sequence[Message], None]:
+        """Yield the records of a partition from an offset on, and its errors as such.
+
+        Raises:
+            KafkaException: the client has failed for good.
+        """
+        queue = _Queue()
+        self._ask(partial(self._assign, partition, offset, queue))
+        self._start()
+        try:
+            while True:
+                while not queue.messages:
+                    if self._failure is not None:
+                        raise self._failure
+                    queue.came.clear()
+                    await queue.came.wait()
+                messages = queue.messages.popleft()
+                self._took(messages)
+                yield messages
+        finally:
+            queue.is_read = False
+            for messages in queue.messages:
+                self._took(messages)
+            self._ask(partial(self._unassign, partition))
+
+    def committed(self, partition: Partition, offset: int) -> None:
+        """Have the group told, some time, how far a partition has been read."""
+        self._ask(partial(self._commit, partition, offset))
+
+    def _ask(self, call: Callable[[], object]) -> None:
+        self._asked.put(call)
+        with self._room:
+            self._room.notify()
+
+    def _took(self, messages: Sequence[Message]) -> None:
+        with self._room:
+            self._waiting -= _size(messages)
+            self._room.notify()
+
+    async def close(self) -> None:
+        """Stop, and leave the group."""
+        with self._room:
+            self._stopping = True
+            self._room.notify()
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        self.consumer.close()
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._consume, name="kafka-source", daemon=True)
+            self._thread.start()
+
+    def _consume(self) -> None:
+        count = CONSUME_MIN
+        try:
+            while self._has_room():
+                self._do_asked()
+                messages = self.consumer.consume(count, CONSUME_S)
+                if not messages:
+                    continue
+                size = _size(messages)
+                average = max(1, size // len(messages))
+                count = max(CONSUME_MIN, min(CONSUME_MAX, CONSUME_BYTES // average))
+                with self._room:
+                    self._waiting += size
+                found = _by_partition(messages)
+                queues = [(self._queues.get(one), found[one]) for one in found]
+                self._loop.call_soon_threadsafe(self._deliver, queues)
+        except BaseException as error:  # noqa: BLE001 - whoever reads must hear of it
+            self._tell(error)
+
+    def _do_asked(self) -> None:
+        with suppress(Empty):
+            while True:
+                call = self._asked.get_nowait()
+                call()
+
+    def _commit(self, partition: Partition, offset: int) -> None:
+        where = TopicPartition(partition.topic, partition.number, offset)
+        try:
+            self.consumer.commit(offsets=[where], asynchronous=True)
+        except KafkaException as error:
+            log.info("group not told", partition=str(partition), why=str(error))
+
+    def _assign(self, partition: Partition, offset: int, queue: _Queue) -> None:
+        self._queues[partition] = queue
+        where = TopicPartition(partition.topic, partition.number, offset)
+        self.consumer.incremental_assign([where])
+
+    def _unassign(self, partition: Partition) -> None:
+        del self._queues[partition]
+        where = TopicPartition(partition.topic, partition.number)
+        self.consumer.incremental_unassign([where])
+
+    def _tell(self, error: BaseException) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._fail, error)
+        except RuntimeError:
+            return  # The loop is gone, and with it everyone who could be told.
+
+    def _has_room(self) -> bool:
+        """Wait until there is room; tells whether to go on."""
+        with self._room:
+            self._room.wait_for(lambda: self._stopping or self._waiting < WAITING_BYTES)
+            return not self._stopping
+
+    # --- the event loop --------------------------------------------------------------------------
+
+    def _deliver(self, found: Sequence[tuple[_Queue | None, Sequence[Message]]]) -> None:
+        for queue, messages in found:
+            if queue is None or not queue.is_read:
+                self._took(messages)
+                continue
+            queue.messages.append(messages)
+            queue.came.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        for queue in self._queues.values():  # The thread has ended.
+            queue.came.set()
+
+
+def _by_partition(messages: Sequence[Message]) -> Mapping[Partition, Sequence[Message]]:
+    found: dict[Partition, list[Message]] = {}
+    for message in messages:
+        topic, number = message.topic(), message.partition()
+        if topic is None or number is None:
+            raise KafkaException(message.error() or KafkaError(KafkaError.UNKNOWN))
+        partition = Partition(topic, number)
+        if partition in found:
+            found[partition].append(message)
+        else:
+            found[partition] = [message]
+    return found
+
+
+def _size(messages: Sequence[Message]) -> int:
+    """Return the bytes of values; each counts for something even without one."""
+    return sum(map(len, messages)) + len(messages)

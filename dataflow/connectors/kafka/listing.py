@@ -1,0 +1,98 @@
+"""Which partitions there are, and where they begin and end; every call blocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+
+from dataflow.connect import Rejected
+from dataflow.connectors.kafka.consuming import Partition
+from dataflow.connectors.kafka.source_spec import KafkaSourceOptions
+
+
+class Listing:
+    """Asks the brokers what the options mean now."""
+
+    def __init__(self, consumer: Consumer, options: KafkaSourceOptions, timeout_s: float) -> None:
+        self._consumer = consumer
+        self._options = options
+        self._timeout_s = timeout_s
+
+    def partitions(self) -> Sequence[Partition]:
+        """Return the partitions of all topics that are read, in order.
+
+        Raises:
+            KafkaException: the brokers do not answer, or refuse.
+            Rejected: a topic that is named is not there.
+        """
+        if self._options.topics:
+            found = [one for topic in self._options.topics for one in self._of(topic)]
+        else:
+            pattern = re.compile(self._options.topic_pattern)
+            topics = self._consumer.list_topics(timeout=self._timeout_s).topics
+            names = sorted(name for name in topics if pattern.fullmatch(name))
+            found = [
+                Partition(name, number) for name in names for number in topics[name].partitions
+            ]
+        return found
+
+    def _of(self, topic: str) -> Sequence[Partition]:
+        found = self._consumer.list_topics(topic, self._timeout_s).topics[topic]
+        if found.error is not None:
+            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                message = f"there is no topic {topic!r}; create it, or mend its name"
+                raise Rejected(message, field="options.topics")
+            raise KafkaException(found.error)
+        return [Partition(topic, number) for number in sorted(found.partitions)]
+
+    def begins(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Return the offset at which each partition begins, as the options say."""
+        match self._options.start:
+            case "earliest":
+                return {one: self._watermarks(one)[0] for one in partitions}
+            case "latest":
+                return self.ends(partitions)
+            case "timestamp":
+                return self._at_time(partitions)
+            case "committed":
+                return self._committed(partitions)
+
+    def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Return the offset behind the last record of each partition."""
+        return {one: self._watermarks(one)[1] for one in partitions}
+
+    def _watermarks(self, partition: Partition) -> tuple[int, int]:
+        where = TopicPartition(partition.topic, partition.number)
+        return self._consumer.get_watermark_offsets(where, self._timeout_s)
+
+    def _at_time(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        start = self._options.start_time
+        moment = round(start.timestamp() * 1000) if start else 0
+        asked = [TopicPartition(one.topic, one.number, moment) for one in partitions]
+        return self._resolved(self._consumer.offsets_for_times(asked, self._timeout_s))
+
+    def _committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        asked = [TopicPartition(one.topic, one.number) for one in partitions]
+        return self._resolved(self._consumer.committed(asked, self._timeout_s))
+
+    def _resolved(self, found: Sequence[TopicPartition]) -> Mapping[Partition, int]:
+        """Return offsets as numbers: behind the last record, and before the first one, too."""
+        resolved: dict[Partition, int] = {}
+        for one in found:
+            if one.error is not None:
+                raise KafkaException(one.error)
+            partition = Partition(one.topic, one.partition)
+            if one.offset >= 0:
+                resolved[partition] = one.offset
+            else:
+                is_end = one.offset == OFFSET_END
+                resolved[partition] = self._watermarks(partition)[1 if is_end else 0]
+        return resolved

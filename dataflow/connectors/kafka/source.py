@@ -1,0 +1,349 @@
+"""The ``kafka`` source: a split is a partition, a position its next offset."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from functools import partial
+from typing import TypeVar
+
+import pyarrow as pa
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from dataflow.connect import (
+    Chunk,
+    Context,
+    Rejected,
+    Source,
+    SourceStep,
+    Split,
+    SplitId,
+    Unavailable,
+    Waiting,
+)
+from dataflow.connect.batches import type_name
+from dataflow.connect.columns import PinnedColumn
+from dataflow.connect.source import REJECTED_COLUMNS
+from dataflow.connect.types import parse_type, to_arrow
+from dataflow.connectors.formats.json_infer import json_types
+from dataflow.connectors.formats.parse import Bad
+from dataflow.connectors.kafka.connection import settings
+from dataflow.connectors.kafka.consuming import Consuming, Partition
+from dataflow.connectors.kafka.decode import Decoder, lines_of
+from dataflow.connectors.kafka.errors import Heard, translated
+from dataflow.connectors.kafka.listing import Listing
+from dataflow.connectors.kafka.source_spec import (
+    KafkaPinned,
+    KafkaPosition,
+    KafkaSourceOptions,
+    value_types,
+)
+
+log = structlog.get_logger()
+
+ANSWER_S = 30.0
+"""How long one request waits for the brokers; a broker that starts again takes ten."""
+
+SAMPLE_S = 2.0
+"""How long records are waited for that types are to be inferred from."""
+
+ROWS_MAX = 10_000
+"""Of a batch, unless ``batchSize`` says otherwise."""
+
+Result = TypeVar("Result")
+
+
+class KafkaSource(Source[KafkaPosition, KafkaPinned]):
+    """Reads the partitions of some topics, all at once."""
+
+    def __init__(self, step: SourceStep, options: KafkaSourceOptions, context: Context) -> None:
+        self.bounded = options.stop_at_end
+        self._options = options
+        self._rows_max = step.batch_size or ROWS_MAX
+        given = settings(step.connection_string, options.security, context)
+        self._what = f"Kafka at {given['bootstrap.servers']}"
+        self._group = options.group or f"{options.id_prefix}.{context.pipeline}.{context.step}"
+        self._settings = {
+            **given,
+            "group.id": self._group,
+            "isolation.level": f"read_{options.isolation}",
+        }
+        self._heard = Heard()
+        # Of its own: a question waits for brokers that are away, and others must not wait with it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-source")
+        self._consuming: Consuming | None = None
+        self._listing: Listing | None = None
+        self._decoder: Decoder | None = None
+        self._pinned = KafkaPinned(columns=())
+        self._next: dict[Partition, int] = {}
+        """The offset each partition has been read up to."""
+        self._ends: Mapping[Partition, int] = {}
+        """Where a run ends that ends."""
+
+    async def open(self, pinned: KafkaPinned | None) -> KafkaPinned | None:
+        """See ``Source``: the columns, and where each partition begins."""
+        if self._consuming is None:
+            self._consuming = Consuming(self._settings, self._heard)
+            self._listing = Listing(self._consuming.consumer, self._options, ANSWER_S)
+        partitions = await self._asked(self._known_listing.partitions)
+        if not partitions:
+            raise Waiting(f"{self._what}: no topic matches {self._options.topic_pattern!r} yet")
+        if self.bounded:
+            self._ends = await self._asked(partial(self._known_listing.ends, partitions))
+        if pinned is None:
+            begins = await self._asked(partial(self._known_listing.begins, partitions))
+            columns = await self._columns(begins)
+            named = {str(_split_of(partition).id): at for partition, at in begins.items()}
+            pinned = KafkaPinned(columns=columns, begins=named)
+        self._pinned = pinned
+        self._decoder = Decoder(self._options, pinned)
+        self._require_apart()
+        return pinned
+
+    async def splits(self) -> Sequence[Split]:
+        """See ``Source``: partitions and topics may come while it runs."""
+        found = await self._asked(self._known_listing.partitions)
+        partitions = [one for one in found if one in self._ends] if self.bounded else found
+        return [_split_of(partition) for partition in partitions]
+
+    async def read(
+        self, split: Split, start: KafkaPosition | None
+    ) -> AsyncGenerator[Chunk[KafkaPosition], None]:
+        """See ``Source``."""
+        partition = _partition_of(split)
+        offset = start.offset if start else self._pinned.begins.get(split.id, OFFSET_BEGINNING)
+        end = self._ends.get(partition) if self.bounded else None
+        while True:
+            try:
+                async with aclosing(self._chunks(partition, offset, end)) as chunks:
+                    async for chunk in chunks:
+                        offset = chunk.resume_at.offset
+                        yield chunk
+            except _Missing:
+                offset = await self._instead(partition, offset)
+            else:
+                return
+
+    async def _chunks(
+        self, partition: Partition, offset: int, end: int | None
+    ) -> AsyncGenerator[Chunk[KafkaPosition], None]:
+        """Yield what comes from an offset on; until the end, where there is one."""
+        if end is not None and offset >= end:
+            return
+        try:
+            async with aclosing(self._opened.read(partition, offset)) as reading:
+                async for messages in reading:
+                    good = [message for message in messages if message.error() is None]
+                    for first in range(0, len(good), self._rows_max):
+                        chunk = await self._chunk(good[first : first + self._rows_max])
+                        self._next[partition] = chunk.resume_at.offset
+                        if chunk.batch.num_rows or chunk.rejected is not None:
+                            yield chunk
+                    if self._is_at_end(messages, partition, end):
+                        return
+        except KafkaException as raised:
+            raise translated(raised, self._what, self._heard) from raised
+
+    def _is_at_end(
+        self, messages: Sequence[Message], partition: Partition, end: int | None
+    ) -> bool:
+        """Tell whether all has been read that there was.
+
+        Raises:
+            _Missing: the offset asked for is not there.
+            Rejected, Unavailable: the partition cannot be read.
+        """
+        for message in messages:
+            error = message.error()
+            if error is None:
+                continue
+            if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the driver's name
+                raise _Missing
+            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the driver's name
+                what = f"{self._what}, {partition.topic}/{partition.number}"
+                raise translated(KafkaException(error), what, self._heard)
+            self._next[partition] = message.offset() or 0
+        return end is not None and self._next.get(partition, 0) >= end
+
+    async def _chunk(self, messages: Sequence[Message]) -> Chunk[KafkaPosition]:
+        if self._decoder is None:
+            raise RuntimeError("open comes before anything else")
+        decoded = await asyncio.to_thread(self._decoder.decode, messages)
+        return Chunk(
+            decoded.batch,
+            KafkaPosition(offset=(messages[-1].offset() or 0) + 1),
+            _rejected(decoded.bad),
+            sum(map(len, messages)),
+        )
+
+    async def _instead(self, partition: Partition, offset: int) -> int:
+        """Return where to go on when the next record is gone.
+
+        Raises:
+            Rejected: that is for somebody to decide.
+        """
+        where = TopicPartition(partition.topic, partition.number)
+        ask = partial(self._opened.consumer.get_watermark_offsets, where, ANSWER_S)
+        low, high = await self._asked(ask)
+        name = f"{partition.topic}/{partition.number}"
+        if self._options.on_missing_offset == "fail":
+            raise Rejected(
+                f"{name}: the next record, at offset {offset}, is not there: the topic holds"
+                f" {low} to {high - 1}. Retention has deleted it, or the topic was made anew. Set"
+                " options.onMissingOffset to go on without what is gone, or replay the pipeline",
+                field="options.onMissingOffset",
+                code="SOURCE_CHANGED",
+            )
+        instead: int = low if self._options.on_missing_offset == "earliest" else high
+        log.warning("records are gone", partition=name, asked=offset, first=low, instead=instead)
+        return instead
+
+    async def latest(self, split: Split) -> KafkaPosition:
+        """See ``Source``."""
+        partition = _partition_of(split)
+        ends = await self._asked(partial(self._known_listing.ends, [partition]))
+        return KafkaPosition(offset=ends[partition])
+
+    async def grown(self, split: Split, position: KafkaPosition | None) -> bool:
+        """See ``Source``: records may have come since."""
+        at = position.offset if position else 0
+        return self._ends.get(_partition_of(split), 0) > at
+
+    async def gone(self, split: Split, position: KafkaPosition) -> None:
+        """See ``Source``."""
+        raise Rejected(
+            f"{split.id}: there is no such partition any more, and it was read up to offset"
+            f" {position.offset}: the topic was deleted, or is no longer named; bring it back, or"
+            " replay the pipeline",
+            code="SOURCE_CHANGED",
+        )
+
+    async def acknowledge(self, split: Split, position: KafkaPosition) -> None:
+        """See ``Source``: the group shows how far this is; nothing depends on it."""
+        self._opened.committed(_partition_of(split), position.offset)
+
+    async def lag(self) -> tuple[int, int]:
+        """See ``Source``: records that are in the topics and not read, as last heard."""
+        if self._consuming is None:
+            return -1, -1
+        total = 0
+        for partition, offset in self._next.items():
+            where = TopicPartition(partition.topic, partition.number)
+            _, high = self._consuming.consumer.get_watermark_offsets(where, cached=True)
+            total += max(0, high - offset)
+        return total, -1
+
+    async def close(self) -> None:
+        """See ``Source``."""
+        if self._consuming is not None:
+            await self._consuming.close()
+        self._thread.shutdown(wait=False)
+
+    # --- opening ---------------------------------------------------------------------------------
+
+    async def _columns(self, begins: Mapping[Partition, int]) -> tuple[PinnedColumn, ...]:
+        declared = value_types(self._options)
+        if self._options.format == "json" and self._options.other_columns == "infer":
+            sample = await self._sample(begins)
+            types = {name: to_arrow(parse_type(text)) for name, text in declared.items()}
+            found = await asyncio.to_thread(json_types, lines_of(sample), types)
+            beside = set(self._options.metadata_columns)
+            declared |= {n: type_name(of) for n, of in found.items() if n not in beside}
+        if not declared:
+            message = "the first records have no fields; declare them in schema"
+            raise Rejected(f"{self._what}: {message}", field="options.schema")
+        return tuple(PinnedColumn(name=name, type=of) for name, of in declared.items())
+
+    async def _sample(self, begins: Mapping[Partition, int]) -> Sequence[bytes]:
+        """Return the values of the first records.
+
+        Raises:
+            Waiting: there are none yet.
+        """
+        sampling = Consuming(self._settings, self._heard)
+        found: list[bytes] = []
+
+        async def some(partition: Partition, offset: int) -> None:
+            async with aclosing(sampling.read(partition, offset)) as reading:
+                async for messages in reading:
+                    values = [message.value() for message in messages if message.error() is None]
+                    found.extend(filter(None, values))
+                    is_whole = len(values) == len(messages)
+                    if not is_whole or len(found) >= self._options.infer_records:
+                        return
+
+        try:
+            async with asyncio.timeout(SAMPLE_S), asyncio.TaskGroup() as tasks:
+                for partition, offset in begins.items():
+                    tasks.create_task(some(partition, offset))
+        except TimeoutError:
+            pass
+        finally:
+            await sampling.close()
+        if not found:
+            raise Waiting(f"{self._what}: no record yet to infer types from; or declare a schema")
+        return found[: self._options.infer_records]
+
+    def _require_apart(self) -> None:
+        beside = self._options.metadata_columns
+        for column in self._pinned.columns:
+            if column.name in beside:
+                message = f"a field of the value is named {column.name!r}, too"
+                raise Rejected(message, field="options")
+
+    async def _asked(self, ask: Callable[[], Result]) -> Result:
+        """Ask the brokers, in a thread."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, ask)
+        except KafkaException as raised:
+            raise translated(raised, self._what, self._heard) from raised
+
+    @property
+    def _opened(self) -> Consuming:
+        if self._consuming is None:
+            raise Unavailable(f"{self._what}: not open")
+        return self._consuming
+
+    @property
+    def _known_listing(self) -> Listing:
+        if self._listing is None:
+            raise Unavailable(f"{self._what}: not open")
+        return self._listing
+
+
+class _Missing(Exception):
+    """The offset asked for is not there."""
+
+
+def open_source(step: SourceStep, options: KafkaSourceOptions, context: Context) -> KafkaSource:
+    """Return the source of a step."""
+    return KafkaSource(step, options, context)
+
+
+def _split_of(partition: Partition) -> Split:
+    return Split(SplitId(f"{partition.topic}/{partition.number}"))
+
+
+def _partition_of(split: Split) -> Partition:
+    topic, _, number = split.id.rpartition("/")
+    return Partition(topic, int(number))
+
+
+def _rejected(bad: Sequence[Bad]) -> pa.RecordBatch | None:
+    if not bad:
+        return None
+    columns = (
+        pa.array([one.index for one in bad], pa.int64()),
+        pa.array([one.record for one in bad], pa.large_string()),
+        pa.array([one.error for one in bad], pa.large_string()),
+    )
+    return pa.RecordBatch.from_arrays(list(columns), names=list(REJECTED_COLUMNS))
