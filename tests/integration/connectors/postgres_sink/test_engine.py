@@ -50,7 +50,7 @@ def owner_of(
     root: Path,
     schema: str,
     mode: str,
-    *
+    *,
     on_error: OnError = OnError.DEAD_LETTER,
 ) -> Owner:
     """Return the owner of csv -> filter -> a table in a schema of its own."""
