@@ -7,7 +7,8 @@ in two halves, until the rows to blame stand alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 
 import pyarrow as pa
 from asyncpg import Connection, PostgresError, Record
@@ -18,8 +19,15 @@ from dataflow.connectors.postgres.rows import csv_of
 from dataflow.connectors.postgres.sink_spec import TableName
 from dataflow.connectors.postgres.tables import Table
 
-CHUNK_BYTES = 1 << 19
-"""A message of COPY: what the driver itself sends at once."""
+MESSAGE_BYTES = 1 << 19
+"""Of COPY: what the driver itself sends at once."""
+
+FIRST_ROWS = 2_048
+"""Formatted first: the server has something to do in a millisecond, and not only in twenty."""
+
+PIECE_ROWS = 16_384
+"""Formatted at once: 1 M rows take 0.6 s like that, 1.0 s in pieces of 2,000 and 0.4 s in those of
+50,000, while the server takes 3.5 s for them (two cores)."""
 
 BEGIN = "SAVEPOINT dataflow_batch"
 KEEP = "RELEASE SAVEPOINT dataflow_batch"
@@ -59,10 +67,9 @@ class Loading:
         """
         if not batch.num_rows:
             return
-        lines = await asyncio.to_thread(csv_of, batch, self._targets)
         await self._connection.execute(BEGIN)
         try:
-            await self._load(lines)
+            await self._load(batch)
         except PostgresError as error:
             if not is_data_error(error):
                 raise
@@ -77,18 +84,31 @@ class Loading:
         await self.put(batch.slice(0, half), index[:half], refused)
         await self.put(batch.slice(half), index[half:], refused)
 
-    async def _load(self, lines: memoryview) -> None:
-        await self._connection.copy_to_table(
-            self._into.name,
-            schema_name=self._into.schema or None,
-            source=_chunks(lines),
-            columns=list(self._targets),
-            format="csv",
-        )
+    async def _load(self, batch: pa.RecordBatch) -> None:
+        async with aclosing(_lines(batch, self._targets)) as lines:
+            await self._connection.copy_to_table(
+                self._into.name,
+                schema_name=self._into.schema or None,
+                source=lines,
+                columns=list(self._targets),
+                format="csv",
+            )
         if self._merge is not None:
             await self._connection.execute(self._merge.merge)
 
 
-async def _chunks(lines: memoryview) -> AsyncGenerator[bytes]:
-    for start in range(0, len(lines), CHUNK_BYTES):
-        yield bytes(lines[start : start + CHUNK_BYTES])
+async def _lines(batch: pa.RecordBatch, targets: Mapping[str, str]) -> AsyncGenerator[bytes]:
+    """Yield the rows as messages of COPY; the next piece is formatted while one is sent."""
+    starts = range(FIRST_ROWS, batch.num_rows, PIECE_ROWS)
+    pieces = [batch.slice(0, FIRST_ROWS), *(batch.slice(start, PIECE_ROWS) for start in starts)]
+    loop = asyncio.get_running_loop()
+    coming = loop.run_in_executor(None, csv_of, pieces[0], targets)
+    try:
+        for following in [*pieces[1:], None]:
+            lines = await coming
+            if following is not None:
+                coming = loop.run_in_executor(None, csv_of, following, targets)
+            for start in range(0, len(lines), MESSAGE_BYTES):
+                yield bytes(lines[start : start + MESSAGE_BYTES])
+    finally:
+        await asyncio.wait([coming])

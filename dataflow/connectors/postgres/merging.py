@@ -24,7 +24,10 @@ class Merge:
         merge: moves the stage's rows to where they belong.
     """
 
-    def __init__(self, table: Table, keys: Sequence[str], names: Sequence[str]) -> None:
+    def __init__(
+        self, table: Table, keys: Sequence[str], names: Sequence[str], *, deletes: bool
+    ) -> None:
+        """``deletes`` tells whether any row may: to look for them takes a sort."""
         self.targets: Mapping[str, str] = {
             **table.targets(names),
             ROW: "bigint",
@@ -32,13 +35,15 @@ class Merge:
         }
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in self.targets.items())
         self.prepare = SQL["stage"].format(columns=columns)
-        self.merge = SQL["merge"].format(
-            table=quoted(table.name),
-            keys=listed(keys),
-            names=listed(names),
-            same=" AND ".join(f"t.{quoted(key)} = s.{quoted(key)}" for key in keys),
-            update=_update([name for name in names if name not in keys]),
-        )
+        places = {
+            "table": quoted(table.name),
+            "keys": listed(keys),
+            "names": listed(names),
+            "same": " AND ".join(f"t.{quoted(key)} = s.{quoted(key)}" for key in keys),
+            "update": _update([name for name in names if name not in keys]),
+        }
+        steps = ["delete", "upsert", "clear"] if deletes else ["upsert", "clear"]
+        self.merge = ";".join(SQL[step].format(**places) for step in steps)
 
 
 def _update(names: Sequence[str]) -> str:

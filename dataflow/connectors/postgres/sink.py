@@ -143,7 +143,8 @@ class PostgresSink(TransactionalSink):
             batch, index, refused = keyed(batch, options.keys, options.delete_column)
         if self._loading is None or not self._loading[0].equals(columns):
             table = await fitted(connection, options, self._name, columns)
-            merge = Merge(table, options.keys, names) if upserts else None
+            deletes = options.delete_column is not None
+            merge = Merge(table, options.keys, names, deletes=deletes) if upserts else None
             self._loading = columns, Loading(connection, table, names, merge)
             await self._loading[1].prepare()
         await self._loading[1].put(batch, index, refused)

@@ -15,14 +15,16 @@ ORDER BY attnum
 DROP TABLE IF EXISTS pg_temp.dataflow_stage;
 CREATE TEMPORARY TABLE dataflow_stage ({columns}) ON COMMIT DELETE ROWS
 
--- name: merge
--- Keys are taken in order, so that two pipelines over one table do not wait in a circle. Deletions
--- come first: a row may take over a unique value of one that goes.
+-- name: delete
+-- Before the others: a row may take over a unique value of one that goes.
 DELETE FROM {table} t
 USING (
     SELECT DISTINCT ON ({keys}) * FROM pg_temp.dataflow_stage ORDER BY {keys}, dataflow_row DESC
 ) s
-WHERE s.dataflow_deleted AND {same};
+WHERE s.dataflow_deleted AND {same}
+
+-- name: upsert
+-- Keys are taken in order, so that two pipelines over one table do not wait in a circle.
 INSERT INTO {table} ({names})
 SELECT {names}
 FROM (
@@ -30,5 +32,7 @@ FROM (
 ) s
 WHERE NOT s.dataflow_deleted
 ORDER BY {keys}
-ON CONFLICT ({keys}) DO {update};
+ON CONFLICT ({keys}) DO {update}
+
+-- name: clear
 TRUNCATE pg_temp.dataflow_stage
