@@ -134,11 +134,14 @@ def _of_server(error: PostgresError, where: str) -> Rejected | Unavailable | Cor
 def said(error: PostgresError) -> str:
     """Return what the server says, with the column and the detail where it names them."""
     text = str(error.args[0]) if error.args else type(error).__name__
+    return reason(text, getattr(error, "detail", None), _column(error))
+
+
+def reason(text: str, detail: str | None, column: str | None) -> str:
+    """Return one line of what the server says in three places."""
     if text.endswith(_NUL):
         text = "PostgreSQL's text cannot hold a NUL"
-    column = _column(error)
     named = f"column {column!r}: {text}" if column and f'"{column}"' not in text else text
-    detail = getattr(error, "detail", None)
     return f"{named}: {detail}" if detail else named
 
 

@@ -19,6 +19,7 @@ class Merge:
     """The statements that merge rows of some columns into a table.
 
     Attributes:
+        keys, deletes: what it was made with.
         targets: the types of the stage's columns.
         prepare: makes the stage, empty.
         merge: moves the stage's rows to where they belong.
@@ -28,6 +29,7 @@ class Merge:
         self, table: Table, keys: Sequence[str], names: Sequence[str], *, deletes: bool
     ) -> None:
         """``deletes`` tells whether any row may: to look for them takes a sort."""
+        self.keys, self.deletes = keys, deletes
         self.targets: Mapping[str, str] = {
             **table.targets(names),
             ROW: "bigint",
@@ -40,12 +42,13 @@ class Merge:
             "keys": listed(keys),
             "names": listed(names),
             "same": " AND ".join(f"t.{quoted(key)} = s.{quoted(key)}" for key in keys),
-            "update": _update([name for name in names if name not in keys]),
+            "update": update_of([name for name in names if name not in keys]),
         }
         steps = ["delete", "upsert", "clear"] if deletes else ["upsert", "clear"]
         self.merge = ";".join(SQL[step].format(**places) for step in steps)
 
 
-def _update(names: Sequence[str]) -> str:
+def update_of(names: Sequence[str]) -> str:
+    """Return what happens to these columns of a row that is there."""
     sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names)
     return f"UPDATE SET {sets}" if sets else "NOTHING"

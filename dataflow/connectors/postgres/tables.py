@@ -19,10 +19,15 @@ SQL = load("tables.sql")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table and the types of its columns."""
+    """A table and the types of its columns.
+
+    Attributes:
+        bases: the types without lengths: a cast to one with its length cuts what is too long.
+    """
 
     name: TableName
     columns: Mapping[str, str]
+    bases: Mapping[str, str]
 
     def targets(self, names: Sequence[str]) -> Mapping[str, str]:
         """Return the types of some columns."""
@@ -35,7 +40,8 @@ async def find(connection: Connection[Record], name: TableName) -> Table | None:
     if found is None:
         return None
     rows = await connection.fetch(SQL["columns"], quoted(name))
-    return Table(TableName(*found), {row[0]: row[1] for row in rows})
+    types = {name: kind for name, kind, _ in rows}
+    return Table(TableName(*found), types, {name: base for name, _, base in rows})
 
 
 async def fitted(

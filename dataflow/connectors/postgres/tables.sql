@@ -5,7 +5,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass($1)
 
 -- name: columns
-SELECT attname, format_type(atttypid, atttypmod)
+SELECT attname, format_type(atttypid, atttypmod), format_type(atttypid, -1)
 FROM pg_attribute
 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dataflow.connectors.postgres.names import quoted
 from tests.databases import Database
 from tests.integration.connectors.postgres_sink.rig import Rig, rows_of
 
@@ -31,6 +32,9 @@ CASES: dict[str, tuple[str, pa.Array[Any], dict[int, str]]] = {
     "half a number": ("v integer", pa.array([1.0, 1.5, None]), {1: 'type integer: "1.5"'}),
     "too many digits": ("v numeric(3,1)", pa.array([99.9, 100.0]), {1: "numeric field overflow"}),
     "too long": ("v varchar(2)", pa.array(["ab", "abc"]), {1: "too long"}),
+    "too long for its padding": ("v char(2)", pa.array(["ab", "abc", "a"]), {1: "too long"}),
+    "too many bits": ("v bit(2)", pa.array(["01", "011", "1"]), {1: "bit", 2: "bit"}),
+    "no list": ("v integer[]", pa.array(["{1,2}", "{1,x}"]), {1: '"x"'}),
     "no date": ("v date", pa.array([date(1, 1, 1), -719_529], pa.date32()), {1: "date"}),
     "no value": ("v text NOT NULL", pa.array(["a", None]), {1: "null value in column"}),
     "a check": (
@@ -78,6 +82,49 @@ async def test_bad_rows_all_over_a_large_batch_are_found(database: Database) -> 
     assert sorted(refused) == [*range(7, 20_000, 1_000)]
     (row,) = database.fetch("SELECT count(*), count(DISTINCT n) FROM rows")
     assert row == (19_980, 19_980)
+
+
+async def test_names_of_columns_mean_themselves_also_where_rows_are_doubted(
+    database: Database,
+) -> None:
+    """They are written into a function's body, between quotes of several kinds."""
+    names = ["a'b", 'c"d', "{e}", "$$", "dataflow_at", "%s \\"]
+    columns = ", ".join(f"""{quoted(name)} integer""" for name in names)
+    database.execute(f"CREATE TABLE rows ({columns}, PRIMARY KEY ({quoted(names[0])}))")
+    batch = pa.record_batch({name: pa.array(["1", "x", "3"]) for name in names})
+    good = batch.set_column(0, names[0], pa.array([1, 2, 3]))
+    refused = await Rig(database.url, {}).write(batch)
+    assert 'column "a\'b": invalid input' in refused[1]
+    refused = await Rig(database.url, {"mode": "upsert", "keys": [names[0]]}).write(good)
+    assert "column 'c\"d': invalid input" in refused[1]
+    assert database.fetch("SELECT * FROM rows ORDER BY 1") == [(1,) * 6, (3,) * 6]
+
+
+async def test_deletions_among_bad_rows_delete(database: Database) -> None:
+    """In the order of the rows."""
+    database.execute(
+        "CREATE TABLE rows (id int PRIMARY KEY, v int); INSERT INTO rows VALUES (1, 1)"
+    )
+    options = {"mode": "upsert", "keys": ["id"], "deleteColumn": "op"}
+    changes = {"id": [1, 2, 3, 2, 3], "v": [None, "2", "x", None, "3"], "op": [*"dccdc"]}
+    batch = rows_of(**changes)
+    refused = await Rig(database.url, options).write(batch)
+    assert list(refused) == [2]
+    assert database.fetch("SELECT id, v FROM rows") == [(3, 3)]
+
+
+async def test_a_checkpoint_of_bad_rows_alone_leaves_the_next_one_alone(
+    database: Database,
+) -> None:
+    """What was staged in doubt goes with its batch."""
+    database.execute("CREATE TABLE rows (n integer)")
+    rig = Rig(database.url, {})
+    sink = await rig.open()
+    for values in (["x", "1"], ["y", "2"], ["z", "3"]):
+        assert await sink.write(rows_of(n=values)) is not None
+        await rig.commit(sink)
+    await sink.close()
+    assert database.column("SELECT n FROM rows ORDER BY n") == [1, 2, 3]
 
 
 async def test_texts_of_many_lines_are_no_obstacle_to_finding_the_bad_row(
