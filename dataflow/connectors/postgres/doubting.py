@@ -1,7 +1,7 @@
 """Rows of which some are bad, written by the server one by one: it alone knows what it takes.
 
-They are staged as text. 30,000 rows with 300 bad ones take 1.5 s; tried from here in halves, down to
-the bad ones, they took 12 s.
+They are staged as text. 30,000 rows with 300 bad ones take 1.5 s; tried from here in halves, down
+to the bad ones, they took 12 s.
 """
 
 from __future__ import annotations
