@@ -3,8 +3,8 @@
     thread      what was asked for -> consume (without Python's lock) -> hand over -> wait for room
     event loop  each partition's reader takes its own
 
-The thread alone changes what is assigned: librdkafka 2.16 never comes back from a partition that
-is let go while another thread consumes.
+The thread alone touches the consumer: in confluent-kafka 2.16 a call from another one, even for
+what is cached, waits for ever once it meets one that consumes.
 
 Partitions are assigned by hand, at offsets of ours: there is no group to rebalance, and a killed
 process costs its successor no session time-out.
@@ -66,7 +66,7 @@ class Consuming:
     """Reads partitions; ``close`` ends it."""
 
     def __init__(self, settings: Mapping[str, object], heard: Heard) -> None:
-        self.consumer = Consumer(
+        self._consumer = Consumer(
             {
                 **settings,
                 "enable.auto.commit": False,
@@ -83,6 +83,8 @@ class Consuming:
         for never reaches a later one."""
         self._waiting = 0
         self._room = threading.Condition()
+        self.ends: Mapping[Partition, int] = {}
+        """The offset behind the last record of what is read, as last heard."""
         self._failure: BaseException | None = None
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -139,7 +141,7 @@ class Consuming:
     def _end(self) -> None:
         if self._thread is not None:
             self._thread.join()
-        self.consumer.close()
+        self._consumer.close()
 
     # --- the thread ------------------------------------------------------------------------------
 
@@ -153,7 +155,8 @@ class Consuming:
         try:
             while self._has_room():
                 self._do_asked()
-                messages = self.consumer.consume(count, CONSUME_S)
+                self.ends = {partition: self._end_of(partition) for partition in self._queues}
+                messages = self._consumer.consume(count, CONSUME_S)
                 if not messages:
                     continue
                 size = _size(messages)
@@ -173,22 +176,26 @@ class Consuming:
                 call = self._asked.get_nowait()
                 call()
 
+    def _end_of(self, partition: Partition) -> int:
+        where = TopicPartition(partition.topic, partition.number)
+        return self._consumer.get_watermark_offsets(where, cached=True)[1]
+
     def _commit(self, partition: Partition, offset: int) -> None:
         where = TopicPartition(partition.topic, partition.number, offset)
         try:
-            self.consumer.commit(offsets=[where], asynchronous=True)
+            self._consumer.commit(offsets=[where], asynchronous=True)
         except KafkaException as error:
             log.info("group not told", partition=str(partition), why=str(error))
 
     def _assign(self, partition: Partition, offset: int, queue: _Queue) -> None:
         self._queues[partition] = queue
         where = TopicPartition(partition.topic, partition.number, offset)
-        self.consumer.incremental_assign([where])
+        self._consumer.incremental_assign([where])
 
     def _unassign(self, partition: Partition) -> None:
         del self._queues[partition]
         where = TopicPartition(partition.topic, partition.number)
-        self.consumer.incremental_unassign([where])
+        self._consumer.incremental_unassign([where])
 
     def _tell(self, error: BaseException) -> None:
         try:

@@ -87,10 +87,11 @@ class Decoder:
 def json_rows(parser: JsonParser, values: Sequence[bytes | None]) -> Parsed:
     """Return JSON values as rows, a null as one of nulls."""
     data = lines_of(values)
-    parsed = parse(parser, data)
-    if parsed.records == len(values):
-        return parsed
-    # Some value is blank, or holds several lines: each is then a record of its own kind.
+    if data.count(b"\n") == len(values) - 1:
+        parsed = parse(parser, data)
+        if parsed.records == len(values):
+            return parsed
+    # Some value is blank, which the parser passes over, or holds several lines.
     return parse(parser, lines_of([_one_line(value) for value in values]))
 
 

@@ -19,7 +19,7 @@ from dataflow.connectors.kafka.source_spec import KafkaSourceOptions
 
 
 class Listing:
-    """Asks the brokers what the options mean now."""
+    """Asks the brokers what the options mean now, with a consumer of its own that reads nothing."""
 
     def __init__(self, consumer: Consumer, options: KafkaSourceOptions, timeout_s: float) -> None:
         self._consumer = consumer
@@ -53,11 +53,15 @@ class Listing:
             raise KafkaException(found.error)
         return [Partition(topic, number) for number in sorted(found.partitions)]
 
+    def close(self) -> None:
+        """Let the connections go."""
+        self._consumer.close()
+
     def begins(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Return the offset at which each partition begins, as the options say."""
         match self._options.start:
             case "earliest":
-                return {one: self._watermarks(one)[0] for one in partitions}
+                return {one: self.watermarks(one)[0] for one in partitions}
             case "latest":
                 return self.ends(partitions)
             case "timestamp":
@@ -67,9 +71,10 @@ class Listing:
 
     def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Return the offset behind the last record of each partition."""
-        return {one: self._watermarks(one)[1] for one in partitions}
+        return {one: self.watermarks(one)[1] for one in partitions}
 
-    def _watermarks(self, partition: Partition) -> tuple[int, int]:
+    def watermarks(self, partition: Partition) -> tuple[int, int]:
+        """Return the offsets of the first record, and behind the last one."""
         where = TopicPartition(partition.topic, partition.number)
         return self._consumer.get_watermark_offsets(where, self._timeout_s)
 
@@ -94,5 +99,5 @@ class Listing:
                 resolved[partition] = one.offset
             else:
                 is_end = one.offset == OFFSET_END
-                resolved[partition] = self._watermarks(partition)[1 if is_end else 0]
+                resolved[partition] = self.watermarks(partition)[1 if is_end else 0]
         return resolved

@@ -24,6 +24,10 @@ class Records(NamedTuple):
     times_ms: Sequence[int | None] | None
 
 
+RECORD_OVERHEAD_BYTES = 128
+"""Of a record alone in its batch, beside key, value and headers: 61 of the batch, and lengths."""
+
+
 class Encoder:
     """Makes records of batches, as the options say."""
 
@@ -48,6 +52,16 @@ class Encoder:
             headers=None if headers is None else _headers(headers),
             times_ms=None if times is None else _times_ms(times),
         )
+
+    @staticmethod
+    def too_large(records: Records, bytes_max: int) -> Mapping[int, int]:
+        """Return the bytes of the records that are larger than a topic takes, by row."""
+        sizes = [len(value or b"") for value in records.values]
+        for column in (records.keys, records.headers):
+            if column is not None:
+                sizes = [size + _weight(one) for size, one in zip(sizes, column, strict=True)]
+        limit = bytes_max - RECORD_OVERHEAD_BYTES
+        return {row: size for row, size in enumerate(sizes) if size > limit}
 
     def _values(self, batch: pa.RecordBatch) -> Sequence[bytes | None]:
         options = self._options
@@ -113,6 +127,13 @@ def _object(text: str | None) -> Mapping[str, Any]:
         message = f"{text!r} is no JSON object"
         raise Rejected(message, field="options.headersColumn", code="RECORD_REJECTED")
     return found
+
+
+def _weight(of: bytes | Headers | None) -> int:
+    """Return the bytes of a key, or of headers."""
+    if of is None or isinstance(of, bytes):
+        return len(of or b"")
+    return sum(len(name) + len(value) + 10 for name, value in of)
 
 
 def _pairs(headers: Mapping[str, Any]) -> Headers:

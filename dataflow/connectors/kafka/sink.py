@@ -9,10 +9,9 @@ A producer whose outcome is not clear is thrown away: the next run's ``recover``
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaException, Producer
 
 from dataflow.connect import (
+    REFUSED_COLUMNS,
     Checkpoint,
     Context,
     Fenced,
@@ -29,6 +29,7 @@ from dataflow.connect import (
     TransactionalSink,
     Unavailable,
 )
+from dataflow.connectors.kafka.calls import Calls
 from dataflow.connectors.kafka.connection import settings
 from dataflow.connectors.kafka.decisions import Claimed, Decisions
 from dataflow.connectors.kafka.errors import (
@@ -39,18 +40,24 @@ from dataflow.connectors.kafka.errors import (
     is_passing,
     translated,
 )
-from dataflow.connectors.kafka.making_topics import require_topic
+from dataflow.connectors.kafka.making_topics import RECORD_BYTES_MAX, require_topic
 from dataflow.connectors.kafka.records import Encoder, Records
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 
-ANSWER_S = 30.0
+ANSWER_S = 20.0
 """How long one request waits for the brokers; a broker that starts again takes ten."""
+
+CALL_S_MAX, CLOSE_S_MAX = 30.0, 10.0
+"""After which a call is given up that should have given up itself."""
 
 AGAIN_S = 0.2
 """Between two tries of what the brokers were not ready for."""
 
 QUEUE_KIB = 64 << 10
 """Of records that wait to be sent; beyond, writing waits."""
+
+BATCH_BYTES = 1_000_000
+"""Of a request's records of one partition; no more than a record of the topic may have."""
 
 LINGER_MS = 20
 """A checkpoint comes once a second: records gather in larger requests meanwhile."""
@@ -83,35 +90,37 @@ class KafkaSink(TransactionalSink):
         self._what = f"topic {options.topic} at {self._settings['bootstrap.servers']}"
         self._encoder = Encoder(options)
         self._heard = Heard()
-        # Of its own: a request waits for brokers that are away, and others must not wait with it.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-sink")
+        self._calls = Calls("kafka-sink")
         self._producer: Producer | None = None
         self._decisions: Decisions | None = None
         self._task: Task | None = None
         self._is_open = False
         """Whether a transaction is."""
+        self._bytes_max = RECORD_BYTES_MAX
 
     async def recover(self, task: Task, seed: Checkpoint) -> Checkpoint:
         """See ``TransactionalSink``."""
         self._task = task
-        return await self._in_thread(partial(self._recover, task, seed))
+        return await self._call(partial(self._recover, task, seed), CALL_S_MAX)
 
-    async def write(self, batch: pa.RecordBatch) -> None:
-        """See ``TransactionalSink``."""
-        if batch.num_rows:
-            await self._in_thread(partial(self._write, batch))
+    async def write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
+        """See ``TransactionalSink``; refused is what is larger than the topic takes."""
+        if not batch.num_rows:
+            return None
+        # As long as it takes: a batch has a time limit of the pipeline's.
+        return await self._call(partial(self._write, batch), math.inf)
 
     async def commit(self, decision: Checkpoint) -> None:
         """See ``TransactionalSink``."""
-        await self._in_thread(partial(self._commit, decision))
+        await self._call(partial(self._commit, decision), CALL_S_MAX, UNKNOWN)
 
     async def close(self) -> None:
         """See ``TransactionalSink``."""
-        await self._in_thread(self._close)
-        self._thread.shutdown(wait=False)
+        with suppress(Unavailable):  # What never comes back is left behind, as its sink is.
+            await self._calls.make(self._close, CLOSE_S_MAX, self._what)
 
-    def _in_thread(self, call: Callable[[], Result]) -> Awaitable[Result]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, call)
+    async def _call(self, call: Callable[[], Result], limit_s: float, code: str = "") -> Result:
+        return await self._calls.make(call, limit_s, self._what, code)
 
     # --- in a thread -----------------------------------------------------------------------------
 
@@ -119,6 +128,8 @@ class KafkaSink(TransactionalSink):
         name = f"{self._options.id_prefix}.{task.pipeline}.{task.index}"
         timeout_ms = round(self._options.transaction_timeout.total_seconds() * 1000)
         with self._translating(f"beginning transactions, {self._what}"):
+            wanted = self._options.create_topic
+            self._bytes_max = require_topic(self._settings, self._topic, wanted, ANSWER_S)
             self._producer = producer = Producer(
                 {
                     **self._settings,
@@ -127,12 +138,13 @@ class KafkaSink(TransactionalSink):
                     "linger.ms": LINGER_MS,
                     "compression.type": self._options.compression,
                     "partitioner": _PARTITIONERS[self._options.partitioner],
+                    "message.max.bytes": self._bytes_max,
+                    "batch.size": min(self._bytes_max, BATCH_BYTES),
                     "queue.buffering.max.kbytes": QUEUE_KIB,
                     "queue.buffering.max.messages": 1_000_000,
                     "error_cb": self._heard,
                 }
             )
-            require_topic(self._settings, self._topic, self._options.create_topic, ANSWER_S)
             self._again(lambda: producer.init_transactions(ANSWER_S))
             self._probe("kafka.initialised")
             self._decisions = Decisions(self._settings, self._topic, name, ANSWER_S)
@@ -149,8 +161,12 @@ class KafkaSink(TransactionalSink):
             raise Fenced(f"{self._what}: run {stored.run} has claimed it")
         return stored.decision if stored.decision.lineage == seed.lineage else seed
 
-    def _write(self, batch: pa.RecordBatch) -> None:
+    def _write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
         records = self._encoder.records(batch)
+        refused = self._encoder.too_large(records, self._bytes_max)
+        if refused:
+            kept = pa.array([row not in refused for row in range(batch.num_rows)])
+            records = self._encoder.records(batch.filter(kept))
         with self._translating(f"writing, {self._what}"):
             self._begin()
             if records.headers is None:
@@ -158,6 +174,16 @@ class KafkaSink(TransactionalSink):
             else:
                 self._produce_each(records)
             self._opened.poll(0)
+        return self._told(refused) if refused else None
+
+    def _told(self, refused: Mapping[int, int]) -> pa.RecordBatch:
+        errors = [
+            f"a record of {size} bytes; topic {self._topic} takes {self._bytes_max} at most"
+            " (max.message.bytes)"
+            for size in refused.values()
+        ]
+        index, error = pa.array(list(refused), pa.int64()), pa.array(errors, pa.large_string())
+        return pa.RecordBatch.from_arrays([index, error], names=list(REFUSED_COLUMNS))
 
     def _produce_many(self, records: Records) -> None:
         messages: list[dict[str, Any]] = [{"value": value} for value in records.values]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
 from typing import TypeVar
@@ -13,10 +12,10 @@ import pyarrow as pa
 import structlog
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    Consumer,
     KafkaError,
     KafkaException,
     Message,
-    TopicPartition,
 )
 
 from dataflow.connect import (
@@ -36,6 +35,7 @@ from dataflow.connect.source import REJECTED_COLUMNS
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.formats.json_infer import json_types
 from dataflow.connectors.formats.parse import Bad
+from dataflow.connectors.kafka.calls import Calls
 from dataflow.connectors.kafka.connection import settings
 from dataflow.connectors.kafka.consuming import Consuming, Partition
 from dataflow.connectors.kafka.decode import Decoder, lines_of
@@ -50,8 +50,11 @@ from dataflow.connectors.kafka.source_spec import (
 
 log = structlog.get_logger()
 
-ANSWER_S = 30.0
+ANSWER_S = 20.0
 """How long one request waits for the brokers; a broker that starts again takes ten."""
+
+CALL_S_MAX = 30.0
+"""After which a call is given up that should have given up itself."""
 
 SAMPLE_S = 2.0
 """How long records are waited for that types are to be inferred from."""
@@ -78,8 +81,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
             "isolation.level": f"read_{options.isolation}",
         }
         self._heard = Heard()
-        # Of its own: a question waits for brokers that are away, and others must not wait with it.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-source")
+        self._calls = Calls("kafka-source-asking")
         self._consuming: Consuming | None = None
         self._listing: Listing | None = None
         self._decoder: Decoder | None = None
@@ -93,7 +95,8 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         """See ``Source``: the columns, and where each partition begins."""
         if self._consuming is None:
             self._consuming = Consuming(self._settings, self._heard)
-            self._listing = Listing(self._consuming.consumer, self._options, ANSWER_S)
+            asking = Consumer({**self._settings, "error_cb": self._heard})
+            self._listing = Listing(asking, self._options, ANSWER_S)
         partitions = await self._asked(self._known_listing.partitions)
         if not partitions:
             raise Waiting(f"{self._what}: no topic matches {self._options.topic_pattern!r} yet")
@@ -191,9 +194,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         Raises:
             Rejected: that is for somebody to decide.
         """
-        where = TopicPartition(partition.topic, partition.number)
-        ask = partial(self._opened.consumer.get_watermark_offsets, where, ANSWER_S)
-        low, high = await self._asked(ask)
+        low, high = await self._asked(partial(self._known_listing.watermarks, partition))
         name = f"{partition.topic}/{partition.number}"
         if self._options.on_missing_offset == "fail":
             raise Rejected(
@@ -235,18 +236,16 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         """See ``Source``: records that are in the topics and not read, as last heard."""
         if self._consuming is None:
             return -1, -1
-        total = 0
-        for partition, offset in self._next.items():
-            where = TopicPartition(partition.topic, partition.number)
-            _, high = self._consuming.consumer.get_watermark_offsets(where, cached=True)
-            total += max(0, high - offset)
-        return total, -1
+        ends = self._consuming.ends
+        waiting = (ends.get(partition, at) - at for partition, at in self._next.items())
+        return sum(max(0, count) for count in waiting), -1
 
     async def close(self) -> None:
         """See ``Source``."""
         if self._consuming is not None:
             await self._consuming.close()
-        self._thread.shutdown(wait=False)
+        if self._listing is not None:
+            await self._asked(self._listing.close)
 
     # --- opening ---------------------------------------------------------------------------------
 
@@ -303,7 +302,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
     async def _asked(self, ask: Callable[[], Result]) -> Result:
         """Ask the brokers, in a thread."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, ask)
+            return await self._calls.make(ask, CALL_S_MAX, self._what)
         except KafkaException as raised:
             raise translated(raised, self._what, self._heard) from raised
 

@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from dataflow.connect import SinkStep, TransactionalSink
 from dataflow.connect.testkit import SinkPlace

@@ -1,0 +1,57 @@
+"""The program and the broker are killed; independent readers find every row once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataflow.connect import Checkpoint, TransactionalSink, Unavailable
+from dataflow.connect.testkit.places import task
+from deploy.stack.kafka import Kafka
+from tests.fault.connectors.kafka.histories import Chain, live
+from tests.integration.connectors.kafka.places import KafkaPlace
+from tests.integration.connectors.kafka.test_sink import SEED, decided
+
+TRIES = 5
+"""A broker that has just started refuses some requests; the engine tries again as often."""
+
+
+def test_a_program_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
+    kafka: str, tmp_path: Path
+) -> None:
+    """File to Kafka, Kafka to Kafka, Kafka to file, each in every step of a checkpoint."""
+    chain = Chain(kafka, tmp_path, rows=20_000)
+    assert not live(chain, seed=3, kills=5, disturb=lambda _: None)
+
+
+async def recovered(place: KafkaPlace, run: int) -> tuple[TransactionalSink, Checkpoint]:
+    """Return a sink of the first run, from this one on, that the broker has let in."""
+    for later in range(TRIES):
+        sink = place.sink(lambda _: None)
+        try:
+            return sink, await sink.recover(task(run + later), SEED)
+        except Unavailable:
+            await sink.close()
+    raise AssertionError("the broker did not come back")
+
+
+async def test_a_broker_that_is_killed_costs_a_retry_and_no_row(tmp_path: Path) -> None:
+    """What was acknowledged is there again, and what was not is there as a whole or not at all."""
+    with Kafka(tmp_path) as own:
+        place = KafkaPlace(own.address)
+        sink, _ = await recovered(place, 1)
+        await sink.write(place.rows(0, 3))
+        await sink.commit(decided(1))
+        await sink.write(place.rows(3, 6))
+        own.kill()
+        own.start()
+        try:
+            await sink.commit(decided(2))
+        except Unavailable:
+            possible = [decided(1), decided(2)]
+        else:
+            possible = [decided(2)]
+        await sink.close()
+        sink, held = await recovered(place, 2)
+        await sink.close()
+        assert held in possible
+        assert place.visible() == [*range(3 * held.stamp.number)]

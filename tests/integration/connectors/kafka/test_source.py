@@ -1,0 +1,228 @@
+"""The Kafka source on the real broker: where it begins, what it finds, and what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from dataflow.connect import Rejected, SourceStep, Split, SplitId, Waiting
+from dataflow.connect.spec import parse
+from dataflow.connect.testkit import context
+from dataflow.connectors.kafka.source import KafkaSource
+from dataflow.connectors.kafka.source_spec import KafkaPosition, KafkaSourceOptions
+from tests.integration.connectors.kafka.places import ANSWER_S, Sent, new_topic, send
+
+Rows = list[dict[str, Any]]
+
+
+def source_of(broker: str, topic: str, **options: object) -> KafkaSource:
+    """Return a source that ends with what is there."""
+    given = {"topics": [topic], "stopAtEnd": True} | options
+    if "topicPattern" in options:
+        del given["topics"]
+    step = SourceStep("kafka", broker)
+    return KafkaSource(step, parse(KafkaSourceOptions, json.dumps(given)), context())
+
+
+def numbered(*numbers: int, partition: int = 0) -> Sequence[Sent]:
+    """Return records of these numbers."""
+    return [Sent(b'{"n":%d}' % number, partition) for number in numbers]
+
+
+async def rows_of(source: KafkaSource, split: Split, start: KafkaPosition | None = None) -> Rows:
+    """Return the rows of a split from a position on."""
+    found: Rows = []
+    async with aclosing(source.read(split, start)) as reading:
+        async for chunk in reading:
+            found += chunk.batch.to_pylist()
+    return found
+
+
+async def all_rows(source: KafkaSource) -> Rows:
+    """Open a source, return its rows, and close it."""
+    try:
+        await source.open(None)
+        return [row for split in await source.splits() for row in await rows_of(source, split)]
+    finally:
+        await source.close()
+
+
+async def test_a_record_brings_what_goes_with_it(kafka: str) -> None:
+    """Key, headers, topic, partition, offset and moment are columns where they are asked for."""
+    topic = new_topic(kafka)
+    sent = Sent(b'{"n":1}', 0, b"\xff", [("trace", b"abc"), ("trace", b"def")])
+    send(kafka, topic, [sent, Sent(b'{"n":2}')])
+    names = ("key", "headers", "topic", "partition", "offset", "timestamp")
+    columns = {f"{name}Column": name for name in names}
+    first, second = await all_rows(source_of(kafka, topic, **columns))
+    assert datetime.now(UTC) - first.pop("timestamp") < timedelta(minutes=5)
+    headers = '{"trace":"def"}'
+    assert first == {
+        "n": 1,
+        "key": "\\xff",
+        "headers": headers,
+        "topic": topic,
+        "partition": 0,
+        "offset": 0,
+    }
+    assert (second["key"], second["headers"], second["offset"]) == (None, None, 1)
+
+
+async def test_tombstones_are_passed_over_or_rows_of_nulls(kafka: str) -> None:
+    """A change stream says by them that a key is gone."""
+    topic = new_topic(kafka)
+    send(kafka, topic, [*numbered(1), Sent(None, key=b"gone"), *numbered(2)])
+    assert await all_rows(source_of(kafka, topic)) == [{"n": 1}, {"n": 2}]
+    rows = await all_rows(source_of(kafka, topic, tombstones="nulls", keyColumn="k"))
+    assert rows[1] == {"n": None, "k": "gone"}
+
+
+async def test_bad_records_are_told_by_their_place(kafka: str) -> None:
+    """Blank, several lines, not JSON, another type: each is one record, good or bad."""
+    topic = new_topic(kafka)
+    texts = [b'{"n":1}', b"", b'{\n "n": 2\n}', b"null", b'{"n":"x"}', b'{"n":3}{"n":4}', b" \n "]
+    send(kafka, topic, [Sent(text) for text in texts])
+    source = source_of(kafka, topic, schema={"n": "int64"}, otherColumns="reject")
+    await source.open(None)
+    (split,) = await source.splits()
+    async with aclosing(source.read(split, None)) as reading:
+        chunk = await anext(reading)
+    await source.close()
+    assert chunk.batch.to_pylist() == [{"n": 1}, {"n": 2}]
+    assert chunk.rejected is not None
+    assert chunk.rejected.column("index").to_pylist() == [1, 3, 4, 5, 6]
+    assert chunk.resume_at == KafkaPosition(offset=7)
+
+
+async def test_where_a_lineage_begins_stays_whatever_comes(kafka: str) -> None:
+    """Decided before its first row: a crash before that must not move it."""
+    topic = new_topic(kafka)
+    send(kafka, topic, numbered(1, 2))
+    first = source_of(kafka, topic, start="latest", schema={"n": "int64"}, otherColumns="drop")
+    pinned = await first.open(None)
+    await first.close()
+    send(kafka, topic, numbered(3))
+    second = source_of(kafka, topic, start="latest", schema={"n": "int64"}, otherColumns="drop")
+    await second.open(pinned)
+    (split,) = await second.splits()
+    assert await rows_of(second, split) == [{"n": 3}]
+    await second.close()
+
+
+async def test_it_begins_at_a_moment_or_where_a_group_stands(kafka: str) -> None:
+    """A takeover from another program goes on where that one stopped."""
+    topic = new_topic(kafka)
+    send(kafka, topic, numbered(1, 2))
+    await asyncio.sleep(0.05)
+    moment = datetime.now(UTC)
+    send(kafka, topic, numbered(3, 4))
+    at = {"start": "timestamp", "startTime": moment.isoformat()}
+    assert [row["n"] for row in await all_rows(source_of(kafka, topic, **at))] == [3, 4]
+    group = f"group-{topic}"
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": group})
+    consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+    consumer.close()
+    rows = await all_rows(source_of(kafka, topic, start="committed", group=group))
+    assert [row["n"] for row in rows] == [2, 3, 4]
+
+
+async def test_what_is_decided_shows_in_the_group(kafka: str) -> None:
+    """Lag tools look there; nothing is ever read from it."""
+    topic = new_topic(kafka)
+    send(kafka, topic, numbered(1, 2, 3))
+    source = source_of(kafka, topic, group=f"shown-{topic}", stopAtEnd=False)
+    await source.open(None)
+    (split,) = await source.splits()
+    async with aclosing(source.read(split, None)) as reading:
+        chunk = await anext(reading)
+        await source.acknowledge(split, chunk.resume_at)
+        consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"shown-{topic}"})
+        async with asyncio.timeout(ANSWER_S):
+            while consumer.committed([TopicPartition(topic, 0)], ANSWER_S)[0].offset != 3:  # noqa: ASYNC110 - a broker's state
+                await asyncio.sleep(0.05)
+        consumer.close()
+        assert await source.lag() == (0, -1)
+    await source.close()
+
+
+async def test_records_that_retention_deleted_are_missed_aloud(kafka: str) -> None:
+    """A silent jump is a loss that nobody hears of."""
+    topic = new_topic(kafka)
+    send(kafka, topic, numbered(1, 2, 3))
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.delete_records([TopicPartition(topic, 0, 2)])[TopicPartition(topic, 0, 2)].result(
+        ANSWER_S
+    )
+    start = KafkaPosition(offset=1)
+    split = Split(SplitId(f"{topic}/0"))
+    source = source_of(kafka, topic)
+    await source.open(None)
+    with pytest.raises(Rejected, match="at offset 1, is not there: the topic holds 2 to 2") as told:
+        await rows_of(source, split, start)
+    assert told.value.code == "SOURCE_CHANGED"
+    await source.close()
+    source = source_of(kafka, topic, onMissingOffset="earliest")
+    await source.open(None)
+    assert await rows_of(source, split, start) == [{"n": 3}]
+    await source.close()
+
+
+async def test_partitions_and_topics_that_come_later_are_read(kafka: str) -> None:
+    """From their beginning: nothing that is written to them is missed."""
+    topic = new_topic(kafka)
+    send(kafka, topic, numbered(1))
+    pattern = f"{topic}.*"
+    source = source_of(kafka, topic, topicPattern=pattern, stopAtEnd=False)
+    await source.open(None)
+    assert [split.id for split in await source.splits()] == [f"{topic}/0"]
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_partitions([NewPartitions(topic, 2)])[topic].result(ANSWER_S)
+    async with asyncio.timeout(ANSWER_S):
+        while len(splits := await source.splits()) < 2:  # noqa: ASYNC110 - a broker's state
+            await asyncio.sleep(0.05)
+    assert [split.id for split in splits] == [f"{topic}/0", f"{topic}/1"]
+    send(kafka, topic, numbered(2, partition=1))
+    async with aclosing(source.read(splits[1], None)) as reading:
+        assert (await anext(reading)).batch.to_pylist() == [{"n": 2}]
+    await source.close()
+
+
+async def test_a_topic_that_is_not_there_is_named(kafka: str) -> None:
+    """A misspelt name is somebody's to mend; a pattern waits for topics to come."""
+    source = source_of(kafka, "no-such-topic")
+    with pytest.raises(Rejected, match="no topic 'no-such-topic'") as caught:
+        await source.open(None)
+    assert caught.value.field == "options.topics"
+    await source.close()
+    source = source_of(kafka, "", topicPattern="no-such-topic-[0-9]+")
+    with pytest.raises(Waiting, match="no topic matches"):
+        await source.open(None)
+    await source.close()
+
+
+async def test_an_empty_topic_is_waited_for_unless_its_types_are_declared(kafka: str) -> None:
+    """There is nothing to infer types from."""
+    topic = new_topic(kafka)
+    source = source_of(kafka, topic)
+    with pytest.raises(Waiting, match="declare a schema"):
+        await source.open(None)
+    await source.close()
+    assert await all_rows(source_of(kafka, topic, schema={"n": "int64"}, otherColumns="drop")) == []
+
+
+async def test_a_partition_that_is_gone_is_missed_aloud(kafka: str) -> None:
+    """Its records had been read in part."""
+    topic = new_topic(kafka)
+    source = source_of(kafka, topic, schema={"n": "int64"}, otherColumns="drop")
+    await source.open(None)
+    with pytest.raises(Rejected, match="was read up to offset 5"):
+        await source.gone(Split(SplitId(f"{topic}/7")), KafkaPosition(offset=5))
+    await source.close()
