@@ -10,7 +10,7 @@ PROTO_FOLDERS := $(shell find proto -mindepth 1 -type d 2>/dev/null)
 
 # The real servers that a cluster needs, without Docker; STACK="etcd s3" chooses some of them.
 # They are kept when their maker ends: `make stack-down` stops them.
-STACK ?= etcd cassandra s3
+STACK ?= etcd cassandra s3 kafka postgres
 STACK_MISSING := 3
 
 # `check` stays below a minute; `test` adds every other folder.
