@@ -7,9 +7,9 @@ from dataflow.connect.spec import AnySpec
 from dataflow.connectors import console, generator, push
 from dataflow.connectors.file import sink_spec as file_sink
 from dataflow.connectors.file import source_spec as file_source
-from dataflow.connectors.postgres import sink_spec as postgres_sink
 from dataflow.connectors.kafka import sink_spec as kafka_sink
 from dataflow.connectors.kafka import source_spec as kafka_source
+from dataflow.connectors.postgres import sink_spec as postgres_sink
 from dataflow.transforms import filter_spec, map_spec
 
 BUILTIN: tuple[AnySpec, ...] = (
