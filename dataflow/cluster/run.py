@@ -51,8 +51,7 @@ class RunLoop:
         self._due_now = False
         self._active = False
         self._shown = False
-        now = around.clock.steady()
-        self._checkpoint_at = now
+        self._checkpoint_at = now = around.clock.steady()
         self._idle_until = now + IDLE_CHECKPOINT_EVERY.total_seconds()
         self._audit_at = self._next_audit(now)
 
@@ -107,17 +106,16 @@ class RunLoop:
                 message = await self._inbox.get()
         except TimeoutError:
             await self._clock_struck()
-            return
-        await self._take(message)
-        if self._due_now and self._protocol.step is Step.READING:
-            await self._begin_checkpoint()
+        else:
+            await self._take(message)
+            if self._due_now and self._protocol.step is Step.READING:
+                await self._begin_checkpoint()
 
     def _patience_s(self) -> float:
         """Return how long nothing can be due: until the next checkpoint, or the stop deadline."""
-        now = self._around.clock.steady()
         wakes = [self._deadline_s()]
         if self._protocol.step is Step.READING:
-            wakes.append(max(0.0, self._checkpoint_at - now))
+            wakes.append(max(0.0, self._checkpoint_at - self._around.clock.steady()))
         return min(wakes)
 
     def _deadline_s(self) -> float:
@@ -204,8 +202,8 @@ class RunLoop:
 
     async def _give_up_waiting(self) -> None:
         """End a last checkpoint that waits for what may never come; the sink has been cut back."""
-        is_waiting = self._protocol.step is Step.OPENING and self.progress.phase is m.Phase.WAITING
-        if is_waiting and self._protocol.last_asked:
+        is_opening = self._protocol.step is Step.OPENING and self._protocol.last_asked
+        if is_opening and self.progress.phase is m.Phase.WAITING:
             await self._give_up_draining()
 
     async def _give_up_draining(self) -> None:
@@ -271,9 +269,8 @@ class RunLoop:
         await self._around.report(self.pipeline, await self._record())
 
     def _next_audit(self, now: float) -> float:
-        """Return when the next copy is due: pipelines that began together are not all at once."""
-        spread = crc32(self.pipeline.encode()) / (1 << 32)
-        return next_tick(now, AUDIT_EVERY.total_seconds(), spread)
+        """Return when a copy is due: pipelines that began together are not all at once."""
+        return next_tick(now, AUDIT_EVERY.total_seconds(), crc32(self.pipeline.encode()) / 2**32)
 
     async def _record(self) -> RecordCheckpoint:
         checkpoint = self._register.known
@@ -285,11 +282,9 @@ class RunLoop:
         if self._resting or await self._around.ingested(self.pipeline):
             await self._audit()
         self._around.probe("run.finishing")
-        if self._resting and not self._completed:
-            return
-        await self._around.report(
-            self.pipeline, FinishRun(self.run, self.decided, completed=self._completed)
-        )
+        if self._completed or not self._resting:
+            finished = FinishRun(self.run, self.decided, completed=self._completed)
+            await self._around.report(self.pipeline, finished)
 
     async def _failed(self, error: PipelineError) -> None:
         self._protocol = replace(self._protocol, step=Step.ENDED)

@@ -11,7 +11,7 @@ from dataflow.connect import Rejected, Unavailable
 
 UNKNOWN = "OUTCOME_UNKNOWN"
 
-_UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001
+_UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001 - its name
 _FENCED = (
     KafkaError._FENCED,  # noqa: SLF001 - the driver's names of its own codes
     KafkaError.PRODUCER_FENCED,
@@ -24,15 +24,18 @@ _PASSING = (
     KafkaError.UNSTABLE_OFFSET_COMMIT,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError._TRANSPORT,  # noqa: SLF001
-    KafkaError._WAIT_COORD,  # noqa: SLF001
+    KafkaError._TRANSPORT,  # noqa: SLF001 - its name
+    KafkaError._WAIT_COORD,  # noqa: SLF001 - its name
 )
 """What a broker says that has just started, or is no longer the one to ask."""
 
 _REMEDIES: Mapping[int, tuple[str, str]] = {
-    KafkaError._AUTHENTICATION: ("options.security", "the brokers refuse this login"),  # noqa: SLF001
+    KafkaError._AUTHENTICATION: (  # noqa: SLF001 - its name
+        "options.security",
+        "the brokers refuse this login",
+    ),
     KafkaError.SASL_AUTHENTICATION_FAILED: ("options.security", "the brokers refuse this login"),
-    KafkaError._SSL: ("options.security", "no TLS with the brokers"),  # noqa: SLF001
+    KafkaError._SSL: ("options.security", "no TLS with the brokers"),  # noqa: SLF001 - its name
     KafkaError.TOPIC_AUTHORIZATION_FAILED: (
         "options.topic",
         "not allowed: grant this login READ (source) or WRITE (sink) and DESCRIBE on the topic",

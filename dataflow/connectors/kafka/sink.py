@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 from confluent_kafka import KafkaException, Producer
@@ -41,7 +41,8 @@ from dataflow.connectors.kafka.errors import (
     translated,
 )
 from dataflow.connectors.kafka.making_topics import RECORD_BYTES_MAX, require_topic
-from dataflow.connectors.kafka.records import Encoder, Records
+from dataflow.connectors.kafka.producing import LIMITS, Producing
+from dataflow.connectors.kafka.records import Encoder
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 
 ANSWER_S = 20.0
@@ -53,20 +54,11 @@ CALL_S_MAX, CLOSE_S_MAX = 30.0, 10.0
 AGAIN_S = 0.2
 """Between two tries of what the brokers were not ready for."""
 
-QUEUE_KIB = 64 << 10
-"""Of records that wait to be sent; beyond, writing waits."""
-
 BATCH_BYTES = 1_000_000
 """Of a request's records of one partition; no more than a record of the topic may have."""
 
 LINGER_MS = 20
 """A checkpoint comes once a second: records gather in larger requests meanwhile."""
-
-PRODUCE_ROWS = 10_000
-"""Handed over at once."""
-
-FULL_S = 0.1
-"""How long a full queue is given to drain before it is tried again."""
 
 _PARTITIONERS = {
     "murmur2": "murmur2_random",
@@ -92,6 +84,7 @@ class KafkaSink(TransactionalSink):
         self._heard = Heard()
         self._calls = Calls("kafka-sink")
         self._producer: Producer | None = None
+        self._producing: Producing | None = None
         self._decisions: Decisions | None = None
         self._task: Task | None = None
         self._is_open = False
@@ -140,11 +133,11 @@ class KafkaSink(TransactionalSink):
                     "partitioner": _PARTITIONERS[self._options.partitioner],
                     "message.max.bytes": self._bytes_max,
                     "batch.size": min(self._bytes_max, BATCH_BYTES),
-                    "queue.buffering.max.kbytes": QUEUE_KIB,
-                    "queue.buffering.max.messages": 1_000_000,
+                    **LIMITS,
                     "error_cb": self._heard,
                 }
             )
+            self._producing = Producing(producer, self._topic)
             self._again(lambda: producer.init_transactions(ANSWER_S))
             self._probe("kafka.initialised")
             self._decisions = Decisions(self._settings, self._topic, name, ANSWER_S)
@@ -169,11 +162,8 @@ class KafkaSink(TransactionalSink):
             records = self._encoder.records(batch.filter(kept))
         with self._translating(f"writing, {self._what}"):
             self._begin()
-            if records.headers is None:
-                self._produce_many(records)
-            else:
-                self._produce_each(records)
-            self._opened.poll(0)
+            if self._producing is not None:
+                self._producing.give(records, batch.nbytes)
         return self._told(refused) if refused else None
 
     def _told(self, refused: Mapping[int, int]) -> pa.RecordBatch:
@@ -184,41 +174,6 @@ class KafkaSink(TransactionalSink):
         ]
         index, error = pa.array(list(refused), pa.int64()), pa.array(errors, pa.large_string())
         return pa.RecordBatch.from_arrays([index, error], names=list(REFUSED_COLUMNS))
-
-    def _produce_many(self, records: Records) -> None:
-        messages: list[dict[str, Any]] = [{"value": value} for value in records.values]
-        for name, column in (("key", records.keys), ("timestamp", records.times_ms)):
-            for message, value in zip(messages, column or (), strict=column is not None):
-                if value is not None:
-                    message[name] = value
-        while messages:
-            given, messages = messages[:PRODUCE_ROWS], messages[PRODUCE_ROWS:]
-            if self._opened.produce_batch(self._topic, given) < len(given):
-                messages = [*self._refused(given), *messages]
-                self._opened.poll(FULL_S)
-
-    def _refused(self, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the records that have to be given again: the queue was full."""
-        again = [message for message in given if "_error" in message]
-        for message in again:
-            error = message.pop("_error")
-            if error.code() != error._QUEUE_FULL:  # noqa: SLF001 - the driver's name of it
-                raise KafkaException(error)
-        return again
-
-    def _produce_each(self, records: Records) -> None:
-        for row, value in enumerate(records.values):
-            given: dict[str, Any] = {"headers": list((records.headers or ())[row])}
-            if records.keys is not None:
-                given["key"] = records.keys[row]
-            if records.times_ms is not None and (moment := records.times_ms[row]) is not None:
-                given["timestamp"] = moment
-            while True:
-                try:
-                    self._opened.produce(self._topic, value, **given)
-                    break
-                except BufferError:
-                    self._opened.poll(FULL_S)
 
     def _commit(self, decision: Checkpoint) -> None:
         if self._task is None:

@@ -8,7 +8,6 @@ from contextlib import aclosing
 from functools import partial
 from typing import TypeVar
 
-import pyarrow as pa
 import structlog
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -26,26 +25,20 @@ from dataflow.connect import (
     SourceStep,
     Split,
     SplitId,
-    Unavailable,
     Waiting,
 )
-from dataflow.connect.batches import type_name
 from dataflow.connect.columns import PinnedColumn
-from dataflow.connect.source import REJECTED_COLUMNS
-from dataflow.connect.types import parse_type, to_arrow
-from dataflow.connectors.formats.json_infer import json_types
-from dataflow.connectors.formats.parse import Bad
 from dataflow.connectors.kafka.calls import Calls
 from dataflow.connectors.kafka.connection import settings
 from dataflow.connectors.kafka.consuming import Consuming, Partition
-from dataflow.connectors.kafka.decode import Decoder, lines_of
+from dataflow.connectors.kafka.decode import Decoder, rejected
 from dataflow.connectors.kafka.errors import Heard, translated
 from dataflow.connectors.kafka.listing import Listing
+from dataflow.connectors.kafka.sampling import columns_of, sample
 from dataflow.connectors.kafka.source_spec import (
     KafkaPinned,
     KafkaPosition,
     KafkaSourceOptions,
-    value_types,
 )
 
 log = structlog.get_logger()
@@ -55,9 +48,6 @@ ANSWER_S = 20.0
 
 CALL_S_MAX = 30.0
 """After which a call is given up that should have given up itself."""
-
-SAMPLE_S = 2.0
-"""How long records are waited for that types are to be inferred from."""
 
 ROWS_MAX = 10_000
 """Of a batch, unless ``batchSize`` says otherwise."""
@@ -97,16 +87,15 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
             self._consuming = Consuming(self._settings, self._heard)
             asking = Consumer({**self._settings, "error_cb": self._heard})
             self._listing = Listing(asking, self._options, ANSWER_S)
-        partitions = await self._asked(self._known_listing.partitions)
+        partitions = await self._asked(self._opened[1].partitions)
         if not partitions:
             raise Waiting(f"{self._what}: no topic matches {self._options.topic_pattern!r} yet")
         if self.bounded:
-            self._ends = await self._asked(partial(self._known_listing.ends, partitions))
+            self._ends = await self._asked(partial(self._opened[1].ends, partitions))
         if pinned is None:
-            begins = await self._asked(partial(self._known_listing.begins, partitions))
-            columns = await self._columns(begins)
+            begins = await self._asked(partial(self._opened[1].begins, partitions))
             named = {str(_split_of(partition).id): at for partition, at in begins.items()}
-            pinned = KafkaPinned(columns=columns, begins=named)
+            pinned = KafkaPinned(columns=await self._columns(begins), begins=named)
         self._pinned = pinned
         self._decoder = Decoder(self._options, pinned)
         self._require_apart()
@@ -114,7 +103,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
 
     async def splits(self) -> Sequence[Split]:
         """See ``Source``: partitions and topics may come while it runs."""
-        found = await self._asked(self._known_listing.partitions)
+        found = await self._asked(self._opened[1].partitions)
         partitions = [one for one in found if one in self._ends] if self.bounded else found
         return [_split_of(partition) for partition in partitions]
 
@@ -143,7 +132,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         if end is not None and offset >= end:
             return
         try:
-            async with aclosing(self._opened.read(partition, offset)) as reading:
+            async with aclosing(self._opened[0].read(partition, offset)) as reading:
                 async for messages in reading:
                     good = [message for message in messages if message.error() is None]
                     for first in range(0, len(good), self._rows_max):
@@ -172,8 +161,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
             if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the driver's name
                 raise _Missing
             if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the driver's name
-                what = f"{self._what}, {partition.topic}/{partition.number}"
-                raise translated(KafkaException(error), what, self._heard)
+                raise KafkaException(error)
             self._next[partition] = message.offset() or 0
         return end is not None and self._next.get(partition, 0) >= end
 
@@ -184,7 +172,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         return Chunk(
             decoded.batch,
             KafkaPosition(offset=(messages[-1].offset() or 0) + 1),
-            _rejected(decoded.bad),
+            rejected(decoded.bad),
             sum(map(len, messages)),
         )
 
@@ -194,7 +182,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         Raises:
             Rejected: that is for somebody to decide.
         """
-        low, high = await self._asked(partial(self._known_listing.watermarks, partition))
+        low, high = await self._asked(partial(self._opened[1].watermarks, partition))
         name = f"{partition.topic}/{partition.number}"
         if self._options.on_missing_offset == "fail":
             raise Rejected(
@@ -211,13 +199,12 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
     async def latest(self, split: Split) -> KafkaPosition:
         """See ``Source``."""
         partition = _partition_of(split)
-        ends = await self._asked(partial(self._known_listing.ends, [partition]))
+        ends = await self._asked(partial(self._opened[1].ends, [partition]))
         return KafkaPosition(offset=ends[partition])
 
     async def grown(self, split: Split, position: KafkaPosition | None) -> bool:
         """See ``Source``: records may have come since."""
-        at = position.offset if position else 0
-        return self._ends.get(_partition_of(split), 0) > at
+        return self._ends.get(_partition_of(split), 0) > (position.offset if position else 0)
 
     async def gone(self, split: Split, position: KafkaPosition) -> None:
         """See ``Source``."""
@@ -230,15 +217,14 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
 
     async def acknowledge(self, split: Split, position: KafkaPosition) -> None:
         """See ``Source``: the group shows how far this is; nothing depends on it."""
-        self._opened.committed(_partition_of(split), position.offset)
+        self._opened[0].committed(_partition_of(split), position.offset)
 
     async def lag(self) -> tuple[int, int]:
         """See ``Source``: records that are in the topics and not read, as last heard."""
         if self._consuming is None:
             return -1, -1
         ends = self._consuming.ends
-        waiting = (ends.get(partition, at) - at for partition, at in self._next.items())
-        return sum(max(0, count) for count in waiting), -1
+        return sum(max(0, ends.get(one, at) - at) for one, at in self._next.items()), -1
 
     async def close(self) -> None:
         """See ``Source``."""
@@ -250,17 +236,15 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
     # --- opening ---------------------------------------------------------------------------------
 
     async def _columns(self, begins: Mapping[Partition, int]) -> tuple[PinnedColumn, ...]:
-        declared = value_types(self._options)
-        if self._options.format == "json" and self._options.other_columns == "infer":
-            sample = await self._sample(begins)
-            types = {name: to_arrow(parse_type(text)) for name, text in declared.items()}
-            found = await asyncio.to_thread(json_types, lines_of(sample), types)
-            beside = set(self._options.metadata_columns)
-            declared |= {n: type_name(of) for n, of in found.items() if n not in beside}
-        if not declared:
+        options = self._options
+        sampled: tuple[bytes, ...] = ()
+        if options.format == "json" and options.other_columns == "infer":
+            sampled = tuple(await self._sample(begins))
+        columns = await asyncio.to_thread(columns_of, options, sampled)
+        if not columns:
             message = "the first records have no fields; declare them in schema"
             raise Rejected(f"{self._what}: {message}", field="options.schema")
-        return tuple(PinnedColumn(name=name, type=of) for name, of in declared.items())
+        return tuple(columns)
 
     async def _sample(self, begins: Mapping[Partition, int]) -> Sequence[bytes]:
         """Return the values of the first records.
@@ -269,28 +253,13 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
             Waiting: there are none yet.
         """
         sampling = Consuming(self._settings, self._heard)
-        found: list[bytes] = []
-
-        async def some(partition: Partition, offset: int) -> None:
-            async with aclosing(sampling.read(partition, offset)) as reading:
-                async for messages in reading:
-                    values = [message.value() for message in messages if message.error() is None]
-                    found.extend(filter(None, values))
-                    is_whole = len(values) == len(messages)
-                    if not is_whole or len(found) >= self._options.infer_records:
-                        return
-
         try:
-            async with asyncio.timeout(SAMPLE_S), asyncio.TaskGroup() as tasks:
-                for partition, offset in begins.items():
-                    tasks.create_task(some(partition, offset))
-        except TimeoutError:
-            pass
+            found = await sample(sampling, begins, self._options.infer_records)
         finally:
             await sampling.close()
         if not found:
             raise Waiting(f"{self._what}: no record yet to infer types from; or declare a schema")
-        return found[: self._options.infer_records]
+        return found
 
     def _require_apart(self) -> None:
         beside = self._options.metadata_columns
@@ -307,16 +276,10 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
             raise translated(raised, self._what, self._heard) from raised
 
     @property
-    def _opened(self) -> Consuming:
-        if self._consuming is None:
-            raise Unavailable(f"{self._what}: not open")
-        return self._consuming
-
-    @property
-    def _known_listing(self) -> Listing:
-        if self._listing is None:
-            raise Unavailable(f"{self._what}: not open")
-        return self._listing
+    def _opened(self) -> tuple[Consuming, Listing]:
+        if self._consuming is None or self._listing is None:
+            raise RuntimeError("open comes before anything else")
+        return self._consuming, self._listing
 
 
 class _Missing(Exception):
@@ -335,14 +298,3 @@ def _split_of(partition: Partition) -> Split:
 def _partition_of(split: Split) -> Partition:
     topic, _, number = split.id.rpartition("/")
     return Partition(topic, int(number))
-
-
-def _rejected(bad: Sequence[Bad]) -> pa.RecordBatch | None:
-    if not bad:
-        return None
-    columns = (
-        pa.array([one.index for one in bad], pa.int64()),
-        pa.array([one.record for one in bad], pa.large_string()),
-        pa.array([one.error for one in bad], pa.large_string()),
-    )
-    return pa.RecordBatch.from_arrays(list(columns), names=list(REJECTED_COLUMNS))

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def live(chain: Chain, seed: int, kills: int, disturb: Callable[[int], None]) ->
     moments = random.Random(seed)
     for life in range(kills + 1):
         server = launch(chain.folder, {"DATAFLOW_WORKERS": f"{life % 2}"})
-        until(lambda server=server: server.logged("ready"), "ready")  # type: ignore[misc]
+        until(partial(server.logged, "ready"), "ready")
         server.addresses = server.logged("ready")[0]
         api = Api(server)
         try:

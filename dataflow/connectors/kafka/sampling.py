@@ -1,0 +1,52 @@
+"""The first records of some partitions, from which types are inferred."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+
+from dataflow.connect.batches import type_name
+from dataflow.connect.columns import PinnedColumn
+from dataflow.connect.types import parse_type, to_arrow
+from dataflow.connectors.formats.json_infer import json_types
+from dataflow.connectors.kafka.consuming import Consuming, Partition
+from dataflow.connectors.kafka.decode import lines_of
+from dataflow.connectors.kafka.source_spec import KafkaSourceOptions, value_types
+
+SAMPLE_S = 2.0
+"""How long records are waited for."""
+
+
+async def sample(
+    sampling: Consuming, begins: Mapping[Partition, int], records: int
+) -> Sequence[bytes]:
+    """Return the values of the first records, as many as there are within a moment."""
+    found: list[bytes] = []
+
+    async def read(partition: Partition, offset: int) -> None:
+        async with aclosing(sampling.read(partition, offset)) as reading:
+            async for messages in reading:
+                values = [message.value() for message in messages if message.error() is None]
+                found.extend(filter(None, values))
+                if len(values) < len(messages) or len(found) >= records:
+                    return
+
+    try:
+        async with asyncio.timeout(SAMPLE_S), asyncio.TaskGroup() as tasks:
+            for partition, offset in begins.items():
+                tasks.create_task(read(partition, offset))
+    except TimeoutError:
+        pass  # What has come by now is what there is.
+    return found[:records]
+
+
+def columns_of(options: KafkaSourceOptions, sampled: Sequence[bytes]) -> Sequence[PinnedColumn]:
+    """Return the columns of the value: those declared, then those that records have beside them."""
+    types = value_types(options)
+    declared = {name: to_arrow(parse_type(text)) for name, text in types.items()}
+    beside = set(options.metadata_columns)
+    if sampled:
+        found = json_types(lines_of(sampled), declared)
+        types |= {name: type_name(of) for name, of in found.items() if name not in beside}
+    return [PinnedColumn(name=name, type=of) for name, of in types.items()]
