@@ -25,6 +25,8 @@ from typing import NamedTuple
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from dataflow.connect import Split, SplitId, Unavailable
+from dataflow.connectors.kafka.calls import Calls
 from dataflow.connectors.kafka.errors import Heard
 
 log = structlog.get_logger()
@@ -42,7 +44,10 @@ CONSUME_BYTES = 4 << 20
 CONSUME_S = 0.1
 """How long records gather where fewer come."""
 
-STOP_S = 5.0
+MESSAGE_BYTES = 400
+"""Of a message's object with its key, beside its value (measured with tombstones of 40 B keys)."""
+
+STOP_S = 10.0
 
 
 class Partition(NamedTuple):
@@ -51,8 +56,19 @@ class Partition(NamedTuple):
     topic: str
     number: int
 
+    @property
+    def split(self) -> Split:
+        """Return the split that it is."""
+        return Split(SplitId(f"{self.topic}/{self.number}"))
 
-@dataclass(slots=True)
+    @classmethod
+    def of(cls, split: Split) -> Partition:
+        """Return the partition that a split is."""
+        topic, _, number = split.id.rpartition("/")
+        return cls(topic, int(number))
+
+
+@dataclass(slots=True, eq=False)
 class _Queue:
     """What has come of one partition."""
 
@@ -81,6 +97,8 @@ class Consuming:
         self._queues: dict[Partition, _Queue] = {}
         """Of what is assigned. The thread's own: what an earlier reader of a partition had asked
         for never reaches a later one."""
+        self._read: set[_Queue] = set()
+        """Those that somebody waits for; the event loop's own."""
         self._waiting = 0
         self._room = threading.Condition()
         self.ends: Mapping[Partition, int] = {}
@@ -99,6 +117,7 @@ class Consuming:
             KafkaException: the client has failed for good.
         """
         queue = _Queue()
+        self._read.add(queue)
         self._ask(partial(self._assign, partition, offset, queue))
         self._start()
         try:
@@ -108,11 +127,11 @@ class Consuming:
                         raise self._failure
                     queue.came.clear()
                     await queue.came.wait()
-                messages = queue.messages.popleft()
-                self._took(messages)
-                yield messages
+                yield queue.messages[0]
+                self._took(queue.messages.popleft())  # AFTER it was taken: until then it waits.
         finally:
             queue.is_read = False
+            self._read.discard(queue)
             for messages in queue.messages:
                 self._took(messages)
             self._ask(partial(self._unassign, partition))
@@ -132,11 +151,12 @@ class Consuming:
             self._room.notify()
 
     async def close(self) -> None:
-        """Stop, and leave the group."""
+        """Stop; a driver that does not is left behind."""
         with self._room:
             self._stopping = True
             self._room.notify()
-        await asyncio.to_thread(self._end)
+        with suppress(Unavailable, KafkaException):
+            await Calls("kafka-source-end").make(self._end, STOP_S, "closing a consumer")
 
     def _end(self) -> None:
         if self._thread is not None:
@@ -221,24 +241,25 @@ class Consuming:
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error
-        for queue in self._queues.values():  # The thread has ended.
+        for queue in self._read:
             queue.came.set()
 
 
 def _by_partition(messages: Sequence[Message]) -> Mapping[Partition, Sequence[Message]]:
+    """Return messages by partition; those of one mostly come one behind the other."""
     found: dict[Partition, list[Message]] = {}
+    last: tuple[str | None, int | None] = (None, None)
+    same: list[Message] = []
     for message in messages:
-        topic, number = message.topic(), message.partition()
-        if topic is None or number is None:
-            raise KafkaException(message.error() or KafkaError(KafkaError.UNKNOWN))
-        partition = Partition(topic, number)
-        if partition in found:
-            found[partition].append(message)
-        else:
-            found[partition] = [message]
+        if (message.topic(), message.partition()) != last:
+            last = topic, number = message.topic(), message.partition()
+            if topic is None or number is None:
+                raise KafkaException(message.error() or KafkaError(KafkaError.UNKNOWN))
+            same = found.setdefault(Partition(topic, number), [])
+        same.append(message)
     return found
 
 
 def _size(messages: Sequence[Message]) -> int:
-    """Return the bytes of values; each counts for something even without one."""
-    return sum(map(len, messages)) + len(messages)
+    """Return the bytes of values, and of what a message takes beside."""
+    return sum(map(len, messages)) + len(messages) * MESSAGE_BYTES

@@ -96,6 +96,15 @@ def is_fenced(error: KafkaError) -> bool:
     return error.code() in _FENCED
 
 
+def _refused(error: KafkaError) -> bool:
+    """Tell whether it is a record that brokers do not take, whoever sends it and when."""
+    return error.code() in {
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+    }
+
+
 def translated(
     raised: KafkaException, what: str, heard: Heard | None = None, code: str = ""
 ) -> Rejected | Unavailable:
@@ -111,10 +120,11 @@ def translated(
     if heard is not None and error.code() not in _REMEDIES:
         error = heard.refusal or error
     if error.code() in _UNKNOWN_TOPIC:
-        return Rejected(
-            f"{what}: there is no such topic; create it, or set options.createTopic",
-            field="options.topic",
-        )
+        message = f"{what}: there is no such topic; create it, or mend its name"
+        return Rejected(message, field="connectionString")
+    if _refused(error):
+        message = f"{what}: the brokers refuse a record: {error.str()}"
+        return Rejected(message, code="RECORD_REJECTED")
     if error.code() in _REMEDIES:
         field, remedy = _REMEDIES[error.code()]
         return Rejected(f"{what}: {remedy} ({error.str()})", field=field)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import structlog
 from confluent_kafka import (
     OFFSET_END,
     Consumer,
@@ -16,6 +17,8 @@ from confluent_kafka import (
 from dataflow.connect import Rejected
 from dataflow.connectors.kafka.consuming import Partition
 from dataflow.connectors.kafka.source_spec import KafkaSourceOptions
+
+log = structlog.get_logger()
 
 
 class Listing:
@@ -95,9 +98,33 @@ class Listing:
             if one.error is not None:
                 raise KafkaException(one.error)
             partition = Partition(one.topic, one.partition)
-            if one.offset >= 0:
-                resolved[partition] = one.offset
+            low, high = self.watermarks(partition)
+            if one.offset < 0:
+                resolved[partition] = high if one.offset == OFFSET_END else low
             else:
-                is_end = one.offset == OFFSET_END
-                resolved[partition] = self.watermarks(partition)[1 if is_end else 0]
+                is_there = low <= one.offset <= high
+                resolved[partition] = (
+                    one.offset if is_there else self.instead(partition, one.offset)
+                )
         return resolved
+
+    def instead(self, partition: Partition, offset: int) -> int:
+        """Return where to go on when the record at an offset is gone.
+
+        Raises:
+            Rejected: that is for somebody to decide.
+        """
+        low, high = self.watermarks(partition)
+        name = f"{partition.topic}/{partition.number}"
+        if self._options.on_missing_offset == "fail":
+            holds = f"holds {low} to {high - 1}" if low < high else "is empty"
+            raise Rejected(
+                f"{name}: the next record, at offset {offset}, is not there: the topic {holds}."
+                " Retention has deleted it, or the topic was made anew. Set"
+                " options.onMissingOffset to go on without what is gone, or replay the pipeline",
+                field="options.onMissingOffset",
+                code="SOURCE_CHANGED",
+            )
+        instead = low if self._options.on_missing_offset == "earliest" else high
+        log.warning("records are gone", partition=name, asked=offset, first=low, instead=instead)
+        return instead

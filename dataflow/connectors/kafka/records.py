@@ -11,6 +11,7 @@ import pyarrow as pa
 from dataflow.connect import Rejected
 from dataflow.connectors.formats.encode import Json, plain
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
+from dataflow.connectors.kafka.target import Limits
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -54,14 +55,13 @@ class Encoder:
         )
 
     @staticmethod
-    def too_large(records: Records, bytes_max: int) -> Mapping[int, int]:
-        """Return the bytes of the records that are larger than a topic takes, by row."""
-        sizes = [len(value or b"") for value in records.values]
+    def sizes(records: Records) -> Sequence[int]:
+        """Return the bytes of each record, at the most."""
+        sizes = [len(value or b"") + RECORD_OVERHEAD_BYTES for value in records.values]
         for column in (records.keys, records.headers):
             if column is not None:
                 sizes = [size + _weight(one) for size, one in zip(sizes, column, strict=True)]
-        limit = bytes_max - RECORD_OVERHEAD_BYTES
-        return {row: size for row, size in enumerate(sizes) if size > limit}
+        return sizes
 
     def _values(self, batch: pa.RecordBatch) -> Sequence[bytes | None]:
         options = self._options
@@ -71,6 +71,8 @@ class Encoder:
         beside = {options.headers_column}
         beside |= set() if options.keep_key else {options.key_column}
         names = [name for name in batch.schema.names if name not in beside]
+        if not names:
+            return [b"{}"] * batch.num_rows
         lines = bytes(self._json.rows(batch.select(names)))
         return lines.split(b"\n")[:-1]
 
@@ -145,3 +147,22 @@ def _bytes(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     return value.encode() if isinstance(value, str) else orjson.dumps(value, default=str)
+
+
+def refused(
+    records: Records, sizes: Sequence[int], limits: Limits, now_ms: int
+) -> Mapping[int, str]:
+    """Return why a topic does not take some records, by row."""
+    found: dict[int, str] = {}
+    if max(sizes, default=0) > limits.record_bytes:
+        takes = f"the topic takes {limits.record_bytes} at most (max.message.bytes)"
+        large = ((row, size) for row, size in enumerate(sizes) if size > limits.record_bytes)
+        found |= {row: f"a record of {size} bytes; {takes}" for row, size in large}
+    if limits.is_compacted and records.keys is not None:
+        without = (row for row, key in enumerate(records.keys) if key is None)
+        message = "it has no key, and the topic is compacted (cleanup.policy)"
+        found |= dict.fromkeys(without, message)
+    for row, moment in enumerate(records.times_ms or ()):
+        if moment is not None and not limits.takes(moment, now_ms):
+            found[row] = f"its moment, {moment} ms since 1970, is not one that the topic takes now"
+    return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+
+from confluent_kafka import KafkaError, KafkaException
 
 from dataflow.connect.batches import type_name
 from dataflow.connect.columns import PinnedColumn
@@ -21,23 +23,32 @@ SAMPLE_S = 2.0
 async def sample(
     sampling: Consuming, begins: Mapping[Partition, int], records: int
 ) -> Sequence[bytes]:
-    """Return the values of the first records, as many as there are within a moment."""
+    """Return the values of the first records, as many as there are within a moment.
+
+    Raises:
+        KafkaException: a partition cannot be read, or not from there.
+    """
     found: list[bytes] = []
 
     async def read(partition: Partition, offset: int) -> None:
         async with aclosing(sampling.read(partition, offset)) as reading:
             async for messages in reading:
+                errors = [error for message in messages if (error := message.error())]
+                for error in errors:
+                    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                        raise KafkaException(error)
                 values = [message.value() for message in messages if message.error() is None]
                 found.extend(filter(None, values))
-                if len(values) < len(messages) or len(found) >= records:
+                if errors or len(found) >= records:
                     return
 
     try:
-        async with asyncio.timeout(SAMPLE_S), asyncio.TaskGroup() as tasks:
-            for partition, offset in begins.items():
-                tasks.create_task(read(partition, offset))
-    except TimeoutError:
-        pass  # What has come by now is what there is.
+        with suppress(TimeoutError):  # What has come by then is what there is.
+            async with asyncio.timeout(SAMPLE_S), asyncio.TaskGroup() as tasks:
+                for partition, offset in begins.items():
+                    tasks.create_task(read(partition, offset))
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
     return found[:records]
 
 

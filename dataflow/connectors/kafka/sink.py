@@ -24,6 +24,7 @@ from dataflow.connect import (
     Checkpoint,
     Context,
     Fenced,
+    Rejected,
     SinkStep,
     Task,
     TransactionalSink,
@@ -40,10 +41,10 @@ from dataflow.connectors.kafka.errors import (
     is_passing,
     translated,
 )
-from dataflow.connectors.kafka.making_topics import RECORD_BYTES_MAX, require_topic
 from dataflow.connectors.kafka.producing import LIMITS, Producing
-from dataflow.connectors.kafka.records import Encoder
+from dataflow.connectors.kafka.records import Encoder, refused
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
+from dataflow.connectors.kafka.target import Limits, require_topic
 
 ANSWER_S = 20.0
 """How long one request waits for the brokers; a broker that starts again takes ten."""
@@ -89,7 +90,7 @@ class KafkaSink(TransactionalSink):
         self._task: Task | None = None
         self._is_open = False
         """Whether a transaction is."""
-        self._bytes_max = RECORD_BYTES_MAX
+        self._limits = Limits()
 
     async def recover(self, task: Task, seed: Checkpoint) -> Checkpoint:
         """See ``TransactionalSink``."""
@@ -122,7 +123,10 @@ class KafkaSink(TransactionalSink):
         timeout_ms = round(self._options.transaction_timeout.total_seconds() * 1000)
         with self._translating(f"beginning transactions, {self._what}"):
             wanted = self._options.create_topic
-            self._bytes_max = require_topic(self._settings, self._topic, wanted, ANSWER_S)
+            self._limits = require_topic(self._settings, self._topic, wanted, ANSWER_S)
+            if self._limits.is_compacted and not self._options.key_column:
+                message = f"missing; {self._topic} is compacted, and takes no record without a key"
+                raise Rejected(message, field="options.keyColumn")
             self._producer = producer = Producer(
                 {
                     **self._settings,
@@ -131,8 +135,8 @@ class KafkaSink(TransactionalSink):
                     "linger.ms": LINGER_MS,
                     "compression.type": self._options.compression,
                     "partitioner": _PARTITIONERS[self._options.partitioner],
-                    "message.max.bytes": self._bytes_max,
-                    "batch.size": min(self._bytes_max, BATCH_BYTES),
+                    "message.max.bytes": self._limits.driver_bytes,
+                    "batch.size": min(self._limits.driver_bytes, BATCH_BYTES),
                     **LIMITS,
                     "error_cb": self._heard,
                 }
@@ -156,24 +160,17 @@ class KafkaSink(TransactionalSink):
 
     def _write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
         records = self._encoder.records(batch)
-        refused = self._encoder.too_large(records, self._bytes_max)
-        if refused:
-            kept = pa.array([row not in refused for row in range(batch.num_rows)])
+        sizes = self._encoder.sizes(records)
+        now_ms = round(self._clock.now().timestamp() * 1000)
+        wrong = refused(records, sizes, self._limits, now_ms)
+        if wrong:
+            kept = pa.array([row not in wrong for row in range(batch.num_rows)])
             records = self._encoder.records(batch.filter(kept))
         with self._translating(f"writing, {self._what}"):
             self._begin()
             if self._producing is not None:
-                self._producing.give(records, batch.nbytes)
-        return self._told(refused) if refused else None
-
-    def _told(self, refused: Mapping[int, int]) -> pa.RecordBatch:
-        errors = [
-            f"a record of {size} bytes; topic {self._topic} takes {self._bytes_max} at most"
-            " (max.message.bytes)"
-            for size in refused.values()
-        ]
-        index, error = pa.array(list(refused), pa.int64()), pa.array(errors, pa.large_string())
-        return pa.RecordBatch.from_arrays([index, error], names=list(REFUSED_COLUMNS))
+                self._producing.give(records, sum(sizes))
+        return _told(wrong) if wrong else None
 
     def _commit(self, decision: Checkpoint) -> None:
         if self._task is None:
@@ -235,6 +232,8 @@ class KafkaSink(TransactionalSink):
 
     def failed(self, raised: KafkaException, what: str, code: str) -> Exception:
         """Throw the producer away; return the error that the engine is told."""
+        if self._producing is not None and self._producing.failure is not None:
+            raised = KafkaException(self._producing.failure)
         error = error_of(raised)
         producer, self._producer = self._producer, None
         self._is_open = False
@@ -271,6 +270,12 @@ class _Translating:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KafkaException):
             raise self._sink.failed(error, self._what, self._code) from error
+
+
+def _told(wrong: Mapping[int, str]) -> pa.RecordBatch:
+    rows, errors = sorted(wrong), [wrong[row] for row in sorted(wrong)]
+    index, error = pa.array(rows, pa.int64()), pa.array(errors, pa.large_string())
+    return pa.RecordBatch.from_arrays([index, error], names=list(REFUSED_COLUMNS))
 
 
 def open_sink(step: SinkStep, options: KafkaSinkOptions, context: Context) -> KafkaSink:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ from dataflow.connect import (
     Source,
     SourceStep,
     Split,
-    SplitId,
+    Unavailable,
     Waiting,
 )
 from dataflow.connect.columns import PinnedColumn
@@ -76,6 +76,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         self._listing: Listing | None = None
         self._decoder: Decoder | None = None
         self._pinned = KafkaPinned(columns=())
+        self._known: Sequence[Partition] = ()
         self._next: dict[Partition, int] = {}
         """The offset each partition has been read up to."""
         self._ends: Mapping[Partition, int] = {}
@@ -94,7 +95,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
             self._ends = await self._asked(partial(self._opened[1].ends, partitions))
         if pinned is None:
             begins = await self._asked(partial(self._opened[1].begins, partitions))
-            named = {str(_split_of(partition).id): at for partition, at in begins.items()}
+            named = {str(partition.split.id): at for partition, at in begins.items()}
             pinned = KafkaPinned(columns=await self._columns(begins), begins=named)
         self._pinned = pinned
         self._decoder = Decoder(self._options, pinned)
@@ -102,16 +103,21 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         return pinned
 
     async def splits(self) -> Sequence[Split]:
-        """See ``Source``: partitions and topics may come while it runs."""
-        found = await self._asked(self._opened[1].partitions)
-        partitions = [one for one in found if one in self._ends] if self.bounded else found
-        return [_split_of(partition) for partition in partitions]
+        """See ``Source``: partitions and topics may come while it runs, and brokers be away."""
+        try:
+            self._known = await self._asked(self._opened[1].partitions)
+        except Unavailable as error:
+            if not self._known:
+                raise
+            log.info("partitions as last heard", why=str(error))
+        known = [one for one in self._known if one in self._ends or not self.bounded]
+        return [partition.split for partition in known]
 
     async def read(
         self, split: Split, start: KafkaPosition | None
     ) -> AsyncGenerator[Chunk[KafkaPosition], None]:
         """See ``Source``."""
-        partition = _partition_of(split)
+        partition = Partition.of(split)
         offset = start.offset if start else self._pinned.begins.get(split.id, OFFSET_BEGINNING)
         end = self._ends.get(partition) if self.bounded else None
         while True:
@@ -162,7 +168,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
                 raise _Missing
             if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the driver's name
                 raise KafkaException(error)
-            self._next[partition] = message.offset() or 0
+            self._next[partition] = max(self._next.get(partition, 0), message.offset() or 0)
         return end is not None and self._next.get(partition, 0) >= end
 
     async def _chunk(self, messages: Sequence[Message]) -> Chunk[KafkaPosition]:
@@ -177,34 +183,18 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         )
 
     async def _instead(self, partition: Partition, offset: int) -> int:
-        """Return where to go on when the next record is gone.
-
-        Raises:
-            Rejected: that is for somebody to decide.
-        """
-        low, high = await self._asked(partial(self._opened[1].watermarks, partition))
-        name = f"{partition.topic}/{partition.number}"
-        if self._options.on_missing_offset == "fail":
-            raise Rejected(
-                f"{name}: the next record, at offset {offset}, is not there: the topic holds"
-                f" {low} to {high - 1}. Retention has deleted it, or the topic was made anew. Set"
-                " options.onMissingOffset to go on without what is gone, or replay the pipeline",
-                field="options.onMissingOffset",
-                code="SOURCE_CHANGED",
-            )
-        instead: int = low if self._options.on_missing_offset == "earliest" else high
-        log.warning("records are gone", partition=name, asked=offset, first=low, instead=instead)
-        return instead
+        """Return where to go on when the next record is gone; see ``Listing.instead``."""
+        return await self._asked(partial(self._opened[1].instead, partition, offset))
 
     async def latest(self, split: Split) -> KafkaPosition:
         """See ``Source``."""
-        partition = _partition_of(split)
+        partition = Partition.of(split)
         ends = await self._asked(partial(self._opened[1].ends, [partition]))
         return KafkaPosition(offset=ends[partition])
 
     async def grown(self, split: Split, position: KafkaPosition | None) -> bool:
         """See ``Source``: records may have come since."""
-        return self._ends.get(_partition_of(split), 0) > (position.offset if position else 0)
+        return self._ends.get(Partition.of(split), 0) > (position.offset if position else 0)
 
     async def gone(self, split: Split, position: KafkaPosition) -> None:
         """See ``Source``."""
@@ -217,7 +207,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
 
     async def acknowledge(self, split: Split, position: KafkaPosition) -> None:
         """See ``Source``: the group shows how far this is; nothing depends on it."""
-        self._opened[0].committed(_partition_of(split), position.offset)
+        self._opened[0].committed(Partition.of(split), position.offset)
 
     async def lag(self) -> tuple[int, int]:
         """See ``Source``: records that are in the topics and not read, as last heard."""
@@ -231,7 +221,8 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         if self._consuming is not None:
             await self._consuming.close()
         if self._listing is not None:
-            await self._asked(self._listing.close)
+            with suppress(Unavailable):
+                await self._asked(self._listing.close)
 
     # --- opening ---------------------------------------------------------------------------------
 
@@ -255,6 +246,8 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         sampling = Consuming(self._settings, self._heard)
         try:
             found = await sample(sampling, begins, self._options.infer_records)
+        except KafkaException as raised:
+            raise translated(raised, self._what, self._heard) from raised
         finally:
             await sampling.close()
         if not found:
@@ -289,12 +282,3 @@ class _Missing(Exception):
 def open_source(step: SourceStep, options: KafkaSourceOptions, context: Context) -> KafkaSource:
     """Return the source of a step."""
     return KafkaSource(step, options, context)
-
-
-def _split_of(partition: Partition) -> Split:
-    return Split(SplitId(f"{partition.topic}/{partition.number}"))
-
-
-def _partition_of(split: Split) -> Partition:
-    topic, _, number = split.id.rpartition("/")
-    return Partition(topic, int(number))

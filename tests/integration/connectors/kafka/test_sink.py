@@ -18,7 +18,7 @@ from dataflow.core.ids import Lineage, Run
 from tests.integration.connectors.kafka.places import KafkaPlace, messages, new_topic, values
 
 SEED = Checkpoint(lineage=Lineage(1))
-MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+MOMENT = datetime(2026, 1, 1, 0, 10, 5, 678000, tzinfo=UTC)
 
 
 def decided(number: int, run: int = 1) -> Checkpoint:
@@ -64,7 +64,7 @@ async def test_key_headers_and_moment_are_a_rows_own(kafka: str) -> None:
     assert await written(sink, rows) is None
     first, second = messages(kafka, topic)
     assert (first.key(), first.headers()) == (b"7", [("trace", b"abc")])
-    assert json.loads(first.value() or b"") == {"name": "ü", "at": "2026-01-02T03:04:05.678+00:00"}
+    assert json.loads(first.value() or b"") == {"name": "ü", "at": "2026-01-01T00:10:05.678+00:00"}
     assert first.timestamp()[1] == round(MOMENT.timestamp() * 1000)
     assert (second.key(), second.headers()) == (None, None)
     assert second.timestamp()[1] > first.timestamp()[1], "now, where the row has none"
@@ -88,6 +88,35 @@ async def test_a_row_that_is_too_large_is_refused_and_the_others_are_written(kaf
     assert refused.column("index").to_pylist() == [1]
     assert "takes 2000 at most" in refused.column("error")[0].as_py()
     assert [value["id"] for value in values(kafka, topic)] == [1, 3]
+
+
+async def test_rows_that_the_brokers_would_refuse_are_refused_alone(kafka: str) -> None:
+    """One of them fails its whole transaction, each time it is tried."""
+    topic = new_topic(kafka, config={"cleanup.policy": "compact"})
+    with pytest.raises(Rejected, match="takes no record without a key"):
+        await sink_to(kafka, topic).recover(task(1), SEED)
+    sink = sink_to(kafka, topic, keyColumn="k", timestampColumn="at")
+    later = datetime(2999, 1, 1, tzinfo=UTC)
+    rows = pa.record_batch(
+        {
+            "k": pa.array(["a", None, "c", "d"]),
+            "at": pa.array([None, None, later, MOMENT], pa.timestamp("us", "UTC")),
+        }
+    )
+    refused = await written(sink, rows)
+    assert refused is not None
+    assert refused.column("index").to_pylist() == [1, 2]
+    assert [message.key() for message in messages(kafka, topic)] == [b"a", b"d"]
+
+
+async def test_a_record_whose_columns_all_go_beside_its_value_is_an_empty_object(
+    kafka: str,
+) -> None:
+    """There is a record for each row, whatever is left for its value."""
+    topic = new_topic(kafka)
+    rows = pa.record_batch({"k": ["a", "b"]})
+    assert await written(sink_to(kafka, topic, keyColumn="k", keepKey=False), rows) is None
+    assert [m.value() for m in messages(kafka, topic)] == [b"{}", b"{}"]
 
 
 async def test_a_topic_is_made_where_that_is_asked_for(kafka: str) -> None:

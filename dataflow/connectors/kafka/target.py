@@ -1,20 +1,40 @@
-"""Topics: they are there or are made, and take records of a certain size."""
+"""The topic written to: it is there or is made, and takes some records and others not."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from dataflow.connect import Rejected
 from dataflow.connectors.kafka import sink_spec
 
-RECORD_BYTES_MAX = 1_048_588
-"""What Kafka takes where nobody has said otherwise."""
+DRIVER_BYTES_MIN, DRIVER_BYTES_MAX = 1_000, 1_000_000_000
+"""What the driver's own limit may be, whatever the topic's is."""
 
-_SIZE = "max.message.bytes"
+
+class Limits(NamedTuple):
+    """What a topic takes; as Kafka's own defaults have it."""
+
+    record_bytes: int = 1_048_588
+    is_compacted: bool = False
+    """It forgets by key, so each record has one."""
+    past_ms: int = (1 << 63) - 1
+    """How much earlier than now a record's moment may be, and how much later."""
+    future_ms: int = 3_600_000
+
+    def takes(self, moment_ms: int, now_ms: int) -> bool:
+        """Tell whether a record's moment is one that the topic takes now."""
+        return max(0, now_ms - self.past_ms) <= moment_ms <= now_ms + self.future_ms
+
+    @property
+    def driver_bytes(self) -> int:
+        """Return what the driver's limit is set to."""
+        return max(DRIVER_BYTES_MIN, min(self.record_bytes, DRIVER_BYTES_MAX))
+
 
 KNOWN_EVERY_S = 0.1
 """Between two looks for a topic that has been made."""
@@ -22,8 +42,8 @@ KNOWN_EVERY_S = 0.1
 
 def require_topic(
     settings: Mapping[str, str], topic: str, wanted: sink_spec.NewTopic | None, timeout_s: float
-) -> int:
-    """Make a topic if it is not there and may be made; return the bytes its records may have.
+) -> Limits:
+    """Make a topic if it is not there and may be made; return what it takes.
 
     Raises:
         KafkaException: the brokers do not answer, or refuse.
@@ -36,9 +56,19 @@ def require_topic(
         found = admin.describe_configs([asked], request_timeout=timeout_s)[asked].result()
     except KafkaException as raised:
         if raised.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            return RECORD_BYTES_MAX  # This login may write to it, and not look at its settings.
+            return Limits()  # This login may write to it, and not look at its settings.
         raise
-    return int(found[_SIZE].value)
+    return Limits(
+        record_bytes=_number(found, "max.message.bytes", Limits().record_bytes),
+        is_compacted="compact" in f"{found['cleanup.policy'].value}",
+        past_ms=_number(found, "message.timestamp.before.max.ms", Limits().past_ms),
+        future_ms=_number(found, "message.timestamp.after.max.ms", Limits().future_ms),
+    )
+
+
+def _number(found: Mapping[str, ConfigEntry], name: str, default: int) -> int:
+    """Return a setting that brokers before 3.6 do not have."""
+    return int(f"{found[name].value}") if name in found else default
 
 
 def _require(
@@ -47,8 +77,11 @@ def _require(
     found = admin.list_topics(topic, timeout_s).topics[topic]
     if found.error is None:
         return
-    if wanted is None or found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+    if found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise KafkaException(found.error)
+    if wanted is None:
+        message = f"{topic}: there is no such topic; create it, or set options.createTopic"
+        raise Rejected(message, field="options.topic")
     new = NewTopic(topic, wanted.partitions, wanted.replication_factor, config=wanted.config)
     making = admin.create_topics([new], operation_timeout=timeout_s, request_timeout=timeout_s)
     try:
