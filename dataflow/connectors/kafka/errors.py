@@ -68,9 +68,21 @@ class Heard:
 
     def __call__(self, error: KafkaError) -> None:
         """Take note of an error; called by the client's own threads."""
+        tells_nothing = error.code() == KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - its name
         with self._lock:
-            if self._last is None or self._last.code() not in _REMEDIES:
+            if not tells_nothing and (self._last is None or self._last.code() not in _REMEDIES):
                 self._last = error
+
+    def forget(self) -> None:
+        """Take note that the brokers have answered: what was refused before has been mended."""
+        with self._lock:
+            self._last = None
+
+    @property
+    def last(self) -> str:
+        """Return what was heard last, if anything was since the brokers answered."""
+        with self._lock:
+            return f" ({self._last.str()})" if self._last is not None else ""
 
     @property
     def refusal(self) -> KafkaError | None:
@@ -128,6 +140,5 @@ def translated(
     if error.code() in _REMEDIES:
         field, remedy = _REMEDIES[error.code()]
         return Rejected(f"{what}: {remedy} ({error.str()})", field=field)
-    if code:
-        return Unavailable(f"{what}: {error.str()}", code=code)
-    return Unavailable(f"{what}: {error.str()}")
+    message = f"{what}: {error.str()}{heard.last if heard is not None else ''}"
+    return Unavailable(message, code=code) if code else Unavailable(message)

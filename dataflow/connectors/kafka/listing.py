@@ -56,6 +56,10 @@ class Listing:
             raise KafkaException(found.error)
         return [Partition(topic, number) for number in sorted(found.partitions)]
 
+    def listen(self) -> None:
+        """Let the client tell what it has heard; it does so within its calls alone."""
+        self._consumer.poll(0)
+
     def close(self) -> None:
         """Let the connections go."""
         self._consumer.close()

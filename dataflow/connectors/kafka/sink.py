@@ -123,7 +123,8 @@ class KafkaSink(TransactionalSink):
         timeout_ms = round(self._options.transaction_timeout.total_seconds() * 1000)
         with self._translating(f"beginning transactions, {self._what}"):
             wanted = self._options.create_topic
-            self._limits = require_topic(self._settings, self._topic, wanted, ANSWER_S)
+            given = {**self._settings, "error_cb": self._heard}
+            self._limits = require_topic(given, self._topic, wanted, ANSWER_S)
             if self._limits.is_compacted and not self._options.key_column:
                 message = f"missing; {self._topic} is compacted, and takes no record without a key"
                 raise Rejected(message, field="options.keyColumn")
@@ -197,6 +198,7 @@ class KafkaSink(TransactionalSink):
         self._probe("kafka.decision sent")
         self._again(lambda: producer.commit_transaction(ANSWER_S))
         self._is_open = False
+        self._heard.forget()
         self._probe("kafka.committed")
 
     def _again(self, request: Callable[[], Result]) -> Result:
@@ -238,6 +240,8 @@ class KafkaSink(TransactionalSink):
         producer, self._producer = self._producer, None
         self._is_open = False
         if producer is not None:
+            with suppress(KafkaException):  # the same one again, where it is final
+                producer.poll(0)  # It tells what it has heard within its calls alone.
             producer.purge(blocking=False)
         if is_fenced(error):
             return self._fenced(what)

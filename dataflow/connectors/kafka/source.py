@@ -263,10 +263,20 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
 
     async def _asked(self, ask: Callable[[], Result]) -> Result:
         """Ask the brokers, in a thread."""
+
+        def asking() -> Result:
+            try:
+                return ask()
+            except KafkaException:
+                self._opened[1].listen()
+                raise
+
         try:
-            return await self._calls.make(ask, CALL_S_MAX, self._what)
+            answer = await self._calls.make(asking, CALL_S_MAX, self._what)
         except KafkaException as raised:
             raise translated(raised, self._what, self._heard) from raised
+        self._heard.forget()
+        return answer
 
     @property
     def _opened(self) -> tuple[Consuming, Listing]:

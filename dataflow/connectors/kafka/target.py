@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, NewTopic, ResourceType
@@ -41,7 +41,7 @@ KNOWN_EVERY_S = 0.1
 
 
 def require_topic(
-    settings: Mapping[str, str], topic: str, wanted: sink_spec.NewTopic | None, timeout_s: float
+    settings: Mapping[str, Any], topic: str, wanted: sink_spec.NewTopic | None, timeout_s: float
 ) -> Limits:
     """Make a topic if it is not there and may be made; return what it takes.
 
@@ -50,7 +50,11 @@ def require_topic(
         Rejected: it is not there, or the brokers do not take its settings.
     """
     admin = AdminClient(dict(settings))
-    _require(admin, topic, wanted, timeout_s)
+    try:
+        _require(admin, topic, wanted, timeout_s)
+    except KafkaException:
+        admin.poll(0)  # It tells what it has heard within its calls alone.
+        raise
     asked = ConfigResource(ResourceType.TOPIC, topic)
     try:
         found = admin.describe_configs([asked], request_timeout=timeout_s)[asked].result()

@@ -199,3 +199,11 @@ async def test_a_zombie_that_comes_in_between_does_not_stop_the_living(kafka: st
     await again.commit(decided(1, run=3))
     await again.close()
     assert place.visible() == [0, 1, 2]
+
+
+async def test_brokers_that_speak_no_tls_are_told_of_and_not_just_waited_for(kafka: str) -> None:
+    """The driver itself only says, after a while, that nobody has answered."""
+    sink = sink_to(kafka, "any", security={"protocol": "tls"})
+    with pytest.raises(Unavailable, match="SSL"):
+        await sink.recover(task(1), SEED)
+    await sink.close()
