@@ -88,11 +88,21 @@ def test_a_shard_is_moved_and_stays(ctl: Ctl) -> None:
 def test_a_scrape_tells_a_node_s_part(ctl: Ctl, cluster: tuple[Nodes, Gateways]) -> None:
     """What alerts and dashboards are made of."""
     del ctl
-    page = httpx.get(f"http://{cluster[0].http(0)}/metrics", trust_env=False).text
-    assert 'dataflow_shards{state="serving"}' in page
-    assert 'dataflow_shard_handoff_seconds_count{cause="' in page
-    assert 'dataflow_journal_seconds_count{operation="acquire"}' in page
-    assert "dataflow_lease_left_seconds" in page
-    at_gateway = httpx.get(f"http://{cluster[1].http(0)}/metrics", trust_env=False).text
-    assert "dataflow_cluster_nodes 3.0" in at_gateway
+    wanted = (
+        'dataflow_shards{state="serving"}',
+        'dataflow_shard_handoff_seconds_count{cause="',
+        'dataflow_journal_seconds_count{operation="acquire"}',
+        "dataflow_lease_left_seconds",
+    )
+
+    def scraped(where: Nodes | Gateways) -> str:
+        return httpx.get(f"http://{where.http(0)}/metrics", trust_env=False).text
+
+    def missing() -> list[str]:
+        page = scraped(cluster[0])
+        return [text for text in wanted if text not in page]
+
+    until(lambda: not missing(), missing)
+    until(lambda: "dataflow_cluster_nodes 3.0" in scraped(cluster[1]), "three nodes")
+    at_gateway = scraped(cluster[1])
     assert "dataflow_lease_left_seconds" not in at_gateway
