@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
+import structlog
 from confluent_kafka import KafkaException, Producer
 
 from dataflow.connect import (
-    REFUSED_COLUMNS,
     Checkpoint,
     Context,
     Fenced,
@@ -42,7 +42,7 @@ from dataflow.connectors.kafka.errors import (
     translated,
 )
 from dataflow.connectors.kafka.producing import LIMITS, Producing
-from dataflow.connectors.kafka.records import Encoder, refused
+from dataflow.connectors.kafka.records import Encoder, refused, told
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.connectors.kafka.target import Limits, require_topic
 
@@ -58,6 +58,10 @@ AGAIN_S = 0.2
 BATCH_BYTES = 1_000_000
 """Of a request's records of one partition; no more than a record of the topic may have."""
 
+LOOKS = 15
+"""For a decision that should be there: once a broker that had just been killed and started again
+answered that there was none."""
+
 LINGER_MS = 20
 """A checkpoint comes once a second: records gather in larger requests meanwhile."""
 
@@ -67,6 +71,8 @@ _PARTITIONERS = {
     "random": "random",
 }
 
+
+log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
@@ -146,11 +152,21 @@ class KafkaSink(TransactionalSink):
             self._again(lambda: producer.init_transactions(ANSWER_S))
             self._probe("kafka.initialised")
             self._decisions = Decisions(self._settings, self._topic, name, ANSWER_S)
-            held = self._held(self._again(self._decisions.read), task, seed)
+            held = self._held(self._stored(self._decisions, seed), task, seed)
             self._begin()
             self._finish(Claimed(task.run, held))
             self._probe("kafka.claimed")
         return held
+
+    def _stored(self, decisions: Decisions, seed: Checkpoint) -> Claimed | None:
+        """Return what the group holds; where there was a decision before, nothing is doubted."""
+        for _ in range(LOOKS if seed.seeded else 1):
+            if (stored := self._again(decisions.read)) is not None:
+                return stored
+            time.sleep(AGAIN_S)
+        if seed.seeded:
+            log.warning("the group has forgotten its decision", sink=self._what, goes_on=seed.stamp)
+        return None
 
     def _held(self, stored: Claimed | None, task: Task, seed: Checkpoint) -> Checkpoint:
         if stored is None:
@@ -171,7 +187,7 @@ class KafkaSink(TransactionalSink):
             self._begin()
             if self._producing is not None:
                 self._producing.give(records, sum(sizes))
-        return _told(wrong) if wrong else None
+        return told(wrong) if wrong else None
 
     def _commit(self, decision: Checkpoint) -> None:
         if self._task is None:
@@ -274,12 +290,6 @@ class _Translating:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KafkaException):
             raise self._sink.failed(error, self._what, self._code) from error
-
-
-def _told(wrong: Mapping[int, str]) -> pa.RecordBatch:
-    rows, errors = sorted(wrong), [wrong[row] for row in sorted(wrong)]
-    index, error = pa.array(rows, pa.int64()), pa.array(errors, pa.large_string())
-    return pa.RecordBatch.from_arrays([index, error], names=list(REFUSED_COLUMNS))
 
 
 def open_sink(step: SinkStep, options: KafkaSinkOptions, context: Context) -> KafkaSink:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dataflow.connect import Checkpoint, TransactionalSink, Unavailable
 from dataflow.connect.testkit.places import task
+from dataflow.connectors.kafka import sink as kafka_sink
 from deploy.stack.kafka import Kafka
 from tests.fault.connectors.kafka.histories import Chain, live
 from tests.integration.connectors.kafka.places import KafkaPlace
@@ -23,19 +26,24 @@ def test_a_program_that_is_killed_again_and_again_loses_nothing_and_repeats_noth
     assert not live(chain, seed=3, kills=5, disturb=lambda _: None)
 
 
-async def recovered(place: KafkaPlace, run: int) -> tuple[TransactionalSink, Checkpoint]:
+async def recovered(
+    place: KafkaPlace, run: int, seed: Checkpoint = SEED
+) -> tuple[TransactionalSink, Checkpoint]:
     """Return a sink of the first run, from this one on, that the broker has let in."""
     for later in range(TRIES):
         sink = place.sink(lambda _: None)
         try:
-            return sink, await sink.recover(task(run + later), SEED)
+            return sink, await sink.recover(task(run + later), seed)
         except Unavailable:
             await sink.close()
     raise AssertionError("the broker did not come back")
 
 
-async def test_a_broker_that_is_killed_costs_a_retry_and_no_row(tmp_path: Path) -> None:
+async def test_a_broker_that_is_killed_costs_a_retry_and_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was acknowledged is there again, and what was not is there as a whole or not at all."""
+    monkeypatch.setattr(kafka_sink, "CALL_S_MAX", 12.0)
     with Kafka(tmp_path) as own:
         place = KafkaPlace(own.address)
         sink, _ = await recovered(place, 1)
@@ -51,7 +59,7 @@ async def test_a_broker_that_is_killed_costs_a_retry_and_no_row(tmp_path: Path) 
         else:
             possible = [decided(2)]
         await sink.close()
-        sink, held = await recovered(place, 2)
+        sink, held = await recovered(place, 2, decided(1))  # as the register knows it
         await sink.close()
         assert held in possible
         assert place.visible() == [*range(3 * held.stamp.number)]
