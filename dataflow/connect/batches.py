@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
+from dataflow.connect.sink import REFUSED_COLUMNS
 from dataflow.connect.types import from_arrow
 
 
@@ -21,3 +24,11 @@ def empty(schema: pa.Schema) -> pa.RecordBatch:
 def type_name(of: pa.DataType) -> str:
     """Return the name by which people declare a type."""
     return str(from_arrow(of))
+
+
+def refusals(errors: Mapping[int, str]) -> pa.RecordBatch:
+    """Return refused rows as a sink tells them, from why each was, by row."""
+    rows = sorted(errors)
+    texts = [errors[row] for row in rows]
+    columns = [pa.array(rows, pa.int64()), pa.array(texts, pa.large_string())]
+    return pa.record_batch(columns, names=list(REFUSED_COLUMNS))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
-from dataflow.connect import REFUSED_COLUMNS, Rejected
+from dataflow.connect import Rejected
 from dataflow.connectors.formats.encode import Json, plain
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.connectors.kafka.target import Limits
@@ -166,10 +166,3 @@ def refused(
         if moment is not None and not limits.takes(moment, now_ms):
             found[row] = f"its moment, {moment} ms since 1970, is not one that the topic takes now"
     return found
-
-
-def told(wrong: Mapping[int, str]) -> pa.RecordBatch:
-    """Return refused rows as a sink tells them."""
-    rows, errors = sorted(wrong), [wrong[row] for row in sorted(wrong)]
-    index, error = pa.array(rows, pa.int64()), pa.array(errors, pa.large_string())
-    return pa.RecordBatch.from_arrays([index, error], names=list(REFUSED_COLUMNS))

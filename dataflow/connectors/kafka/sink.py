@@ -30,6 +30,7 @@ from dataflow.connect import (
     TransactionalSink,
     Unavailable,
 )
+from dataflow.connect.batches import refusals
 from dataflow.connectors.kafka.calls import Calls
 from dataflow.connectors.kafka.connection import settings
 from dataflow.connectors.kafka.decisions import Claimed, Decisions
@@ -42,7 +43,7 @@ from dataflow.connectors.kafka.errors import (
     translated,
 )
 from dataflow.connectors.kafka.producing import LIMITS, Producing
-from dataflow.connectors.kafka.records import Encoder, refused, told
+from dataflow.connectors.kafka.records import Encoder, refused
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.connectors.kafka.target import Limits, require_topic
 
@@ -187,7 +188,7 @@ class KafkaSink(TransactionalSink):
             self._begin()
             if self._producing is not None:
                 self._producing.give(records, sum(sizes))
-        return told(wrong) if wrong else None
+        return refusals(wrong) if wrong else None
 
     def _commit(self, decision: Checkpoint) -> None:
         if self._task is None:

@@ -9,7 +9,6 @@ import pyarrow as pa
 from asyncpg import Connection, Record
 
 from dataflow.connect import (
-    REFUSED_COLUMNS,
     Checkpoint,
     Context,
     Fenced,
@@ -19,6 +18,7 @@ from dataflow.connect import (
     TransactionalSink,
     Unavailable,
 )
+from dataflow.connect.batches import refusals
 from dataflow.connectors.postgres.decisions import Decisions, session_name
 from dataflow.connectors.postgres.errors import translating
 from dataflow.connectors.postgres.keyed import keyed
@@ -105,7 +105,7 @@ class PostgresSink(TransactionalSink):
             await self._begin(connection, decisions)
             refused = await self._put(connection, batch)
             self._probe("postgres.written")
-        return _told(refused) if refused else None
+        return refusals(refused) if refused else None
 
     async def commit(self, decision: Checkpoint) -> None:
         """Put the decision beside the rows BEFORE the transaction ends."""
@@ -183,10 +183,3 @@ class PostgresSink(TransactionalSink):
             raise fenced from error
         except (Unavailable, Rejected):
             return  # It cannot be asked now, and what was raised says why nothing was written.
-
-
-def _told(refused: Refused) -> pa.RecordBatch:
-    rows = sorted(refused)
-    errors = [refused[row] for row in rows]
-    columns = [pa.array(rows, pa.int64()), pa.array(errors, pa.large_string())]
-    return pa.record_batch(columns, names=list(REFUSED_COLUMNS))

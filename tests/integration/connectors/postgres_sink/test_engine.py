@@ -17,7 +17,8 @@ from dataflow.core.checkpoint import Ledger
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Transform, canonical
 from dataflow.core.spec import Source as SourceOf
 from dataflow.transforms.filter_spec import SPEC as FILTER
-from tests.contract.engine.owner import Broken, Crash, Owner, Points
+from tests.contract.engine.owner import Broken, Owner, Points
+from tests.contract.engine.test_sinks import survives
 from tests.databases import Database
 
 pytestmark = pytest.mark.slow
@@ -84,18 +85,6 @@ async def check(owner: Owner, database: Database, schema: str) -> None:
     assert sorted(letter.ordinal for letter in letters) == BAD
     assert all("violates check constraint" in letter.error for letter in letters)
     assert json.loads(letters[0].record)["name"] == f"name of {letters[0].ordinal}"
-
-
-async def survives(owner: Owner, points: Points) -> bool:
-    """Tell whether a run got to its end."""
-    told = ""
-    try:
-        await owner.live(points)
-    except (Broken, Crash) as error:
-        told = str(error)
-    assert bool(told) == bool(points.reached)
-    assert points.reached in told, "it broke by itself"
-    return not told
 
 
 @pytest.mark.parametrize("mode", MODES)
