@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from dataflow.connect import Chunk
 from dataflow.connect.batches import empty
-from dataflow.connect.source import REJECTED_COLUMNS
 from dataflow.connectors.file.scan import RECORD_BYTES_MAX, Block, Blocks
 from dataflow.connectors.file.source_ahead import ahead
 from dataflow.connectors.file.source_head import Head, changed, digest, escaped
@@ -23,7 +20,7 @@ from dataflow.connectors.file.source_options import (
     compression_of,
 )
 from dataflow.connectors.file.source_stream import Stream, open_stream
-from dataflow.connectors.formats.parse import Bad, Parsed, Parser, parse, shown
+from dataflow.connectors.formats.parse import Bad, Parsed, Parser, parse, rejected, shown
 
 _ADDED_TO: Mapping[Lacks, str] = {
     "line feed": "its last line, which had no line feed, has been added to",
@@ -146,11 +143,3 @@ class Pass:
         if last is None:
             last = Block(b"", blocks.stream.offset, blocks.stream.offset, blocks.stream.stored())
         return self._position(last, 0)
-
-
-def rejected(bad: Sequence[Bad], begin: int) -> pa.RecordBatch:
-    """Return bad records in the shape of the contract, counted from the first of their chunk."""
-    index = pa.array([one.index - begin for one in bad], pa.int64())
-    records = pa.array([one.record for one in bad], pa.large_string())
-    errors = pa.array([one.error for one in bad], pa.large_string())
-    return pa.RecordBatch.from_arrays([index, records, errors], names=list(REJECTED_COLUMNS))

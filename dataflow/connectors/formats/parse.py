@@ -13,6 +13,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from dataflow.connect.batches import empty, one_batch, type_name
+from dataflow.connect.source import REJECTED_COLUMNS
 from dataflow.connectors.formats.lines import Lines
 
 APART_BYTES_MIN = 1 << 10
@@ -138,6 +139,14 @@ def require_precision(table: pa.Table) -> None:
             except pa.ArrowInvalid as error:
                 expected = type_name(field.type)
                 raise Refused(f"column {field.name!r}: expected {expected}: {error}") from error
+
+
+def rejected(bad: Sequence[Bad], begin: int = 0) -> pa.RecordBatch:
+    """Return bad records in the shape of the contract, counted from the first of their chunk."""
+    index = pa.array([one.index - begin for one in bad], pa.int64())
+    records = pa.array([one.record for one in bad], pa.large_string())
+    errors = pa.array([one.error for one in bad], pa.large_string())
+    return pa.RecordBatch.from_arrays([index, records, errors], names=list(REJECTED_COLUMNS))
 
 
 def _salvaged(parser: Parser, data: bytes) -> list[Parsed]:

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from confluent_kafka import Message
 
-from dataflow.connect.source import REJECTED_COLUMNS
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.formats.json_parse import JsonParser
 from dataflow.connectors.formats.parse import Bad, Parsed, parse, shown
@@ -142,15 +141,3 @@ def _headers(headers: Any) -> str | None:  # noqa: ANN401 - the driver types the
         return None
     found = {name: None if value is None else shown(value) for name, value in headers}
     return orjson.dumps(found).decode()
-
-
-def rejected(bad: Sequence[Bad]) -> pa.RecordBatch | None:
-    """Return bad records as a source tells them."""
-    if not bad:
-        return None
-    columns = (
-        pa.array([one.index for one in bad], pa.int64()),
-        pa.array([one.record for one in bad], pa.large_string()),
-        pa.array([one.error for one in bad], pa.large_string()),
-    )
-    return pa.RecordBatch.from_arrays(list(columns), names=list(REJECTED_COLUMNS))

@@ -28,10 +28,11 @@ from dataflow.connect import (
     Waiting,
 )
 from dataflow.connect.columns import PinnedColumn
+from dataflow.connectors.formats.parse import rejected
 from dataflow.connectors.kafka.calls import Calls
 from dataflow.connectors.kafka.connection import settings
 from dataflow.connectors.kafka.consuming import Consuming, Partition
-from dataflow.connectors.kafka.decode import Decoder, rejected
+from dataflow.connectors.kafka.decode import Decoder
 from dataflow.connectors.kafka.errors import Heard, translated
 from dataflow.connectors.kafka.listing import Listing
 from dataflow.connectors.kafka.sampling import columns_of, sample
@@ -178,7 +179,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         return Chunk(
             decoded.batch,
             KafkaPosition(offset=(messages[-1].offset() or 0) + 1),
-            rejected(decoded.bad),
+            rejected(decoded.bad) if decoded.bad else None,
             sum(map(len, messages)),
         )
 
