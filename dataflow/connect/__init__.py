@@ -7,7 +7,7 @@ suite in ``dataflow.connect.testkit``.
 """
 
 from dataflow.connect.context import Context, Log, LogBatch
-from dataflow.connect.decision import decision_from, decision_text
+from dataflow.connect.decision import decision_from, decision_held, decision_text
 from dataflow.connect.model import Committable, Duration, Model, Options, Pinned, Position
 from dataflow.connect.sink import (
     REFUSED_COLUMNS,
@@ -81,6 +81,7 @@ __all__ = [
     "Unavailable",
     "Waiting",
     "decision_from",
+    "decision_held",
     "decision_text",
     "load",
     "make_folder",

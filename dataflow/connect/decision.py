@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from pydantic import TypeAdapter, ValidationError
 
-from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.checkpoint import DEAD_LETTERS, Checkpoint, Stamp
 from dataflow.core.errors import Corrupted
 
 
@@ -30,3 +31,24 @@ def decision_from(text: str) -> Checkpoint:
         return _adapter().validate_json(text)
     except ValidationError as error:
         raise Corrupted(f"a sink's decision cannot be read: {error}") from error
+
+
+def decision_held(stored: Checkpoint, seed: Checkpoint) -> Checkpoint:
+    """Return what a transactional sink that has stored a decision goes on from.
+
+    A seed was made from the register, which may be one decision behind: a lineage that goes on
+    from what was last decided goes on from what the SINK holds.
+    """
+    if stored.lineage == seed.lineage:
+        return stored
+    follows = 0 < seed.continues <= stored.lineage < seed.lineage
+    if not follows or stored.stamp.number <= seed.stamp.number:
+        return seed
+    letters = {n: text for n, text in stored.committables.items() if n == DEAD_LETTERS}
+    return replace(
+        seed,
+        stamp=Stamp(seed.stamp.run, stored.stamp.number),
+        positions=stored.positions,
+        committables=letters,
+        totals=stored.totals,
+    )

@@ -107,8 +107,8 @@ class TransactionalSink(ABC):
     async def recover(self, task: Task, seed: Checkpoint) -> Checkpoint | None:
         """Claim the target for ``task.run`` and return the decision it holds.
 
-        Aborts what a former run left open. If the target holds nothing of ``seed.lineage``,
-        stores ``seed`` and returns it.
+        Aborts what a former run left open. Stores and returns ``decision_held`` of what the
+        target holds, or ``seed`` if it holds nothing.
 
         Raises:
             Fenced: a larger run has claimed the target.

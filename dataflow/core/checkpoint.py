@@ -141,6 +141,8 @@ class Checkpoint:
     """Decided rows that nobody sees before the sink has written more: in a part still open."""
     pending: bool = False
     """It was decided, and is not known to be visible: only the journal's copies say so."""
+    continues: Lineage = Lineage(0)
+    """The oldest lineage whose last decision this one goes on from; 0 if from none."""
 
     @property
     def is_unseen(self) -> bool:
@@ -199,6 +201,7 @@ def starting_point(
         return stored
     begins_at = start.checkpoint or stored
     kept = start.origin is Origin.POSITIONS
+    is_last = kept and start.checkpoint is None and start.keeps_sink
     return Checkpoint(
         lineage=lineage,
         stamp=stored.stamp,
@@ -208,6 +211,7 @@ def starting_point(
         totals=stored.totals,
         hidden=stored.hidden if start.keeps_sink else 0,
         pending=stored.pending and start.keeps_sink,
+        continues=(stored.continues or stored.lineage) if is_last else Lineage(0),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
+from dataflow.connect.decision import decision_held
 from dataflow.core.checkpoint import Checkpoint, Stamp
 from dataflow.core.errors import Corrupted, Fenced
 from dataflow.core.ids import Run
@@ -71,8 +72,7 @@ class Table:
         if run < self.claimed and self.checks_run:
             raise Fenced(f"run {self.claimed} has claimed the table")
         self.claimed = run
-        if self.decision is None or self.decision.lineage != seed.lineage:
-            self.decision = seed
+        self.decision = decision_held(self.decision, seed) if self.decision else seed
         return self.decision
 
     def commit(self, run: Run, decision: Checkpoint, rows: Sequence[Row]) -> None:

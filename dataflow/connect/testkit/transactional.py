@@ -97,6 +97,26 @@ class TransactionalSinkSuite(ABC):
         await sink.close()
         assert sorted(place.visible()) == [*range(8)]
 
+    async def test_a_lineage_that_goes_on_does_so_from_what_the_place_holds(self) -> None:
+        """The register, and the seed with it, may be a decision behind: those rows would repeat."""
+        place = self.place()
+        sink, decision = await self.committed(place)
+        await sink.close()
+        behind = replace(_seed(2), continues=Lineage(1))
+        beyond = replace(behind, stamp=Stamp(Run(0), 1), positions=decision.positions)
+        sink = place.sink(_nothing)
+        assert await sink.recover(task(2, lineage=2), behind) == beyond
+        await sink.write(place.rows(5, 8))
+        await sink.commit(_decision(2, 2, 8, lineage=2))
+        await place.kill(sink)
+        sink = place.sink(_nothing)
+        again = replace(behind, stamp=Stamp(Run(2), 1))  # the next one's, of a seed BEFORE it
+        held = await sink.recover(task(3, lineage=3), replace(again, lineage=Lineage(3)))
+        assert held is not None
+        assert held.positions == _decision(2, 2, 8, lineage=2).positions
+        await sink.close()
+        assert sorted(place.visible()) == [*range(8)]
+
     async def test_rows_and_decision_become_visible_together(self) -> None:
         """Rows without their decision would come twice, a decision without its rows never."""
         place = self.place()

@@ -29,6 +29,7 @@ from dataflow.connect import (
     Task,
     TransactionalSink,
     Unavailable,
+    decision_held,
 )
 from dataflow.connect.batches import refusals
 from dataflow.connectors.kafka.calls import Calls
@@ -174,7 +175,7 @@ class KafkaSink(TransactionalSink):
             return seed
         if stored.run > task.run:
             raise Fenced(f"{self._what}: run {stored.run} has claimed it")
-        return stored.decision if stored.decision.lineage == seed.lineage else seed
+        return decision_held(stored.decision, seed)
 
     def _write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
         records = self._encoder.records(batch)

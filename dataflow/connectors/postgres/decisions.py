@@ -12,6 +12,7 @@ from dataflow.connect import (
     Stamp,
     Task,
     decision_from,
+    decision_held,
     decision_text,
 )
 from dataflow.connectors.postgres.names import quoted
@@ -75,7 +76,7 @@ class Decisions:
             raise Fenced(f"{self._table}: the row of {self._task.pipeline} was deleted just now")
         if row["claimed"] > self._task.run:
             raise self._fenced(row["claimed"])
-        held = decision_from(row["decision"]) if row["lineage"] == seed.lineage else seed
+        held = decision_held(decision_from(row["decision"]), seed)
         await self._connection.execute(self._sql["claim"], *self._row(held))
         return held
 

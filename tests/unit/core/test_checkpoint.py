@@ -163,6 +163,28 @@ def test_a_new_lineage_begins_where_it_was_told(
     assert (seed.stamp, seed.totals) == (STORED.stamp, STORED.totals)
 
 
+@pytest.mark.parametrize(
+    ("stored", "start", "continues"),
+    [
+        (STORED, LineageStart(Origin.POSITIONS), 1),
+        (
+            replace(STORED, lineage=Lineage(2), continues=Lineage(1)),
+            LineageStart(Origin.POSITIONS),
+            1,
+        ),
+        (STORED, LineageStart(Origin.POSITIONS, keeps_sink=False), 0),
+        (STORED, LineageStart(Origin.POSITIONS, STORED), 0),
+        (STORED, LineageStart(Origin.BEGINNING), 0),
+        (STORED, LineageStart(Origin.LATEST), 0),
+    ],
+)
+def test_a_lineage_says_whose_last_decision_it_goes_on_from(
+    stored: Checkpoint, start: LineageStart, continues: int
+) -> None:
+    """The sink may hold a later one than the register."""
+    assert starting_point(stored, stored, Lineage(3), start).continues == continues
+
+
 def test_a_ledger_balances_or_says_that_it_does_not() -> None:
     """It is the proof on real data that no record went missing."""
     ledger = Ledger(records_read=5, records_written=3, records_filtered=1, records_skipped=1)

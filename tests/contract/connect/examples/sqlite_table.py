@@ -24,6 +24,7 @@ from dataflow.connect import (
     TransactionalSink,
     Unavailable,
     decision_from,
+    decision_held,
     decision_text,
 )
 
@@ -80,9 +81,7 @@ class SqliteTable(TransactionalSink):
         if row and row[0] > task.run:
             self._db.execute("ROLLBACK")
             raise Fenced(f"run {row[0]} has claimed the table")
-        held = decision_from(row[1]) if row else seed
-        if held.lineage != seed.lineage:
-            held = seed
+        held = decision_held(decision_from(row[1]), seed) if row else seed
         key = task.pipeline, task.index, task.run, held.stamp.run, held.stamp.number
         self._db.execute(CLAIM, (*key, decision_text(held)))
         self._probe("sqlite-table.claimed")
