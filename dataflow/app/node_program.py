@@ -21,7 +21,7 @@ from dataflow.cluster.coordination.etcd.client import Etcd
 from dataflow.cluster.coordination.etcd.keeper import EtcdKeeper
 from dataflow.cluster.coordination.etcd.place import Patience, Place
 from dataflow.core.errors import Rejected
-from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.ingest import FileLogs
 
 
 def etcd_place(settings: Settings) -> Place:
@@ -62,7 +62,7 @@ async def node(
         stack.push_async_callback(journal.close)
         views = await CassandraViews.open(options)
         stack.push_async_callback(views.close)
-        ingest = IngestLogs(settings.data_dir / "ingest")
+        ingest = FileLogs(settings.data_dir / "ingest")
         stack.push_async_callback(ingest.close)
         objects = objects_of(settings)
         await objects.check()

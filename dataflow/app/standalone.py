@@ -19,7 +19,7 @@ from dataflow.app.stores import Stores
 from dataflow.app.workers import COMMAND
 from dataflow.core.events import Cause
 from dataflow.core.ids import SHARDS, NodeId
-from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.ingest import FileLogs
 from dataflow.journal.sqlite import Sqlite
 from dataflow.views.sqlite import Sqlite as SqliteViews
 
@@ -58,7 +58,7 @@ async def whole(
         await objects.check()
         views = await SqliteViews.open(settings.data_dir)
         stack.push_async_callback(views.close)
-        ingest = IngestLogs(settings.data_dir / "ingest")
+        ingest = FileLogs(settings.data_dir / "ingest")
         stack.push_async_callback(ingest.close)
         stores = Stores(journal, views, objects, ingest)
         parts = await stack.enter_async_context(

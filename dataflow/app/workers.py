@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 
 from dataflow.app.settings import Settings
-from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.ingest import FileLogs, IngestLogs
 from dataflow.engine.processes.followed import answer_log
 from dataflow.engine.processes.messages import CutLog, Done, FollowLog, LogView, Question
 from dataflow.engine.processes.pool import Processes
@@ -56,6 +56,8 @@ async def open_workers(
 async def _answer(ingest: IngestLogs, question: Question) -> LogView | Done:
     if not isinstance(question, FollowLog | CutLog):
         raise TypeError(f"{type(question).__name__} is asked of a worker")
+    if not isinstance(ingest, FileLogs):
+        raise TypeError("only a log of files is read through its node")
     return await answer_log(ingest, question)
 
 

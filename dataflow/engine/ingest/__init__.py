@@ -4,7 +4,8 @@
 loads no Arrow: the modules that parse and decode are imported in a thread, with the first batch.
 """
 
-from dataflow.engine.ingest.logs import IngestLogs
+from dataflow.engine.ingest.contract import IngestLogs
+from dataflow.engine.ingest.file_logs import FileLogs
 from dataflow.engine.ingest.pushed import Ingested, IngestOptions
 
-__all__ = ["IngestLogs", "IngestOptions", "Ingested"]
+__all__ = ["FileLogs", "IngestLogs", "IngestOptions", "Ingested"]

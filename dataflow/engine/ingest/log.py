@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from dataflow.connect import LogBatch
 from dataflow.core.errors import Code, DataFlowError, Rejected, Unavailable
 from dataflow.engine.closing import to_its_end
+from dataflow.engine.ingest.contract import LogStore, Lost
 from dataflow.engine.ingest.frame import Batch
 from dataflow.engine.ingest.pushed import Ingested, IngestOptions, Parse, Parsed, Pushed
-from dataflow.engine.ingest.reader import Reader
-from dataflow.engine.ingest.store import Store
 from dataflow.engine.ingest.window import Taken
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 GROUP_BYTES_MAX = 32 << 20
 """Of one write: two of the largest batches, and some 100 ms of a disk's time."""
@@ -60,7 +54,7 @@ class Threads:
 class OpenLog:
     """A log's state in this process. All methods belong to the event loop."""
 
-    store: Store
+    store: LogStore
     threads: Threads
     parse: Parse
     decided: int = 0
@@ -70,14 +64,14 @@ class OpenLog:
     _opening: asyncio.Future[None] | None = None
     _entering: asyncio.Lock = field(default_factory=asyncio.Lock)
     _pinning: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _grown: asyncio.Event = field(default_factory=asyncio.Event)
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
     _flushing: bool = False
 
     async def open(self) -> None:
-        """Open the files, once; raises as ``Store.open``.
+        """Open the store, once; raises as ``LogStore.open``.
 
-        Callers go on in the order in which they came: who finds the files open does not overtake
-        those who have waited for that, or batches would enter the log out of order.
+        Callers go on in the order in which they came: who finds it open does not overtake those
+        who have waited for that, or batches would enter the log out of order.
         """
         async with self._entering:
             if self._opening is None:
@@ -93,19 +87,26 @@ class OpenLog:
 
     @property
     def idle(self) -> bool:
-        """Tell whether nobody uses it and no thread is at its files."""
+        """Tell whether nobody uses it and no thread is at its store."""
         opening = self._opening is not None and not self._opening.done()
         return not (self.users or self._slots or self._flushing or opening)
 
     async def append(self, pushed: Pushed, options: IngestOptions) -> Ingested:
         """See ``IngestLogs.append``."""
         digest = pushed.digest()
+        size = len(pushed.payload)
         known = await self._known(pushed.batch_id, digest)
+        if known is None and self._excess(size, options.buffer_bytes):
+            found = await run(self.threads.storing, self.store.forgotten)
+            self.decided = max(self.decided, found)
+            # Meanwhile it may have been lost, or the same batch may have come once more.
+            await self.open()
+            known = await self._known(pushed.batch_id, digest)
         if known is not None:
             return known
-        self._require_room(len(pushed.payload), options.buffer_bytes)
+        self._require_room(size, options.buffer_bytes)
         done: asyncio.Future[Ingested] = asyncio.get_running_loop().create_future()
-        slot = _Slot(pushed.batch_id, digest, len(pushed.payload), done)
+        slot = _Slot(pushed.batch_id, digest, size, done)
         self._slots[slot.batch_id] = slot
         self._order.append(slot)
         try:
@@ -114,36 +115,6 @@ class OpenLog:
         except BaseException as error:
             self._withdraw(slot, error)
             raise
-
-    async def read(self, start: int) -> AsyncGenerator[LogBatch, None]:
-        """See ``connect.Log``."""
-        with closing(Reader(self.store, start)) as reader:
-            at = start
-            while True:
-                grown = self._grown
-                found = await run(self.threads.storing, partial(_next, self.store, reader, at))
-                if found is None:
-                    await grown.wait()
-                    continue
-                at = found.next_offset
-                yield found
-
-    async def beyond(self, offset: int) -> None:
-        """Return as soon as the log ends beyond an offset."""
-        while self.store.end <= offset:
-            await self._grown.wait()
-
-    async def arrow_schema(self) -> pa.Schema | None:
-        """See ``connect.Log.schema``."""
-        schema = self.store.schema
-        return None if schema is None else await run(self.threads.parsing, _schema, schema)
-
-    async def cut(self, below: int) -> None:
-        """See ``connect.Log``."""
-        self.decided = min(below, self.store.end)  # Less than before, after a replay.
-        segments = self.store.segments
-        if len(segments) > 1 and segments[1].first <= self.decided:
-            await run(self.threads.storing, self.store.cut, self.decided)
 
     # --- a batch's way to the disk ---------------------------------------------------------------
 
@@ -164,14 +135,18 @@ class OpenLog:
 
     def _require_room(self, size: int, buffer_bytes: int) -> None:
         """Refuse what would leave too much undecided; a batch alone always passes."""
-        waiting = self.store.bytes_from(self.decided) + sum(slot.size for slot in self._order)
-        if waiting and waiting + size > buffer_bytes:
+        if waiting := self._excess(size, buffer_bytes):
             raise Unavailable(
                 f"{waiting} bytes of pushed records wait to be processed and bufferBytes is"
                 f" {buffer_bytes}; push again later, or see whether the pipeline runs",
                 code=Code.BUSY,
                 retry_after=RETRY_AFTER,
             )
+
+    def _excess(self, size: int, buffer_bytes: int) -> int:
+        """Return how many bytes wait already, if a batch of ``size`` would be too much; else 0."""
+        waiting = self.store.bytes_from(self.decided) + sum(slot.size for slot in self._order)
+        return waiting if waiting + size > buffer_bytes else 0
 
     async def _parse(self, slot: _Slot, pushed: Pushed, options: IngestOptions) -> None:
         """Make a batch ready to be written. The first one fixes the schema BEFORE any other."""
@@ -225,9 +200,20 @@ class OpenLog:
         for index, slot in enumerate(group):
             self._answer(slot, error or _answer(writing.result()[index], duplicate=False))
         if error is None:
-            self._grown.set()
-            self._grown = asyncio.Event()
+            self.grown.set()
+            self.grown = asyncio.Event()
+        if isinstance(error, Lost):
+            self._opening = None
+            self._answer_all(error)
         self._flush()
+
+    def _answer_all(self, error: BaseException) -> None:
+        """Let go of all that waits: it was compared with batch ids that may not be all there are.
+
+        Whoever has the log now may have taken one of them.
+        """
+        while self._order:
+            self._answer(self._order.popleft(), error)
 
     def _answer(self, slot: _Slot, answer: Ingested | BaseException) -> None:
         del self._slots[slot.batch_id]
@@ -263,18 +249,3 @@ def _parsed(pushed: Pushed, types: Mapping[str, str], schema: bytes | None) -> P
     from dataflow.engine.ingest import parse  # noqa: PLC0415 - Arrow comes with the first batch
 
     return parse.parse(pushed.content_type, pushed.payload, types, schema)
-
-
-def _next(store: Store, reader: Reader, at: int) -> LogBatch | None:
-    frames = reader.next()
-    if not frames or store.schema is None:
-        return None
-    from dataflow.engine.ingest import rows  # noqa: PLC0415 - Arrow comes with the first batch
-
-    return LogBatch(rows.from_frames(frames, store.schema, at), frames[-1].next_offset)
-
-
-def _schema(schema: bytes) -> pa.Schema:
-    from dataflow.engine.ingest import rows  # noqa: PLC0415 - Arrow comes with the first batch
-
-    return rows.read_schema(schema)

@@ -59,6 +59,10 @@ class Store:
         """Return the offset of the first record that is still there."""
         return self.segments[0].first if self.segments else 0
 
+    def forgotten(self) -> int:
+        """See ``LogStore``."""
+        return self.first
+
     def bytes_from(self, offset: int) -> int:
         """Return how many bytes records from ``offset`` on take, to some 64 KiB."""
         segments = self.segments

@@ -48,13 +48,16 @@ class Window:
             pieces += [_LENGTH.pack(len(name)), name, entry]
         return b"".join(pieces)
 
-    def unpack(self, data: bytes) -> None:
-        """Remember what ``pack`` returned."""
-        at = 0
+    def unpack(self, data: bytes) -> int:
+        """Remember what ``pack`` returned; return how many records it tells of."""
+        at = records = 0
         while at < len(data):
             (length,) = _LENGTH.unpack_from(data, at)
             at += _LENGTH.size
             name = data[at : at + length].decode()
             at += length
-            self.add(name, Taken(*_ENTRY.unpack_from(data, at)))
+            taken = Taken(*_ENTRY.unpack_from(data, at))
+            self.add(name, taken)
+            records += taken.records
             at += _ENTRY.size
+        return records

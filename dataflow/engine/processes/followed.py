@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from dataflow.connect import LogBatch
 from dataflow.core.ids import PipelineId
 from dataflow.engine.closing import to_its_end
-from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.ingest import FileLogs
 from dataflow.engine.ingest.frame import Frame
 from dataflow.engine.ingest.reader import Reader
 from dataflow.engine.ingest.segment import Segment
@@ -125,7 +125,7 @@ def _segment(told: LogSegment, schema: bytes, start: int) -> Segment:
     return Segment(path, told.first, told.salt, told.begin, told.size, schema, b"", marks)
 
 
-async def answer_log(ingest: IngestLogs, question: FollowLog | CutLog) -> LogView | Done:
+async def answer_log(ingest: FileLogs, question: FollowLog | CutLog) -> LogView | Done:
     """Answer for the node that keeps the logs."""
     async with ingest.using(question.pipeline_id) as log:
         if isinstance(question, CutLog):

@@ -19,7 +19,7 @@ from dataflow.cluster.coordination.memory import Memory as Coordination
 from dataflow.cluster.coordination.memory import MemoryKeeper, Service
 from dataflow.cluster.registration import Pin, value_bytes
 from dataflow.core.ids import NodeId, PipelineId
-from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.ingest import FileLogs
 from dataflow.engine.objects import Objects
 from dataflow.journal.memory import Memory, Store
 from dataflow.views.memory import Memory as Views
@@ -52,7 +52,7 @@ class Cluster:
             }
         )
         stack = self._stacks[name] = AsyncExitStack()
-        ingest = IngestLogs(given.data_dir / "ingest")
+        ingest = FileLogs(given.data_dir / "ingest")
         stack.push_async_callback(ingest.close)
         objects = Objects.local(self.folder / "objects")
         stores = Stores(Memory(self.store), self.views, objects, ingest)

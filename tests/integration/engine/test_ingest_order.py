@@ -6,7 +6,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from dataflow.engine.ingest.log import OpenLog, Threads, parse_in
+from dataflow.engine.ingest.file_logs import FileLog
+from dataflow.engine.ingest.log import Threads, parse_in
 from dataflow.engine.ingest.store import Store
 
 
@@ -14,7 +15,7 @@ async def test_who_finds_a_log_open_does_not_overtake_who_waited_for_that(tmp_pa
     """Between the end of the opening and the turn of those who wait there are turns of others."""
     entered = []
     with ThreadPoolExecutor(1) as threads:
-        log = OpenLog(
+        log = FileLog(
             Store(tmp_path / "log", 1 << 20), Threads(threads, threads), parse_in(threads)
         )
 

@@ -12,7 +12,7 @@ from dataflow.app.contexts import Contexts, Paths
 from dataflow.core.errors import Rejected, Waiting
 from dataflow.core.spec import PipelineSpec, Sink, Source, Transform, canonical
 from dataflow.engine import preview as module
-from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.ingest import FileLogs
 from dataflow.engine.plan import plan
 from dataflow.engine.preview import preview
 from dataflow.engine.records import PreviewStep
@@ -20,7 +20,7 @@ from dataflow.engine.records import PreviewStep
 
 async def previewed(tmp_path: Path, spec: PipelineSpec, records: int) -> list[PreviewStep]:
     """Preview a pipeline with the steps that come with the platform."""
-    logs = IngestLogs(tmp_path / "ingest")
+    logs = FileLogs(tmp_path / "ingest")
     contexts = Contexts(SystemClock(), Paths(()), logs.log, lambda _: None)
     planned = plan(registry(), canonical(spec))
     try:

@@ -27,7 +27,7 @@ from dataflow.connect.spec import parse
 from dataflow.connectors.push import SPEC, PushOptions, PushPinned, PushPosition
 from dataflow.connectors.push_source import SPLIT, Push
 from dataflow.core.ids import PipelineId
-from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.ingest import FileLogs
 
 PIPELINE = PipelineId("p")
 SCHEMA = pa.schema([("n", pa.int64())])
@@ -220,7 +220,7 @@ def test_options_that_can_be_are_no_problem() -> None:
 
 async def test_it_reads_the_log_on_disk_from_any_record(tmp_path: Path) -> None:
     """The real log, with options taken from the source's."""
-    logs = IngestLogs(tmp_path)
+    logs = FileLogs(tmp_path)
     options = parse(PushOptions, '{"schema": {"n": "int"}, "bufferBytes": 1048576}')
     for first in range(0, 12, 3):
         body = orjson.dumps([{"n": n} for n in range(first, first + 3)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from dataflow.connect import Log
 from dataflow.core.ids import PipelineId
-from dataflow.engine.ingest import Ingested, IngestLogs
+from dataflow.engine.ingest import FileLogs, Ingested, IngestLogs
 from dataflow.engine.processes.followed import FollowedLog, answer_log
 from dataflow.engine.processes.messages import Answer, CutLog, FollowLog, Question
 
@@ -42,35 +43,19 @@ def numbers_of(batch: pa.RecordBatch) -> list[int]:
     return [row["n"] for row in batch.to_pylist()]
 
 
-class Pushing:
+class AnyPushing(ABC):
     """Pushes to one pipeline of some logs, and reads it."""
 
-    def __init__(self, root: Path, *, followed: bool = False, **limits: int) -> None:
-        self.root = root
-        self.followed = followed
-        self.limits = limits
-        self.logs = IngestLogs(root, **limits)
+    logs: IngestLogs
 
     @property
+    @abstractmethod
     def log(self) -> Log:
-        """Return the log as its source sees it, here or in a worker process."""
-        return FollowedLog(self._ask, PIPELINE) if self.followed else self.logs.log(PIPELINE)
+        """Return the log as its source sees it."""
 
-    async def _ask(self, question: Question, kind: type[A]) -> A:
-        assert isinstance(question, FollowLog | CutLog)
-        answer = await answer_log(self.logs, question)
-        assert isinstance(answer, kind)
-        return answer
-
-    @property
-    def folder(self) -> Path:
-        """Return where the segments are."""
-        return self.root / PIPELINE
-
-    @property
-    def segments(self) -> list[Path]:
-        """Return the segment files in their order."""
-        return sorted(self.folder.glob("*.log"))
+    @abstractmethod
+    def _opened(self) -> IngestLogs:
+        """Return the logs, as after a restart."""
 
     async def push(
         self, batch_id: str, *numbers: int, buffer_bytes: int = BUFFER_BYTES
@@ -112,4 +97,40 @@ class Pushing:
     async def reopen(self) -> None:
         """Close everything, and open it again."""
         await self.logs.close()
-        self.logs = IngestLogs(self.root, **self.limits)
+        self.logs = self._opened()
+
+
+class Pushing(AnyPushing):
+    """Logs in a folder, read here or as in a worker process."""
+
+    logs: FileLogs
+
+    def __init__(self, root: Path, *, followed: bool = False, **limits: int) -> None:
+        self.root = root
+        self.followed = followed
+        self.limits = limits
+        self.logs = self._opened()
+
+    def _opened(self) -> FileLogs:
+        return FileLogs(self.root, **self.limits)
+
+    @property
+    def log(self) -> Log:
+        """Return the log as its source sees it, here or in a worker process."""
+        return FollowedLog(self._ask, PIPELINE) if self.followed else self.logs.log(PIPELINE)
+
+    async def _ask(self, question: Question, kind: type[A]) -> A:
+        assert isinstance(question, FollowLog | CutLog)
+        answer = await answer_log(self.logs, question)
+        assert isinstance(answer, kind)
+        return answer
+
+    @property
+    def folder(self) -> Path:
+        """Return where the segments are."""
+        return self.root / PIPELINE
+
+    @property
+    def segments(self) -> list[Path]:
+        """Return the segment files in their order."""
+        return sorted(self.folder.glob("*.log"))

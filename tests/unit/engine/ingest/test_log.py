@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.core.errors import Code, Corrupted, Rejected, Unavailable
+from dataflow.core.errors import Code, Rejected, Unavailable
 from dataflow.core.ids import PipelineId
 from dataflow.engine.ingest import Ingested
 from tests.unit.engine.ingest.pushing import Pushing, numbers_of
@@ -41,36 +41,6 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     return made
 
 
-async def test_records_come_back_in_the_order_in_which_they_were_pushed(pushing: Pushing) -> None:
-    """Offsets count records, whatever batches they came in."""
-    first = await pushing.push("a", 1, 2, 3)
-    second = await pushing.push("b", 4)
-    assert (first, second) == (Ingested(3, 0, duplicate=False), Ingested(1, 3, duplicate=False))
-    assert await pushing.numbers() == [1, 2, 3, 4]
-
-
-async def test_reading_resumes_in_the_middle_of_a_batch(pushing: Pushing) -> None:
-    """A position is the offset of a record, not of a batch."""
-    await pushing.push("a", 1, 2, 3)
-    await pushing.push("b", 4, 5)
-    assert [await pushing.numbers(start) for start in range(6)] == [
-        [1, 2, 3, 4, 5],
-        [2, 3, 4, 5],
-        [3, 4, 5],
-        [4, 5],
-        [5],
-        [],
-    ]
-
-
-async def test_a_batch_pushed_again_is_answered_and_not_taken_again(pushing: Pushing) -> None:
-    """The sender of a batch whose answer was lost asks again."""
-    await pushing.push("a", 1, 2)
-    again = await pushing.push("a", 1, 2)
-    assert again == Ingested(2, 0, duplicate=True)
-    assert await pushing.numbers() == [1, 2]
-
-
 async def test_batch_ids_are_remembered_over_segments_cuts_and_restarts(pushing: Pushing) -> None:
     """The window is carried on in each segment's header, so deleted segments lose nothing."""
     for n in range(40):
@@ -82,23 +52,6 @@ async def test_batch_ids_are_remembered_over_segments_cuts_and_restarts(pushing:
     assert await pushing.push("b0", 0, 0) == Ingested(2, 0, duplicate=True)
     assert await pushing.push("b39", 39, 39) == Ingested(2, 78, duplicate=True)
     assert await pushing.log.end() == 80
-
-
-async def test_an_id_with_other_content_is_refused(pushing: Pushing) -> None:
-    """To take it would be a batch lost, to answer it a batch never taken."""
-    await pushing.push("a", 1)
-    await pushing.reopen()
-    with pytest.raises(Rejected, match="batchId: 'a' was used for a batch with other") as refused:
-        await pushing.push("a", 2)
-    assert refused.value.code is Code.COMMAND_ID_REUSED
-
-
-async def test_the_same_batch_at_the_same_time_is_taken_once(pushing: Pushing) -> None:
-    """A sender's two connections may race."""
-    await pushing.push("first", 0)
-    both = await asyncio.gather(pushing.push("a", 1), pushing.push("a", 1))  # noqa: TID251 - it is the race
-    assert sorted(answer.duplicate for answer in both) == [False, True]
-    assert await pushing.numbers() == [0, 1]
 
 
 async def test_batches_gather_while_one_is_synchronised(pushing: Pushing, gate: Gate) -> None:
@@ -138,19 +91,6 @@ async def test_a_caller_that_goes_leaves_its_batch_whole_or_out(
     assert await pushing.numbers() == [0, 1]
 
 
-async def test_a_caller_that_goes_while_it_is_parsed_holds_nobody_up(pushing: Pushing) -> None:
-    """Its place in the order is given up, and whoever waits for the same batch hears so."""
-    await pushing.push("first", 0)
-    going = asyncio.ensure_future(pushing.push("a", *range(5000)))  # noqa: TID251 - cancelled below
-    twin = asyncio.ensure_future(pushing.push("a", *range(5000)))  # noqa: TID251 - awaited below
-    await asyncio.sleep(0)
-    going.cancel()
-    await pushing.push("b", 2)
-    with pytest.raises(Unavailable, match="whoever pushed the batch first has gone"):
-        await twin
-    assert await pushing.numbers() == [0, 2]
-
-
 async def test_a_tail_waits_for_what_is_pushed_next(pushing: Pushing) -> None:
     """A source reads for ever; across segments too."""
     found: list[int] = []
@@ -162,18 +102,6 @@ async def test_a_tail_waits_for_what_is_pushed_next(pushing: Pushing) -> None:
             found += numbers_of((await waiting).batch)
     assert found == list(range(30))
     assert len(pushing.segments) > 2
-
-
-async def test_too_much_undecided_asks_the_sender_to_wait(pushing: Pushing) -> None:
-    """Room comes when the pipeline has decided; a batch alone always passes."""
-    await pushing.push("a", *range(200), buffer_bytes=1000)
-    with pytest.raises(Unavailable, match="wait to be processed") as busy:
-        await pushing.push("b", 5, buffer_bytes=1000)
-    assert busy.value.code is Code.BUSY
-    assert busy.value.retry_after is not None
-    await pushing.log.cut(200)
-    await pushing.push("b", 5, buffer_bytes=1000)
-    assert await pushing.numbers(200) == [5]
 
 
 async def test_all_that_is_taken_at_one_moment_has_a_limit(tmp_path: Path) -> None:
@@ -215,13 +143,6 @@ async def test_after_a_replay_nothing_it_has_yet_to_read_is_deleted(pushing: Pus
     assert await pushing.numbers(11) == list(range(11, 101))
 
 
-async def test_a_position_beyond_the_end_is_damage(pushing: Pushing) -> None:
-    """Records that were read and are no longer there were lost; nobody may go on silently."""
-    await pushing.push("a", 1)
-    with pytest.raises(Corrupted, match="ends before record 1, and the pipeline has read to"):
-        await anext(pushing.log.read(2))
-
-
 async def test_what_waits_is_counted(pushing: Pushing) -> None:
     """The lag of a push source, in records and bytes."""
     assert await pushing.log.behind(0) == (0, 0)
@@ -234,32 +155,6 @@ async def test_what_waits_is_counted(pushing: Pushing) -> None:
     assert fewer == 10
     assert 0 < smaller < size
     assert await pushing.log.behind(30) == (0, 0)
-
-
-async def test_an_empty_log_has_no_schema_and_waits(pushing: Pushing) -> None:
-    """Before the first batch there is nothing, which is no error."""
-    assert await pushing.log.schema() is None
-    assert (await pushing.log.begin(), await pushing.log.end()) == (0, 0)
-    waiting = asyncio.ensure_future(anext(pushing.log.read(0)))  # noqa: TID251 - awaited below
-    await asyncio.sleep(0.05)
-    await pushing.push("a", 7)
-    assert (await waiting).batch.column("n").to_pylist() == [7]
-
-
-async def test_the_first_batch_fixes_the_schema_though_others_come_with_it(
-    pushing: Pushing,
-) -> None:
-    """Which batch is first is decided by order, not by which parses faster."""
-    results = await asyncio.gather(  # noqa: TID251 - at the same time is the point
-        pushing.send("bad", b"nonsense"),
-        pushing.send("a", b'{"n": 1}'),
-        pushing.send("b", b'{"n": "text"}'),
-        pushing.send("c", b'{"n": 2}'),
-        return_exceptions=True,
-    )
-    assert isinstance(results[0], Rejected)
-    assert isinstance(results[2], Rejected)
-    assert await pushing.numbers() == [1, 2]
 
 
 @pytest.mark.parametrize("batch_id", ["", "x" * 129, "line\nbreak"])
