@@ -9,12 +9,17 @@ from dataflow.core.errors import Problem
 from dataflow.core.spec import PipelineSpec
 from dataflow.engine.plan import validate
 
+NO_PUSH = (
+    "a cluster keeps pushed records in Kafka, and this program is told of none: set kafka_brokers"
+    " (DATAFLOW_KAFKA_BROKERS) for every node and gateway, or use the program dataflow"
+)
+
 PUSH = "push"
 """The source type whose pipelines take pushed batches."""
 
 
 def checked(
-    registry: Registry, spec: PipelineSpec, *, in_cluster: bool
+    registry: Registry, spec: PipelineSpec, *, takes_push: bool
 ) -> tuple[Sequence[Problem], str]:
     """Return everything wrong with a canonical spec, and what its ends guarantee if nothing is.
 
@@ -22,8 +27,7 @@ def checked(
     node is gone.
     """
     problems, guarantee = validate(registry, spec)
-    if in_cluster and any(source.source_type == PUSH for source in spec.sources.values()):
+    if not takes_push and any(source.source_type == PUSH for source in spec.sources.values()):
         where = "source.sourceType"
-        why = "push keeps records in a folder of one node, which a cluster cannot; use dataflow"
-        problems = (*problems, Problem(where, why))
+        problems = (*problems, Problem(where, NO_PUSH))
     return problems, guarantee

@@ -121,9 +121,9 @@ async def composed(
         cleaning = await stack.enter_async_context(Cleaning.open(ingest))
         for listener in (runs.committed, watchers.committed, cleaning.committed):
             fanout.listen(listener)
-        in_cluster = belonging.send_to is not None
+        takes_push = belonging.send_to is None or bool(settings.kafka_brokers)
         parts = Parts(
-            belonging.name, host, runs, stores, past, watchers, steps, workers, clock, in_cluster
+            belonging.name, host, runs, stores, past, watchers, steps, workers, clock, takes_push
         )
         yield Composed(Node(parts), host, runs, workers, cleaning)
 

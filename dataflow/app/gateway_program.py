@@ -34,7 +34,7 @@ async def run(settings: Settings) -> None:
             routing(
                 membership,
                 nodes := AtNodes(links, None),
-                partial(checked, steps, in_cluster=True),
+                partial(checked, steps, takes_push=bool(settings.kafka_brokers)),
                 lambda: bool(membership.map.nodes),
             ) as routed,
         ):

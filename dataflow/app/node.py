@@ -49,8 +49,8 @@ class Parts:
     registry: Registry
     workers: Workers
     clock: Clock
-    in_cluster: bool = False
-    """There are other nodes, which go on with what this one leaves."""
+    takes_push: bool = True
+    """What is pushed outlives whatever this program is part of."""
 
 
 class Node:
@@ -171,7 +171,7 @@ class Node:
 
     def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
         """Return everything that is wrong with a spec, and what its ends guarantee."""
-        return checked(self._parts.registry, spec, in_cluster=self._parts.in_cluster)
+        return checked(self._parts.registry, spec, takes_push=self._parts.takes_push)
 
     async def preview(self, spec: PipelineSpec, records: int) -> Sequence[b.PreviewStep]:
         """Run the first records through every step."""

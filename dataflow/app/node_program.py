@@ -13,6 +13,7 @@ import click
 
 from dataflow.app.clustered import Clustered, Coordinating, clustered
 from dataflow.app.composing import no_probe
+from dataflow.app.kafka import logs_of
 from dataflow.app.object_store import objects_of
 from dataflow.app.program import serve_until_told, started
 from dataflow.app.settings import Settings
@@ -21,7 +22,6 @@ from dataflow.cluster.coordination.etcd.client import Etcd
 from dataflow.cluster.coordination.etcd.keeper import EtcdKeeper
 from dataflow.cluster.coordination.etcd.place import Patience, Place
 from dataflow.core.errors import Rejected
-from dataflow.engine.ingest import FileLogs
 
 
 def etcd_place(settings: Settings) -> Place:
@@ -50,7 +50,7 @@ async def node(
     from dataflow.journal.cassandra import WRITES_AT_ONCE, Cassandra, Options
     from dataflow.views.cassandra import Cassandra as CassandraViews
 
-    settings = reachable(named(settings))
+    settings = reachable(named(settings)).model_copy(update={"ingest_log": "kafka"})
     async with AsyncExitStack() as stack:
         place = etcd_place(settings)
         coordination = Etcd(place, etcd_patience(settings))
@@ -62,7 +62,7 @@ async def node(
         stack.push_async_callback(journal.close)
         views = await CassandraViews.open(options)
         stack.push_async_callback(views.close)
-        ingest = FileLogs(settings.data_dir / "ingest")
+        ingest = logs_of(settings)
         stack.push_async_callback(ingest.close)
         objects = objects_of(settings)
         await objects.check()

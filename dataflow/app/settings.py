@@ -21,6 +21,7 @@ LISTS: Mapping[str, str] = {
     "file_roots": os.pathsep,
     "etcd_endpoints": ",",
     "cassandra_contact_points": ",",
+    "kafka_brokers": ",",
 }
 """What separates the entries of a variable that holds several."""
 
@@ -75,10 +76,27 @@ class Settings(BaseModel):
     cassandra_keyspace: str = Field(default="dataflow", pattern=r"^[a-z][a-z0-9_]{0,47}$")
     """Where the journal of this cluster lives."""
 
+    kafka_brokers: tuple[str, ...] = ()
+    """Where pushed records are kept in a cluster, as host:port; all of its programs need the
+    same."""
+    kafka_protocol: Literal["plaintext", "tls", "saslPlaintext", "saslTls"] = "plaintext"
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """With saslPlaintext and saslTls."""
+    kafka_username: str = ""
+    kafka_password: SecretStr = SecretStr("")
+    kafka_ca_file: str = ""
+    """Certificates to trust; the system's unless given."""
+    kafka_replicas: int = Field(default=0, ge=0, le=15)
+    """Of each log of pushed records; 0 for as many as the brokers give by themselves."""
+    ingest_log: Literal["files", "kafka"] = "files"
+    """Where the program ``dataflow`` keeps pushed records; a node of a cluster, always in Kafka."""
+
     def told(self) -> str:
-        """Return all of it as JSON, the secret one included: for a pipe, never for a log."""
-        secret = self.s3_secret_access_key.get_secret_value()
-        return json.dumps({**self.model_dump(mode="json"), "s3_secret_access_key": secret})
+        """Return all of it as JSON, what is secret included: for a pipe, never for a log."""
+        secrets = {
+            name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)
+        }
+        return json.dumps({**self.model_dump(mode="json"), **secrets})
 
     @property
     def stop_grace(self) -> timedelta:

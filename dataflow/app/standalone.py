@@ -11,6 +11,7 @@ import click
 from dataflow.app.alone import Alone
 from dataflow.app.clock import SystemClock
 from dataflow.app.composing import Belonging, Composed, composed, no_probe
+from dataflow.app.kafka import logs_of
 from dataflow.app.node import Node
 from dataflow.app.object_store import objects_of
 from dataflow.app.program import serve_until_told, started
@@ -19,7 +20,6 @@ from dataflow.app.stores import Stores
 from dataflow.app.workers import COMMAND
 from dataflow.core.events import Cause
 from dataflow.core.ids import SHARDS, NodeId
-from dataflow.engine.ingest import FileLogs
 from dataflow.journal.sqlite import Sqlite
 from dataflow.views.sqlite import Sqlite as SqliteViews
 
@@ -58,7 +58,7 @@ async def whole(
         await objects.check()
         views = await SqliteViews.open(settings.data_dir)
         stack.push_async_callback(views.close)
-        ingest = FileLogs(settings.data_dir / "ingest")
+        ingest = logs_of(settings)
         stack.push_async_callback(ingest.close)
         stores = Stores(journal, views, objects, ingest)
         parts = await stack.enter_async_context(

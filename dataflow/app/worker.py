@@ -12,6 +12,7 @@ from typing import TextIO
 from dataflow.app.builtin import registry
 from dataflow.app.clock import SystemClock
 from dataflow.app.contexts import Contexts, Paths, Secrets
+from dataflow.app.kafka import log_of
 from dataflow.app.logs import configure
 from dataflow.app.memory import share_free_memory
 from dataflow.app.object_store import objects_of
@@ -50,6 +51,7 @@ def parts(begin: Begin, log: Callable[[PipelineId], Log]) -> Parts:
     """Return what the settings of the node say."""
     settings = Settings.model_validate_json(begin.settings)
     clock, secrets = SystemClock(), Secrets()
+    log = log_of(settings) or log
     sys.stderr = Unsaying(sys.stderr, secrets)
     configure("json")
 

@@ -94,5 +94,4 @@ SPEC = SourceSpec(
     pinned=PushPinned,
     check=check,
     schema=_schema,
-    node_local=lambda *_: True,  # its log lies on the disk of the node that took the batches
 )

@@ -9,9 +9,9 @@ from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 PUSHED = canonical(PipelineSpec(name="a", source=Source("push"), sink=Sink("console")))
 
 
-def test_a_cluster_refuses_push_and_says_what_to_use() -> None:
+def test_a_cluster_without_kafka_refuses_push_and_says_what_to_set() -> None:
     """Acknowledged records in one node's folder would be gone with the node."""
-    (problem,), _ = checked(registry(), PUSHED, in_cluster=True)
+    (problem,), _ = checked(registry(), PUSHED, takes_push=False)
     assert problem.field == "source.sourceType"
-    assert "use dataflow" in problem.message
-    assert checked(registry(), PUSHED, in_cluster=False)[0] == ()
+    assert "set kafka_brokers (DATAFLOW_KAFKA_BROKERS)" in problem.message
+    assert checked(registry(), PUSHED, takes_push=True)[0] == ()

@@ -142,7 +142,7 @@ SHARED = '{"shared": true}'
         (Source("file", "/in.csv", options=SHARED), Sink("file", "/o.csv", options=SHARED), False),
         (Source("file", "${env:IN}"), Sink("console"), True),
         (Source("generator"), Sink("console"), False),
-        (Source("push"), Sink("console"), True),
+        (Source("push"), Sink("console"), False),
     ],
 )
 def test_what_one_node_alone_has_binds_a_pipeline_to_it(

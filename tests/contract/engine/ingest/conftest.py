@@ -33,9 +33,14 @@ class KafkaPushing(AnyPushing):
         """Return the one that a run has."""
         return self._log
 
+    @property
+    def topic(self) -> str:
+        """Return where it is kept."""
+        return self.brokers.topic(PIPELINE)
+
     def remove(self) -> None:
         """Leave nothing behind."""
-        self.brokers.remove(self.brokers.topic(PIPELINE))
+        self.brokers.remove(self.topic)
 
 
 @pytest.fixture(params=["files", "followed", "kafka"])

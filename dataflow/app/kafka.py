@@ -1,0 +1,130 @@
+"""The Kafka of a node: where a cluster keeps pushed records."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from dataflow.app.checking import NO_PUSH
+from dataflow.app.clock import SystemClock
+from dataflow.app.settings import Settings
+from dataflow.connect import Log, LogBatch
+from dataflow.core.errors import Rejected
+from dataflow.core.ids import PipelineId
+from dataflow.engine.ingest import FileLogs, Ingested, IngestLogs, IngestOptions
+from dataflow.engine.ingest.pushed import Parse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dataflow.engine.ingest.kafka import Brokers
+
+PROTOCOLS = {
+    "plaintext": "PLAINTEXT",
+    "tls": "SSL",
+    "saslPlaintext": "SASL_PLAINTEXT",
+    "saslTls": "SASL_SSL",
+}
+
+
+def logs_of(settings: Settings) -> IngestLogs:
+    """Return the ingest logs that the settings say."""
+    if settings.ingest_log == "files":
+        return FileLogs(settings.data_dir / "ingest")
+    if not settings.kafka_brokers:
+        return NoLogs()
+    from dataflow.engine.ingest.kafka import KafkaLogs
+
+    return KafkaLogs(_brokers(settings))
+
+
+def log_of(settings: Settings) -> Callable[[PipelineId], Log] | None:
+    """Return how a worker process has a log by itself; None where it asks its node."""
+    if settings.ingest_log == "files":
+        return None
+    if not settings.kafka_brokers:
+        return NoLogs().log
+    from dataflow.engine.ingest.kafka import KafkaLog
+
+    brokers = _brokers(settings)
+    return lambda pipeline: KafkaLog(brokers, pipeline)
+
+
+def _brokers(settings: Settings) -> Brokers:
+    from dataflow.engine.ingest.kafka import Brokers
+
+    given = {
+        "bootstrap.servers": ",".join(settings.kafka_brokers),
+        "client.id": f"dataflow.{settings.cluster}.{settings.node_id or 'embedded'}",
+        "security.protocol": PROTOCOLS[settings.kafka_protocol],
+    }
+    if settings.kafka_protocol.startswith("sasl"):
+        given["sasl.mechanism"] = settings.kafka_mechanism
+        given["sasl.username"] = settings.kafka_username
+        given["sasl.password"] = settings.kafka_password.get_secret_value()
+    if settings.kafka_ca_file:
+        given["ssl.ca.location"] = settings.kafka_ca_file
+    return Brokers(given, settings.cluster, SystemClock(), settings.kafka_replicas or -1)
+
+
+class NoLogs:
+    """Implements ``IngestLogs`` and ``connect.Log`` where there are none, and says so."""
+
+    def parse_by(self, parse: Parse) -> None:
+        """Do nothing: no batch comes this far."""
+
+    async def append(
+        self,
+        pipeline: PipelineId,
+        batch_id: str,
+        content_type: str,
+        payload: bytes,
+        *,
+        source_options: IngestOptions,
+    ) -> Ingested:
+        """Refuse the batch."""
+        del pipeline, batch_id, content_type, payload, source_options
+        _refuse()
+
+    def log(self, pipeline: PipelineId) -> Log:
+        """Return what refuses to be read."""
+        del pipeline
+        return self
+
+    async def remove(self, pipeline: PipelineId) -> None:
+        """Do nothing: whoever has logs deletes them."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def read(self, start: int) -> AsyncGenerator[LogBatch, None]:
+        """Refuse to be read."""
+        del start
+        _refuse()
+        yield  # It makes this a generator.
+
+    async def begin(self) -> int:
+        """Refuse to be read."""
+        _refuse()
+
+    async def end(self) -> int:
+        """Return that nothing was pushed here."""
+        return 0
+
+    async def behind(self, start: int) -> tuple[int, int]:
+        """Return that it is not known."""
+        del start
+        return -1, -1
+
+    async def schema(self) -> pa.Schema | None:
+        """Refuse to be read."""
+        _refuse()
+
+    async def cut(self, below: int) -> None:
+        """Refuse to be read."""
+        del below
+        _refuse()
+
+
+def _refuse() -> NoReturn:
+    raise Rejected(NO_PUSH, field="kafka_brokers (DATAFLOW_KAFKA_BROKERS)")
