@@ -12,6 +12,7 @@ from collections.abc import Generator
 import pytest
 
 from deploy.stack import Missing, logs, shared
+from deploy.stack.registry import API
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +46,15 @@ def postgres() -> str:
     Use a database of your own.
     """
     return shared("postgres")
+
+
+@pytest.fixture(scope="session")
+def registry() -> str:
+    """URL of the machine's schema registry, as clients of Confluent's take it.
+
+    Use subjects of your own.
+    """
+    return f"http://{shared('registry')}{API}"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,6 +6,7 @@ from deploy.stack.etcd import Etcd
 from deploy.stack.kafka import Kafka
 from deploy.stack.machine import shared
 from deploy.stack.postgres import Postgres
+from deploy.stack.registry import Registry
 from deploy.stack.s3 import S3
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "NotReady",
     "PortTaken",
     "Postgres",
+    "Registry",
     "shared",
 ]

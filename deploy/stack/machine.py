@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.stack import cassandra, etcd, kafka, logs, postgres, s3
+from deploy.stack import cassandra, etcd, kafka, logs, postgres, registry, s3
 from deploy.stack.errors import Missing, NotReady
 from deploy.stack.places import locked, state
 from deploy.stack.plan import Plan
@@ -35,6 +35,7 @@ RECIPES = {
         Recipe(s3.NAME, s3.VERSION, s3.PORT, s3.shared_plan),
         Recipe(kafka.NAME, kafka.VERSION, kafka.PORT, kafka.shared_plan),
         Recipe(postgres.NAME, postgres.VERSION, postgres.PORT, postgres.shared_plan),
+        Recipe(registry.NAME, registry.VERSION, registry.PORT, registry.shared_plan),
     )
 }
 

@@ -13,6 +13,7 @@ from confluent_kafka import Message
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.formats.json_parse import JsonParser
 from dataflow.connectors.formats.parse import Bad, Parsed, parse, shown
+from dataflow.connectors.kafka.registry.reading import RegistryReading
 from dataflow.connectors.kafka.source_spec import (
     KafkaPinned,
     KafkaSourceOptions,
@@ -32,8 +33,14 @@ class Decoded(NamedTuple):
 class Decoder:
     """Decodes records as the options say; its schema holds for the whole lineage."""
 
-    def __init__(self, options: KafkaSourceOptions, pinned: KafkaPinned) -> None:
+    def __init__(
+        self,
+        options: KafkaSourceOptions,
+        pinned: KafkaPinned,
+        registered: RegistryReading | None = None,
+    ) -> None:
         self._options = options
+        self._registered = registered
         value = [(c.name, to_arrow(parse_type(c.type))) for c in pinned.columns]
         beside = [(n, to_arrow(parse_type(of))) for n, of in metadata_types(options).items()]
         self._value = pa.schema(value)
@@ -59,6 +66,9 @@ class Decoder:
     def _values(self, values: Sequence[bytes | None]) -> Parsed:
         if self._parser is not None:
             return json_rows(self._parser, values)
+        if self._registered is not None:
+            closed = self._options.other_columns == "reject"
+            return self._registered.rows(values, self._value, closed=closed)
         column = pa.array(values, pa.binary())
         if self._options.format == "bytes":
             return Parsed(pa.RecordBatch.from_arrays([column], schema=self._value))

@@ -14,6 +14,7 @@ from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.formats.json_infer import json_types
 from dataflow.connectors.kafka.consuming import Consuming, Partition
 from dataflow.connectors.kafka.decode import lines_of
+from dataflow.connectors.kafka.registry.reading import RegistryReading
 from dataflow.connectors.kafka.source_spec import KafkaSourceOptions, value_types
 
 SAMPLE_S = 2.0
@@ -52,12 +53,27 @@ async def sample(
     return found[:records]
 
 
-def columns_of(options: KafkaSourceOptions, sampled: Sequence[bytes]) -> Sequence[PinnedColumn]:
-    """Return the columns of the value: those declared, then those that records have beside them."""
+def columns_of(
+    options: KafkaSourceOptions,
+    sampled: Sequence[bytes],
+    topics: Sequence[str],
+    registered: RegistryReading | None,
+) -> Sequence[PinnedColumn]:
+    """Return the columns of the value: those declared, then those beside them.
+
+    Args:
+        options: of the source.
+        sampled: records that have them, if they are to be found there.
+        topics: whose schemas have them, if they are to be found there.
+        registered: knows those.
+    """
     types = value_types(options)
     declared = {name: to_arrow(parse_type(text)) for name, text in types.items()}
     beside = set(options.metadata_columns)
     if sampled:
         found = json_types(lines_of(sampled), declared)
         types |= {name: type_name(of) for name, of in found.items() if name not in beside}
+    if registered is not None and options.other_columns == "infer":
+        known = registered.columns(topics)
+        types |= {one.name: one.type for one in known if one.name not in {*types, *beside}}
     return [PinnedColumn(name=name, type=of) for name, of in types.items()]

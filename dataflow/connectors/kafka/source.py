@@ -35,6 +35,7 @@ from dataflow.connectors.kafka.consuming import Consuming, Partition
 from dataflow.connectors.kafka.decode import Decoder
 from dataflow.connectors.kafka.errors import Heard, translated
 from dataflow.connectors.kafka.listing import Listing
+from dataflow.connectors.kafka.registry.reading import reading_of
 from dataflow.connectors.kafka.sampling import columns_of, sample
 from dataflow.connectors.kafka.source_spec import (
     KafkaPinned,
@@ -76,6 +77,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         self._consuming: Consuming | None = None
         self._listing: Listing | None = None
         self._decoder: Decoder | None = None
+        self._registered = reading_of(options.registry, options.format, context)
         self._pinned = KafkaPinned(columns=())
         self._known: Sequence[Partition] = ()
         self._next: dict[Partition, int] = {}
@@ -99,7 +101,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
             named = {str(partition.split.id): at for partition, at in begins.items()}
             pinned = KafkaPinned(columns=await self._columns(begins), begins=named)
         self._pinned = pinned
-        self._decoder = Decoder(self._options, pinned)
+        self._decoder = Decoder(self._options, pinned, self._registered)
         self._require_apart()
         return pinned
 
@@ -224,6 +226,8 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         if self._listing is not None:
             with suppress(Unavailable):
                 await self._asked(self._listing.close)
+        if self._registered is not None:
+            self._registered.close()
 
     # --- opening ---------------------------------------------------------------------------------
 
@@ -232,7 +236,8 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         sampled: tuple[bytes, ...] = ()
         if options.format == "json" and options.other_columns == "infer":
             sampled = tuple(await self._sample(begins))
-        columns = await asyncio.to_thread(columns_of, options, sampled)
+        topics = [partition.topic for partition in begins]
+        columns = await asyncio.to_thread(columns_of, options, sampled, topics, self._registered)
         if not columns:
             message = "the first records have no fields; declare them in schema"
             raise Rejected(f"{self._what}: {message}", field="options.schema")

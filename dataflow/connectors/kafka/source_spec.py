@@ -21,6 +21,11 @@ from dataflow.connect.columns import (
 from dataflow.connect.transform import HIDDEN
 from dataflow.connect.types import Kind, Type
 from dataflow.connectors.kafka.connection import Security, brokers_problem, security_problems
+from dataflow.connectors.kafka.registry.options import (
+    REGISTRY_FORMATS,
+    ReadRegistry,
+    registry_problems,
+)
 from dataflow.connectors.kafka.topics import topic_name
 
 INFER_RECORDS, INFER_RECORDS_MAX = 1_000, 100_000
@@ -47,19 +52,25 @@ class KafkaSourceOptions(Options):
         description="A regular expression that the whole name of a topic matches; topics that come"
         " later are read from their beginning.",
     )
-    format: Literal["json", "string", "bytes"] = Field(
-        default="json", description="json: an object a record; string, bytes: one column."
+    format: Literal["json", "avro", "protobuf", "string", "bytes"] = Field(
+        default="json",
+        description="json: an object a record; avro, protobuf: a record whose schema a registry"
+        " keeps; string, bytes: one column.",
+    )
+    registry: ReadRegistry | None = Field(
+        default=None, description="avro, protobuf: where the schemas are."
     )
     types: ColumnTypes = Field(
         default={},
         alias="schema",
         max_length=COLUMNS_MAX,
-        description="json: types by column, or a list of {name, type}.",
+        description="json, avro, protobuf: types by column, or a list of {name, type}.",
     )
     other_columns: Literal["infer", "drop", "reject"] = Field(
         default="infer",
-        description="json: what to do with fields that schema does not name: infer their types"
-        " from the first records, drop them, or reject the record.",
+        description="What to do with fields that schema does not name: infer their types from the"
+        " first records, or have those of the newest registered schema; drop them, or reject the"
+        " record.",
     )
     infer_records: int = Field(
         default=INFER_RECORDS,
@@ -112,6 +123,11 @@ class KafkaSourceOptions(Options):
     security: Security = Security()
 
     @property
+    def has_fields(self) -> bool:
+        """Tell whether a record has fields, which become columns."""
+        return self.format == "json" or self.format in REGISTRY_FORMATS
+
+    @property
     def metadata_columns(self) -> Sequence[str]:
         """Return the names of the columns beside the value, in their order."""
         names = (
@@ -154,8 +170,9 @@ def check(step: SourceStep, options: KafkaSourceOptions) -> Sequence[Problem]:
         problems.append(Problem("options.startTime", "goes with start timestamp, and only with it"))
     if options.start_time is not None and options.start_time.tzinfo is None:
         problems.append(Problem("options.startTime", "say the zone, as in 2026-01-31T00:00:00Z"))
-    if options.types and options.format != "json":
-        problems.append(Problem("options.schema", "only with format json"))
+    problems += registry_problems(options.format, options.registry)
+    if options.types and not options.has_fields:
+        problems.append(Problem("options.schema", "only with format json, avro or protobuf"))
     if options.other_columns == "drop" and not options.types:
         problems.append(Problem("options.schema", "missing; otherColumns drop keeps only those"))
     problems += [
@@ -168,7 +185,7 @@ def check(step: SourceStep, options: KafkaSourceOptions) -> Sequence[Problem]:
 
 def _name_problems(options: KafkaSourceOptions) -> Sequence[Problem]:
     names = [*options.metadata_columns, *options.types]
-    names += [] if options.format == "json" else [options.value_column]
+    names += [] if options.has_fields else [options.value_column]
     twice = [name for name, count in Counter(names).items() if count > 1]
     problems = [Problem("options", f"two columns are named {name!r}") for name in twice]
     return problems + [Problem("options", f"{n!r}: {TAKEN}") for n in names if n in HIDDEN]
@@ -179,14 +196,14 @@ def _impossible(of: Type) -> str:
 
 
 def _schema(options: KafkaSourceOptions) -> Mapping[str, str] | None:
-    if options.format == "json" and (not options.types or options.other_columns == "infer"):
+    if options.has_fields and (not options.types or options.other_columns == "infer"):
         return None
     return value_types(options) | metadata_types(options)
 
 
 def value_types(options: KafkaSourceOptions) -> dict[str, str]:
     """Return the types of the value's columns, as far as they are declared."""
-    if options.format == "json":
+    if options.has_fields:
         return dict(options.types)
     return {options.value_column: "string" if options.format == "string" else "binary"}
 

@@ -54,7 +54,7 @@ def schema(
 
 def batch(first: int = 0, **columns: Sequence[Any] | pa.Array[Any]) -> pa.RecordBatch:
     """Return a batch with ordinals from ``first``."""
-    made = pa.RecordBatch.from_pydict(dict(columns))
+    made = pa.RecordBatch.from_pydict(dict[str, Any](columns))
     ordinals = pa.array(range(first, first + made.num_rows), pa.int64())
     return made.append_column(ORDINAL, ordinals)
 

@@ -1,0 +1,1 @@
+"""Records whose schemas a registry keeps: Avro and Protobuf."""
