@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dataflow.app.builtin import registry
 from dataflow.app.checking import PUSH
@@ -15,6 +16,7 @@ from dataflow.app.cleaning import Cleaning
 from dataflow.app.clock import SystemClock
 from dataflow.app.contexts import Contexts, Paths, Secrets
 from dataflow.app.history import Past
+from dataflow.app.kafka import event_bus
 from dataflow.app.node import Node, Parts
 from dataflow.app.projection import Fanout
 from dataflow.app.settings import Settings
@@ -25,6 +27,7 @@ from dataflow.cluster.host import Host
 from dataflow.cluster.host import Surroundings as HostSurroundings
 from dataflow.cluster.runs import Node as RunsNode
 from dataflow.cluster.runs import Runs
+from dataflow.cluster.shard import Committed
 from dataflow.connect import Registry
 from dataflow.core import messages as m
 from dataflow.core.events import Cause
@@ -36,6 +39,9 @@ from dataflow.engine.ingest import IngestLogs
 from dataflow.engine.plan import node_local
 from dataflow.engine.worker import Surroundings
 from dataflow.engine.workers import Workers
+
+if TYPE_CHECKING:
+    from dataflow.views.bus import EventBus
 
 
 def new_id() -> str:
@@ -72,11 +78,15 @@ class Composed:
     runs: Runs
     workers: Workers
     cleaning: Cleaning
+    bus: EventBus | None
 
     def take_up(self, shard: ShardId | None, cause: Cause) -> None:
         """Begin what is to be done for the pipelines of a shard that came here, or of all."""
         self.runs.take_up(shard, cause)
         self.cleaning.take_up(self.host, shard)
+        if self.bus is not None:
+            for one in self.host.owned if shard is None else (shard,):
+                self.bus.take_up(one)
 
 
 @asynccontextmanager
@@ -121,11 +131,24 @@ async def composed(
         cleaning = await stack.enter_async_context(Cleaning.open(ingest))
         for listener in (runs.committed, watchers.committed, cleaning.committed):
             fanout.listen(listener)
+        bus = await stack.enter_async_context(event_bus(settings, stores.journal, host))
+        if bus is not None:
+            fanout.listen(partial(_noted, host, bus))
         takes_push = belonging.send_to is None or bool(settings.kafka_brokers)
         parts = Parts(
-            belonging.name, host, runs, stores, past, watchers, steps, workers, clock, takes_push
+            belonging.name,
+            host,
+            runs,
+            stores,
+            past,
+            watchers,
+            steps,
+            workers,
+            clock,
+            takes_push,
+            bus,
         )
-        yield Composed(Node(parts), host, runs, workers, cleaning)
+        yield Composed(Node(parts), host, runs, workers, cleaning, bus)
 
 
 def _around_host(
@@ -155,6 +178,11 @@ def _bound_to(steps: Registry, belonging: Belonging, state: State) -> NodeId:
     if belonging.send_to is None or not node_local(steps, state.spec):
         return NodeId("")
     return state.node or NodeId(belonging.name)
+
+
+def _noted(host: Host, bus: EventBus, committed: Sequence[Committed]) -> None:
+    for event, _ in committed:
+        bus.note(host.shard_of(event.pipeline_id), event.offset)
 
 
 async def _ingested(host: Host, ingest: IngestLogs, pipeline: PipelineId) -> int:

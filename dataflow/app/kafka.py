@@ -1,23 +1,27 @@
-"""The Kafka of a node: where a cluster keeps pushed records."""
+"""The Kafka of a node: where a cluster keeps pushed records, and where events are published."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from dataflow.app.checking import NO_PUSH
 from dataflow.app.clock import SystemClock
 from dataflow.app.settings import Settings
+from dataflow.cluster.host import Host
 from dataflow.connect import Log, LogBatch
 from dataflow.core.errors import Rejected
 from dataflow.core.ids import PipelineId
 from dataflow.engine.ingest import FileLogs, Ingested, IngestLogs, IngestOptions
 from dataflow.engine.ingest.pushed import Parse
+from dataflow.journal.contract import Journal
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from dataflow.engine.ingest.kafka import Brokers
+    from dataflow.views.bus import EventBus
 
 PROTOCOLS = {
     "plaintext": "PLAINTEXT",
@@ -65,6 +69,46 @@ def _brokers(settings: Settings) -> Brokers:
     if settings.kafka_ca_file:
         given["ssl.ca.location"] = settings.kafka_ca_file
     return Brokers(given, settings.cluster, SystemClock(), settings.kafka_replicas or -1)
+
+
+@asynccontextmanager
+async def event_bus(
+    settings: Settings, journal: Journal, host: Host
+) -> AsyncGenerator[EventBus | None, None]:
+    """Return the event bus of a node, which publishes until the block is left; None without.
+
+    Raises:
+        Rejected: there is a topic, and no Kafka.
+    """
+    if not settings.events_topic:
+        yield None
+        return
+    if not settings.kafka_brokers:
+        raise Rejected(
+            "missing; events_topic needs Kafka, as host:port",
+            field="kafka_brokers (DATAFLOW_KAFKA_BROKERS)",
+        )
+    from dataflow.views.bus import EventBus
+    from dataflow.views.bus.kafka import KafkaTopic, Login, Names
+
+    name, topic = settings.node_id or "embedded", settings.events_topic
+    login = Login(
+        brokers=settings.kafka_brokers,
+        client_id=f"dataflow.{settings.cluster}.{name}.events",
+        protocol=PROTOCOLS[settings.kafka_protocol],
+        mechanism=settings.kafka_mechanism,
+        username=settings.kafka_username,
+        password=settings.kafka_password.get_secret_value(),
+        ca_file=settings.kafka_ca_file,
+    )
+    names = Names(
+        topic=topic,
+        transactional_id=f"dataflow.{settings.cluster}.events.{topic}.{name}",
+        partitions=settings.events_partitions,
+        replicas=settings.kafka_replicas,
+    )
+    async with EventBus.open(journal, KafkaTopic(login, names), lambda: host.owned) as bus:
+        yield bus
 
 
 class NoLogs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -12,6 +13,9 @@ from prometheus_client.registry import Collector
 from dataflow.cluster.host import Host
 from dataflow.cluster.runs import Runs
 from dataflow.core.state import Status
+
+if TYPE_CHECKING:
+    from dataflow.views.bus import EventBus
 
 
 class NodeCollector(Collector):
@@ -52,10 +56,35 @@ class NodeCollector(Collector):
         return records, failed, read, number, lag
 
 
-def node_registry(host: Host, runs: Runs) -> CollectorRegistry:
+class BusCollector(Collector):
+    """How far the events of a node's shards are published."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics as of now; about 1 us a shard."""
+        lag = GaugeMetricFamily("dataflow_event_bus_lag", "Events known and not published.")
+        lag.add_metric([], self._bus.lag)
+        stuck = GaugeMetricFamily(
+            "dataflow_event_bus_stuck_shards", "Shards with an event that cannot be read."
+        )
+        stuck.add_metric([], self._bus.stuck)
+        published = CounterMetricFamily("dataflow_event_bus_published", "Events published.")
+        published.add_metric([], self._bus.published)
+        failures = CounterMetricFamily(
+            "dataflow_event_bus_failures", "Attempts that failed; each is made again."
+        )
+        failures.add_metric([], self._bus.failures)
+        return lag, stuck, published, failures
+
+
+def node_registry(host: Host, runs: Runs, bus: EventBus | None = None) -> CollectorRegistry:
     """Return a registry with what a node and its process have to show."""
     registry = process_registry()
     registry.register(NodeCollector(host, runs))
+    if bus is not None:
+        registry.register(BusCollector(bus))
     return registry
 
 

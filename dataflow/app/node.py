@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
@@ -32,6 +33,9 @@ from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.workers import Workers
 from dataflow.server import backend as b
 
+if TYPE_CHECKING:
+    from dataflow.views.bus import EventBus
+
 RATES_EVERY_S = 0.25
 """How often a watcher hears of a running pipeline's rates, at most."""
 
@@ -51,6 +55,7 @@ class Parts:
     clock: Clock
     takes_push: bool = True
     """What is pushed outlives whatever this program is part of."""
+    bus: EventBus | None = None
 
 
 class Node:
@@ -62,7 +67,7 @@ class Node:
     @property
     def metrics(self) -> CollectorRegistry:
         """Return what Prometheus is shown."""
-        return node_registry(self._parts.host, self._parts.runs)
+        return node_registry(self._parts.host, self._parts.runs, self._parts.bus)
 
     @property
     def ready(self) -> bool:

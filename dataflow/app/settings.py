@@ -77,8 +77,8 @@ class Settings(BaseModel):
     """Where the journal of this cluster lives."""
 
     kafka_brokers: tuple[str, ...] = ()
-    """Where pushed records are kept in a cluster, as host:port; all of its programs need the
-    same."""
+    """Where a cluster keeps pushed records, and where events are published, as host:port; all
+    programs of a cluster need the same."""
     kafka_protocol: Literal["plaintext", "tls", "saslPlaintext", "saslTls"] = "plaintext"
     kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     """With saslPlaintext and saslTls."""
@@ -87,7 +87,12 @@ class Settings(BaseModel):
     kafka_ca_file: str = ""
     """Certificates to trust; the system's unless given."""
     kafka_replicas: int = Field(default=0, ge=0, le=15)
-    """Of each log of pushed records; 0 for as many as the brokers give by themselves."""
+    """Of each topic that is made here; 0 for as many as the brokers give by themselves, and for
+    events three, or as many as there are brokers."""
+    events_topic: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,240}$")
+    """A topic of Kafka in which every event is published; none unless given."""
+    events_partitions: int = Field(default=6, ge=1, le=10_000)
+    """Of that topic, where it is made."""
     ingest_log: Literal["files", "kafka"] = "files"
     """Where the program ``dataflow`` keeps pushed records; a node of a cluster, always in Kafka."""
 

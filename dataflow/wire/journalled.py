@@ -15,6 +15,7 @@ from dataflow.core.light import light
 from dataflow.core.state import State
 from dataflow.v1 import event_pb2 as pb
 from dataflow.wire.core import to_core, to_message
+from dataflow.wire.json import dump
 
 
 @light
@@ -55,6 +56,15 @@ def event_from(payload: bytes) -> events.Event:
             f"event {message.sequence} of {message.pipeline_id!r} holds what this release does"
             f" not know ({error}); upgrade"
         ) from error
+
+
+def event_json(payload: bytes) -> bytes:
+    """Return a journalled event as the API shows it, as JSON.
+
+    Raises:
+        Corrupted: as ``event_from``.
+    """
+    return dump(to_message(event_from(payload), pb.Event))
 
 
 def state_bytes(state: State) -> bytes:

@@ -20,6 +20,7 @@ import pytest
 
 from deploy.stack.nodes import Gateways, Nodes, Stores
 from tests.fault.cluster.asking import Asking, Document
+from tests.integration.connectors.kafka.places import messages
 
 NAMES = ("a", "b", "c")
 SENDERS = 4
@@ -83,10 +84,10 @@ async def opened(folder: Path, stores: Stores, kafka: str) -> AsyncGenerator[Clu
     """Start everything; on leaving, it is killed."""
     settings = {
         "kafka_brokers": kafka,
+        "events_topic": topic_of(stores),
         "shards": 6,
         "lease_ttl_s": 2,
         "stop_grace_s": 5,
-        "workers": 1,
     }
     nodes = {name: Nodes(folder, (name,), stores, **settings) for name in NAMES}
     gateway = Gateways(folder, ("gateway",), stores, kafka_brokers=kafka)
@@ -163,6 +164,9 @@ async def test_no_acknowledged_batch_is_lost_or_written_twice(
         await until(lambda: out.exists() and out.read_bytes().count(b"\n") >= rows)
         assert (await asking.ask("POST", f"{PATH}/stop", {}, "stop")).is_accepted
         assert judged(out, senders.acknowledged) == []
+        events = (await asking.ask("GET", f"{PATH}/events?pageSize=500")).body["events"]
+        await until(lambda: events[-1] in published(kafka, topic_of(stores)))
+        assert first_times(published(kafka, topic_of(stores))) == events
         assert not asking.odd
 
 
@@ -174,6 +178,26 @@ def judged(out: Path, acknowledged: set[str]) -> list[str]:
     twice = {row for row, count in found.items() if count > 1}
     kinds = {"lost": wanted - found.keys(), "twice": twice, "unasked": found.keys() - wanted}
     return [f"{kind}: {len(rows)}, {sorted(rows)[:3]}" for kind, rows in kinds.items() if rows]
+
+
+def topic_of(stores: Stores) -> str:
+    """Return where the cluster publishes its events."""
+    return f"{stores.cluster}-events"
+
+
+def published(kafka: str, topic: str) -> list[Document]:
+    """Return the events of the pipeline that readers of the bus see, in order."""
+    found = messages(kafka, topic)
+    return [json.loads(one.value() or b"") for one in found if one.key() == b"orders"]
+
+
+def first_times(events: list[Document]) -> list[Document]:
+    """Return events without those that a reader has seen before, by their numbers."""
+    seen: list[Document] = []
+    for event in events:
+        if not seen or event["sequence"] > seen[-1]["sequence"]:
+            seen.append(event)
+    return seen
 
 
 async def until(holds: Callable[[], bool]) -> None:
