@@ -131,23 +131,10 @@ async def composed(
         cleaning = await stack.enter_async_context(Cleaning.open(ingest))
         for listener in (runs.committed, watchers.committed, cleaning.committed):
             fanout.listen(listener)
-        bus = await stack.enter_async_context(event_bus(settings, stores.journal, host))
-        if bus is not None:
-            fanout.listen(partial(_noted, host, bus))
+        bus = await stack.enter_async_context(_bus(settings, stores, host, fanout))
         takes_push = belonging.send_to is None or bool(settings.kafka_brokers)
-        parts = Parts(
-            belonging.name,
-            host,
-            runs,
-            stores,
-            past,
-            watchers,
-            steps,
-            workers,
-            clock,
-            takes_push,
-            bus,
-        )
+        made = belonging.name, host, runs, stores, past, watchers, steps, workers, clock
+        parts = Parts(*made, takes_push, bus)
         yield Composed(Node(parts), host, runs, workers, cleaning, bus)
 
 
@@ -178,6 +165,17 @@ def _bound_to(steps: Registry, belonging: Belonging, state: State) -> NodeId:
     if belonging.send_to is None or not node_local(steps, state.spec):
         return NodeId("")
     return state.node or NodeId(belonging.name)
+
+
+@asynccontextmanager
+async def _bus(
+    settings: Settings, stores: Stores, host: Host, fanout: Fanout
+) -> AsyncGenerator[EventBus | None, None]:
+    """Return the event bus, if there shall be one; it hears of what is committed."""
+    async with event_bus(settings, stores.journal, host) as bus:
+        if bus is not None:
+            fanout.listen(partial(_noted, host, bus))
+        yield bus
 
 
 def _noted(host: Host, bus: EventBus, committed: Sequence[Committed]) -> None:
