@@ -34,7 +34,8 @@ class Chunk(Generic[PositionT]):
     """Rows, and where to resume after them. They travel together, so they cannot drift apart.
 
     Attributes:
-        batch: the records that could be read; may be empty if ``rejected`` is not.
+        batch: the records that could be read; without any, and none rejected, the position alone
+            moves on.
         resume_at: the next thing to read.
         rejected: the records that could not be read, with ``REJECTED_COLUMNS``; their
             ``index`` counts all records of this chunk, good and bad, from 0 in reading order.

@@ -49,6 +49,9 @@ MESSAGE_BYTES = 400
 
 STOP_S = 10.0
 
+QUIET_S = 5.0
+"""After which a reader hears that nothing has come."""
+
 
 class Partition(NamedTuple):
     """A partition of a topic."""
@@ -113,6 +116,8 @@ class Consuming:
     ) -> AsyncGenerator[Sequence[Message], None]:
         """Yield the records of a partition from an offset on, and its errors as such.
 
+        Where nothing comes for long, nothing is yielded: an empty sequence.
+
         Raises:
             KafkaException: the client has failed for good.
         """
@@ -126,7 +131,11 @@ class Consuming:
                     if self._failure is not None:
                         raise self._failure
                     queue.came.clear()
-                    await queue.came.wait()
+                    try:
+                        async with asyncio.timeout(QUIET_S):
+                            await queue.came.wait()
+                    except TimeoutError:
+                        yield ()
                 yield queue.messages[0]
                 self._took(queue.messages.popleft())  # AFTER it was taken: until then it waits.
         finally:

@@ -4,6 +4,8 @@
         offset    the checkpoint's number, for people with a lag tool
         metadata  the run that has claimed the topic, and the decision
 
+A pipeline that is told another topic finds its decision under the one before: the largest counts.
+
 The brokers keep 4 KiB of metadata. A larger text is compressed, and continued in further groups,
 ``….1``, ``….2``: one transaction holds them all.
 """
@@ -12,10 +14,16 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from dataflow.connect import Checkpoint, Corrupted, Run, decision_from, decision_text
 
@@ -42,7 +50,7 @@ class Decisions:
     ) -> None:
         self._settings = settings
         self._topic = topic
-        self._group = group
+        self.group = group
         self._timeout_s = timeout_s
         self._members: dict[int, Any] = {}
         """By number of the part: what the driver calls the metadata of a group."""
@@ -56,13 +64,25 @@ class Decisions:
             KafkaException: the brokers do not answer.
             Corrupted: it cannot be read.
         """
-        first = self._part(0)
+        found = [self._read(topic) for topic in {*self._topics(), self._topic}]
+        return max(filter(None, found), key=lambda one: (one.run, one.decision.stamp), default=None)
+
+    def _read(self, topic: str) -> Claimed | None:
+        first = self._part(topic, 0)
         if not first:
             return None
         count, _, text = first.partition(":")
         parts = [text]
-        parts += [self._part(n).partition(":")[2] for n in range(1, int(count or 1))]
+        parts += [self._part(topic, n).partition(":")[2] for n in range(1, int(count or 1))]
         return _unpacked("".join(parts), packed=bool(count))
+
+    def _topics(self) -> Sequence[str]:
+        """Return the topics under which there is a decision."""
+        admin = AdminClient(dict(self._settings))
+        asked = ConsumerGroupTopicPartitions(self.group)
+        asking = admin.list_consumer_group_offsets([asked], request_timeout=self._timeout_s)
+        found = asking[self.group].result().topic_partitions
+        return [one.topic for one in found]
 
     def put(self, producer: Producer, claimed: Claimed) -> None:
         """Have a decision committed with the open transaction.
@@ -87,30 +107,26 @@ class Decisions:
 
     def _send(self, producer: Producer, number: int, claimed: Claimed, metadata: str) -> None:
         if number not in self._members:
-            self._ask(number)
+            self._part(self._topic, number)
         offset = TopicPartition(self._topic, 0, claimed.decision.stamp.number, metadata)
         producer.send_offsets_to_transaction([offset], self._members[number], self._timeout_s)
 
-    def _part(self, number: int) -> str:
-        return self._ask(number) or ""
-
-    def _ask(self, number: int) -> str | None:
+    def _part(self, topic: str, number: int) -> str:
         """Return the metadata of a group, and keep what names it in transactions."""
         consumer = Consumer(
             {
                 **self._settings,
-                "group.id": f"{self._group}.{number}" if number else self._group,
+                "group.id": f"{self.group}.{number}" if number else self.group,
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
             }
         )
         try:
             self._members[number] = consumer.consumer_group_metadata()
-            (found,) = consumer.committed([TopicPartition(self._topic, 0)], self._timeout_s)
+            (found,) = consumer.committed([TopicPartition(topic, 0)], self._timeout_s)
         finally:
             consumer.close()
-        metadata: str | None = found.metadata
-        return metadata
+        return found.metadata or ""
 
 
 def _unpacked(text: str, *, packed: bool) -> Claimed:

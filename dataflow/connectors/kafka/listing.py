@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
 
 import structlog
 from confluent_kafka import (
@@ -11,60 +12,83 @@ from confluent_kafka import (
     Consumer,
     KafkaError,
     KafkaException,
+    TopicCollection,
     TopicPartition,
 )
+from confluent_kafka.admin import AdminClient, TopicDescription
 
 from dataflow.connect import Rejected
 from dataflow.connectors.kafka.consuming import Partition
+from dataflow.connectors.kafka.errors import error_of
 from dataflow.connectors.kafka.source_spec import KafkaSourceOptions
 
 log = structlog.get_logger()
 
 
-class Listing:
-    """Asks the brokers what the options mean now, with a consumer of its own that reads nothing."""
+NO_ID = "A" * 22
+"""What brokers before 2.8 call every topic's id: 16 bytes of zero."""
 
-    def __init__(self, consumer: Consumer, options: KafkaSourceOptions, timeout_s: float) -> None:
+
+class Listing:
+    """Asks the brokers what the options mean now, with clients of its own that read nothing."""
+
+    def __init__(
+        self, admin: AdminClient, consumer: Consumer, options: KafkaSourceOptions, timeout_s: float
+    ) -> None:
+        self._admin = admin
         self._consumer = consumer
         self._options = options
         self._timeout_s = timeout_s
 
-    def partitions(self) -> Sequence[Partition]:
-        """Return the partitions of all topics that are read, in order.
+    def partitions(self) -> Mapping[Partition, str]:
+        """Return the partitions of all topics that are read, in order, each with its topic's id.
 
         Raises:
             KafkaException: the brokers do not answer, or refuse.
             Rejected: a topic that is named is not there.
         """
-        if self._options.topics:
-            found = [one for topic in self._options.topics for one in self._of(topic)]
-        else:
+        names: Sequence[str] = self._options.topics
+        if not names:
             pattern = re.compile(self._options.topic_pattern)
-            topics = self._consumer.list_topics(timeout=self._timeout_s).topics
-            names = sorted(name for name in topics if pattern.fullmatch(name))
-            found = [
-                Partition(name, number) for name in names for number in topics[name].partitions
-            ]
-        return found
+            there = self._admin.list_topics(timeout=self._timeout_s).topics
+            names = sorted(name for name in there if pattern.fullmatch(name))
+        if not names:
+            return {}
+        asked = self._admin.describe_topics(
+            TopicCollection(list(names)), request_timeout=self._timeout_s
+        )
+        return {
+            Partition(name, number): topic_id
+            for name in names
+            for topic_id, numbers in [self._described(name, asked[name])]
+            for number in numbers
+        }
 
-    def _of(self, topic: str) -> Sequence[Partition]:
-        found = self._consumer.list_topics(topic, self._timeout_s).topics[topic]
-        if found.error is not None:
-            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                message = f"there is no topic {topic!r}; create it, or mend its name"
-                raise Rejected(message, field="options.topics")
-            raise KafkaException(found.error)
-        return [Partition(topic, number) for number in sorted(found.partitions)]
+    def _described(self, name: str, asked: Future[TopicDescription]) -> tuple[str, Sequence[int]]:
+        """Return a topic's id, and the numbers of its partitions."""
+        try:
+            found = asked.result()
+        except KafkaException as raised:
+            if error_of(raised).code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            if not self._options.topics:
+                return "", ()  # Deleted between two answers.
+            message = f"there is no topic {name!r}; create it, or mend its name"
+            raise Rejected(message, field="options.topics") from raised
+        topic_id = str(found.topic_id)
+        numbers = sorted(partition.id for partition in found.partitions)
+        return "" if topic_id == NO_ID else topic_id, numbers
 
     def listen(self) -> None:
         """Let the client tell what it has heard; it does so within its calls alone."""
         self._consumer.poll(0)
+        self._admin.poll(0)
 
     def close(self) -> None:
         """Let the connections go."""
         self._consumer.close()
 
-    def begins(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def begins(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """Return the offset at which each partition begins, as the options say."""
         match self._options.start:
             case "earliest":
@@ -76,7 +100,7 @@ class Listing:
             case "committed":
                 return self._committed(partitions)
 
-    def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """Return the offset behind the last record of each partition."""
         return {one: self.watermarks(one)[1] for one in partitions}
 
@@ -85,13 +109,13 @@ class Listing:
         where = TopicPartition(partition.topic, partition.number)
         return self._consumer.get_watermark_offsets(where, self._timeout_s)
 
-    def _at_time(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def _at_time(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         start = self._options.start_time
         moment = round(start.timestamp() * 1000) if start else 0
         asked = [TopicPartition(one.topic, one.number, moment) for one in partitions]
         return self._resolved(self._consumer.offsets_for_times(asked, self._timeout_s))
 
-    def _committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def _committed(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         asked = [TopicPartition(one.topic, one.number) for one in partitions]
         return self._resolved(self._consumer.committed(asked, self._timeout_s))
 
@@ -119,16 +143,29 @@ class Listing:
             Rejected: that is for somebody to decide.
         """
         low, high = self.watermarks(partition)
+        holds = f"holds {low} to {high - 1}" if low < high else "is empty"
+        why = f"the next record, at offset {offset}, was deleted by retention: the topic {holds}"
+        return self._elsewhere(partition, why)
+
+    def anew(self, partition: Partition, offset: int) -> int:
+        """Return where to go on in a topic that is another one than was read up to an offset.
+
+        Raises:
+            Rejected: that is for somebody to decide.
+        """
+        why = f"the topic was read up to offset {offset}, then deleted and made anew"
+        return self._elsewhere(partition, why)
+
+    def _elsewhere(self, partition: Partition, why: str) -> int:
         name = f"{partition.topic}/{partition.number}"
         if self._options.on_missing_offset == "fail":
-            holds = f"holds {low} to {high - 1}" if low < high else "is empty"
             raise Rejected(
-                f"{name}: the next record, at offset {offset}, is not there: the topic {holds}."
-                " Retention has deleted it, or the topic was made anew. Set"
-                " options.onMissingOffset to go on without what is gone, or replay the pipeline",
+                f"{name}: {why}. Set options.onMissingOffset to go on without what is gone, or"
+                " replay the pipeline",
                 field="options.onMissingOffset",
                 code="SOURCE_CHANGED",
             )
+        low, high = self.watermarks(partition)
         instead = low if self._options.on_missing_offset == "earliest" else high
-        log.warning("records are gone", partition=name, asked=offset, first=low, instead=instead)
+        log.warning("records are gone", partition=name, why=why, instead=instead)
         return instead

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from confluent_kafka import KafkaException, Producer
 from dataflow.connect import (
     Checkpoint,
     Context,
+    Corrupted,
     Fenced,
     Rejected,
     SinkStep,
@@ -60,9 +62,9 @@ AGAIN_S = 0.2
 BATCH_BYTES = 1_000_000
 """Of a request's records of one partition; no more than a record of the topic may have."""
 
-LOOKS = 15
-"""For a decision that should be there: once a broker that had just been killed and started again
-answered that there was none."""
+KEPT = timedelta(days=7)
+"""How long brokers keep the offsets of a group that nobody writes to, unless they are told
+otherwise (``offsets.retention.minutes``)."""
 
 LINGER_MS = 20
 """A checkpoint comes once a second: records gather in larger requests meanwhile."""
@@ -161,14 +163,21 @@ class KafkaSink(TransactionalSink):
         return held
 
     def _stored(self, decisions: Decisions, seed: Checkpoint) -> Claimed | None:
-        """Return what the group holds; where there was a decision before, nothing is doubted."""
-        for _ in range(LOOKS if seed.seeded else 1):
-            if (stored := self._again(decisions.read)) is not None:
-                return stored
-            time.sleep(AGAIN_S)
-        if seed.seeded:
+        """Return what the group holds.
+
+        Raises:
+            Corrupted: it has lost a decision; the register may not know the last one.
+        """
+        stored = self._again(decisions.read)
+        if stored is None and seed.seeded:
+            if seed.decided_at is None or self._clock.now() - seed.decided_at < KEPT:
+                raise Corrupted(
+                    f"{self._what}: group {decisions.group} has lost decision {seed.stamp.number}:"
+                    " the group or the topic was deleted, or idPrefix is another one. Undo that, or"
+                    " replay the pipeline"
+                )
             log.warning("the group has forgotten its decision", sink=self._what, goes_on=seed.stamp)
-        return None
+        return stored
 
     def _held(self, stored: Claimed | None, task: Task, seed: Checkpoint) -> Checkpoint:
         if stored is None:
@@ -247,10 +256,15 @@ class KafkaSink(TransactionalSink):
 
     # --- what goes wrong -------------------------------------------------------------------------
 
-    def _translating(self, what: str, code: str = "") -> _Translating:
-        return _Translating(self, what, code)
+    @contextmanager
+    def _translating(self, what: str, code: str = "") -> Iterator[None]:
+        """Turn the driver's errors into the engine's; the producer is gone then."""
+        try:
+            yield
+        except KafkaException as raised:
+            raise self._failed(raised, what, code) from raised
 
-    def failed(self, raised: KafkaException, what: str, code: str) -> Exception:
+    def _failed(self, raised: KafkaException, what: str, code: str) -> Exception:
         """Throw the producer away; return the error that the engine is told."""
         if self._producing is not None and self._producing.failure is not None:
             raised = KafkaException(self._producing.failure)
@@ -276,22 +290,6 @@ class KafkaSink(TransactionalSink):
         if stored is not None and stored.run > self._task.run:
             return Fenced(f"{what}: run {stored.run} has claimed it")
         return Unavailable(f"{what}: the transaction took too long, or another producer came in")
-
-
-class _Translating:
-    """Turns the driver's errors into the engine's; the producer is gone then."""
-
-    def __init__(self, sink: KafkaSink, what: str, code: str) -> None:
-        self._sink = sink
-        self._what = what
-        self._code = code
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KafkaException):
-            raise self._sink.failed(error, self._what, self._code) from error
 
 
 def open_sink(step: SinkStep, options: KafkaSinkOptions, context: Context) -> KafkaSink:

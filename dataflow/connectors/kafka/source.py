@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    KafkaError,
     KafkaException,
     Message,
 )
+from confluent_kafka.admin import AdminClient
 
 from dataflow.connect import (
     Chunk,
@@ -35,6 +35,7 @@ from dataflow.connectors.kafka.consuming import Consuming, Partition
 from dataflow.connectors.kafka.decode import Decoder
 from dataflow.connectors.kafka.errors import Heard, translated
 from dataflow.connectors.kafka.listing import Listing
+from dataflow.connectors.kafka.messages import Missing, parts, require_no_error
 from dataflow.connectors.kafka.registry.reading import reading_of
 from dataflow.connectors.kafka.sampling import columns_of, sample
 from dataflow.connectors.kafka.source_spec import (
@@ -64,7 +65,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         self.bounded = options.stop_at_end
         self._options = options
         self._rows_max = step.batch_size or ROWS_MAX
-        given = settings(step.connection_string, options.security, context)
+        self._given = given = settings(step.connection_string, options.security, context)
         self._what = f"Kafka at {given['bootstrap.servers']}"
         self._group = options.group or f"{options.id_prefix}.{context.pipeline}.{context.step}"
         self._settings = {
@@ -79,7 +80,8 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         self._decoder: Decoder | None = None
         self._registered = reading_of(options.registry, options.format, context)
         self._pinned = KafkaPinned(columns=())
-        self._known: Sequence[Partition] = ()
+        self._known: Mapping[Partition, str] = {}
+        """What is read, and its topic's id."""
         self._next: dict[Partition, int] = {}
         """The offset each partition has been read up to."""
         self._ends: Mapping[Partition, int] = {}
@@ -89,9 +91,11 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         """See ``Source``: the columns, and where each partition begins."""
         if self._consuming is None:
             self._consuming = Consuming(self._settings, self._heard)
-            asking = Consumer({**self._settings, "error_cb": self._heard})
-            self._listing = Listing(asking, self._options, ANSWER_S)
-        partitions = await self._asked(self._opened[1].partitions)
+            heard: dict[str, Any] = {"error_cb": self._heard}
+            admin = AdminClient({**self._given, **heard})
+            consumer = Consumer({**self._settings, **heard})
+            self._listing = Listing(admin, consumer, self._options, ANSWER_S)
+        self._known = partitions = await self._asked(self._opened[1].partitions)
         if not partitions:
             raise Waiting(f"{self._what}: no topic matches {self._options.topic_pattern!r} yet")
         if self.bounded:
@@ -99,7 +103,9 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         if pinned is None:
             begins = await self._asked(partial(self._opened[1].begins, partitions))
             named = {str(partition.split.id): at for partition, at in begins.items()}
-            pinned = KafkaPinned(columns=await self._columns(begins), begins=named)
+            ids = {partition.topic: topic_id for partition, topic_id in partitions.items()}
+            columns = await self._columns(begins)
+            pinned = KafkaPinned(columns=columns, begins=named, topic_ids=ids)
         self._pinned = pinned
         self._decoder = Decoder(self._options, pinned, self._registered)
         self._require_apart()
@@ -108,11 +114,14 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
     async def splits(self) -> Sequence[Split]:
         """See ``Source``: partitions and topics may come while it runs, and brokers be away."""
         try:
-            self._known = await self._asked(self._opened[1].partitions)
+            found = await self._asked(self._opened[1].partitions)
         except Unavailable as error:
-            if not self._known:
-                raise
             log.info("partitions as last heard", why=str(error))
+        else:
+            for partition, topic_id in found.items():
+                if self._known.get(partition, topic_id) != topic_id:
+                    raise Unavailable(f"{self._what}: {partition.topic} has just been made anew")
+            self._known = found
         known = [one for one in self._known if one in self._ends or not self.bounded]
         return [partition.split for partition in known]
 
@@ -122,6 +131,9 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         """See ``Source``."""
         partition = Partition.of(split)
         offset = start.offset if start else self._pinned.begins.get(split.id, OFFSET_BEGINNING)
+        was = start.topic_id if start else self._pinned.topic_ids.get(partition.topic, "")
+        if was and was != self._known.get(partition, was):
+            offset = await self._asked(partial(self._opened[1].anew, partition, offset))
         end = self._ends.get(partition) if self.bounded else None
         while True:
             try:
@@ -129,8 +141,8 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
                     async for chunk in chunks:
                         offset = chunk.resume_at.offset
                         yield chunk
-            except _Missing:
-                offset = await self._instead(partition, offset)
+            except Missing:
+                offset = await self._asked(partial(self._opened[1].instead, partition, offset))
             else:
                 return
 
@@ -143,57 +155,38 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         try:
             async with aclosing(self._opened[0].read(partition, offset)) as reading:
                 async for messages in reading:
-                    good = [message for message in messages if message.error() is None]
-                    for first in range(0, len(good), self._rows_max):
-                        chunk = await self._chunk(good[first : first + self._rows_max])
-                        self._next[partition] = chunk.resume_at.offset
-                        if chunk.batch.num_rows or chunk.rejected is not None:
-                            yield chunk
-                    if self._is_at_end(messages, partition, end):
+                    if not messages and self.bounded:
+                        await self.splits()  # The driver says nothing of a topic that has gone.
+                    for part, resume in parts(messages, offset, self._rows_max):
+                        offset = self._next[partition] = resume
+                        yield await self._chunk(part, self._position(partition, resume))
+                    require_no_error(messages)
+                    if end is not None and offset >= end:
                         return
         except KafkaException as raised:
             raise translated(raised, self._what, self._heard) from raised
 
-    def _is_at_end(
-        self, messages: Sequence[Message], partition: Partition, end: int | None
-    ) -> bool:
-        """Tell whether all has been read that there was.
+    def _position(self, partition: Partition, offset: int) -> KafkaPosition:
+        return KafkaPosition(offset=offset, topic_id=self._known.get(partition, ""))
 
-        Raises:
-            _Missing: the offset asked for is not there.
-            Rejected, Unavailable: the partition cannot be read.
-        """
-        for message in messages:
-            error = message.error()
-            if error is None:
-                continue
-            if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the driver's name
-                raise _Missing
-            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the driver's name
-                raise KafkaException(error)
-            self._next[partition] = max(self._next.get(partition, 0), message.offset() or 0)
-        return end is not None and self._next.get(partition, 0) >= end
-
-    async def _chunk(self, messages: Sequence[Message]) -> Chunk[KafkaPosition]:
+    async def _chunk(
+        self, messages: Sequence[Message], resume_at: KafkaPosition
+    ) -> Chunk[KafkaPosition]:
         if self._decoder is None:
             raise RuntimeError("open comes before anything else")
         decoded = await asyncio.to_thread(self._decoder.decode, messages)
         return Chunk(
             decoded.batch,
-            KafkaPosition(offset=(messages[-1].offset() or 0) + 1),
+            resume_at,
             rejected(decoded.bad) if decoded.bad else None,
             sum(map(len, messages)),
         )
-
-    async def _instead(self, partition: Partition, offset: int) -> int:
-        """Return where to go on when the next record is gone; see ``Listing.instead``."""
-        return await self._asked(partial(self._opened[1].instead, partition, offset))
 
     async def latest(self, split: Split) -> KafkaPosition:
         """See ``Source``."""
         partition = Partition.of(split)
         ends = await self._asked(partial(self._opened[1].ends, [partition]))
-        return KafkaPosition(offset=ends[partition])
+        return self._position(partition, ends[partition])
 
     async def grown(self, split: Split, position: KafkaPosition | None) -> bool:
         """See ``Source``: records may have come since."""
@@ -289,10 +282,6 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         if self._consuming is None or self._listing is None:
             raise RuntimeError("open comes before anything else")
         return self._consuming, self._listing
-
-
-class _Missing(Exception):
-    """The offset asked for is not there."""
 
 
 def open_source(step: SourceStep, options: KafkaSourceOptions, context: Context) -> KafkaSource:

@@ -145,6 +145,10 @@ class KafkaPosition(Position):
     """The offset of the next record of a partition."""
 
     offset: int = Field(default=0, ge=0)
+    topic_id: str = Field(
+        default="",
+        description="Of the topic it counts in: one made anew under its name is another.",
+    )
 
 
 class KafkaPinned(Pinned):
@@ -153,10 +157,12 @@ class KafkaPinned(Pinned):
     Attributes:
         columns: of the value.
         begins: partition -> the offset it begins at; one that comes later begins at its beginning.
+        topic_ids: topic -> the id that it had then.
     """
 
     columns: tuple[PinnedColumn, ...]
     begins: Mapping[str, int] = {}
+    topic_ids: Mapping[str, str] = {}
 
 
 def check(step: SourceStep, options: KafkaSourceOptions) -> Sequence[Problem]:

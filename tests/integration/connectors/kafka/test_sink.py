@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
 
-from dataflow.connect import Checkpoint, Fenced, Rejected, SinkStep, Stamp, Unavailable
+from dataflow.connect import Checkpoint, Corrupted, Fenced, Rejected, SinkStep, Stamp, Unavailable
 from dataflow.connect.testkit.places import context, task
 from dataflow.connectors.kafka.sink import KafkaSink, open_sink
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
@@ -177,6 +177,36 @@ async def test_a_decision_of_any_size_comes_back(kafka: str) -> None:
         sink = place.sink(lambda _: None)
         assert await sink.recover(task(run), SEED) == decision
         await sink.close()
+
+
+async def test_a_pipeline_that_is_told_another_topic_and_back_goes_on(kafka: str) -> None:
+    """The register may be a decision behind; what was written to either must not come again."""
+    topics = new_topic(kafka), new_topic(kafka)
+    for run, topic in enumerate((*topics, *topics), start=1):
+        sink = sink_to(kafka, topic, idPrefix=topics[0])
+        held = await sink.recover(task(run), SEED)
+        assert held.stamp.number == run - 1
+        await sink.write(pa.record_batch({"n": [run]}))
+        await sink.commit(decided(run, run=run))
+        await sink.close()
+    assert [values(kafka, topic) for topic in topics] == [
+        [{"n": 1}, {"n": 3}],
+        [{"n": 2}, {"n": 4}],
+    ]
+
+
+async def test_a_decision_that_was_lost_is_missed_aloud(kafka: str) -> None:
+    """The register's copy may be a decision behind: rows would come again."""
+    place = KafkaPlace(kafka)
+    now = context().clock.now()
+    sink = place.sink(lambda _: None)
+    with pytest.raises(Corrupted, match="has lost decision 4"):
+        await sink.recover(task(1), replace(decided(4), decided_at=now))
+    await sink.close()
+    idle = replace(decided(4), decided_at=now - timedelta(days=8))
+    sink = place.sink(lambda _: None)
+    assert await sink.recover(task(1), idle) == idle  # Brokers forget a group that is idle.
+    await sink.close()
 
 
 async def test_a_zombie_that_comes_in_between_does_not_stop_the_living(kafka: str) -> None:

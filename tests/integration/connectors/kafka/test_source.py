@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from dataflow.connect import Rejected, SourceStep, Split, SplitId, Waiting
+from dataflow.connect import Rejected, SourceStep, Split, SplitId, Unavailable, Waiting
 from dataflow.connect.spec import parse
 from dataflow.connect.testkit import context
+from dataflow.connectors.kafka import consuming
 from dataflow.connectors.kafka.source import KafkaSource
 from dataflow.connectors.kafka.source_spec import KafkaPosition, KafkaSourceOptions
 from tests.integration.connectors.kafka.places import ANSWER_S, Sent, new_topic, send
@@ -99,7 +101,7 @@ async def test_bad_records_are_told_by_their_place(kafka: str) -> None:
     assert chunk.batch.to_pylist() == [{"n": 1}, {"n": 2}]
     assert chunk.rejected is not None
     assert chunk.rejected.column("index").to_pylist() == [1, 3, 4, 5, 6]
-    assert chunk.resume_at == KafkaPosition(offset=7)
+    assert chunk.resume_at.offset == 7
 
 
 async def test_where_a_lineage_begins_stays_whatever_comes(kafka: str) -> None:
@@ -165,13 +167,96 @@ async def test_records_that_retention_deleted_are_missed_aloud(kafka: str) -> No
     split = Split(SplitId(f"{topic}/0"))
     source = source_of(kafka, topic)
     await source.open(None)
-    with pytest.raises(Rejected, match="at offset 1, is not there: the topic holds 2 to 2") as told:
+    with pytest.raises(
+        Rejected, match="at offset 1, was deleted by retention: the topic holds 2 to 2"
+    ) as told:
         await rows_of(source, split, start)
     assert told.value.code == "SOURCE_CHANGED"
     await source.close()
     source = source_of(kafka, topic, onMissingOffset="earliest")
     await source.open(None)
     assert await rows_of(source, split, start) == [{"n": 3}]
+    await source.close()
+
+
+async def test_a_topic_that_was_made_anew_is_missed_aloud(kafka: str) -> None:
+    """Its records have the offsets that others had: to go on would pass them over."""
+    topic = new_topic(kafka)
+    send(kafka, topic, numbered(1, 2))
+    source = source_of(kafka, topic)
+    await source.open(None)
+    (split,) = await source.splits()
+    async with aclosing(source.read(split, None)) as reading:
+        start = (await anext(reading)).resume_at
+    remade(kafka, topic)
+    send(kafka, topic, numbered(3, 4, 5))
+    with pytest.raises(Unavailable, match="has just been made anew"):
+        await source.splits()
+    await source.close()
+    source = source_of(kafka, topic)
+    await source.open(None)
+    with pytest.raises(Rejected, match="up to offset 2, then deleted and made anew") as told:
+        await rows_of(source, split, start)
+    assert told.value.code == "SOURCE_CHANGED"
+    await source.close()
+    source = source_of(kafka, topic, onMissingOffset="earliest")
+    await source.open(None)
+    assert await rows_of(source, split, start) == [{"n": 3}, {"n": 4}, {"n": 5}]
+    await source.close()
+
+
+def remade(broker: str, topic: str) -> None:
+    """Delete a topic, and make another one of its name."""
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.delete_topics([topic])[topic].result(ANSWER_S)
+    while True:
+        try:
+            admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(ANSWER_S)
+        except KafkaException:
+            time.sleep(0.05)
+        else:
+            return
+
+
+async def test_a_marker_that_retention_passed_is_not_missed(kafka: str) -> None:
+    """Behind a transaction's records is its marker; nobody reads it, and nothing is lost by it."""
+    topic = new_topic(kafka)
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": topic})
+    producer.init_transactions(ANSWER_S)
+    producer.begin_transaction()
+    producer.produce(topic, b'{"n":1}')
+    producer.commit_transaction(ANSWER_S)
+    first = source_of(kafka, topic)
+    await first.open(None)
+    (split,) = await first.splits()
+    async with aclosing(first.read(split, None)) as reading:
+        chunks = [chunk async for chunk in reading]
+    await first.close()
+    assert chunks[-1].resume_at.offset == 2
+    where = TopicPartition(topic, 0, 2)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.delete_records([where])[where].result(ANSWER_S)
+    second = source_of(kafka, topic, schema={"n": "int64"}, otherColumns="drop")
+    await second.open(None)
+    assert await rows_of(second, split, chunks[-1].resume_at) == []
+    await second.close()
+
+
+async def test_a_run_that_reads_to_an_end_ends_when_the_topic_goes(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver says nothing of it; the run would wait for ever."""
+    monkeypatch.setattr(consuming, "QUIET_S", 0.2)
+    topic = new_topic(kafka)
+    send(kafka, topic, numbered(1, 2))
+    source = source_of(kafka, topic)
+    await source.open(None)
+    (split,) = await source.splits()
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.delete_topics([topic])[topic].result(ANSWER_S)
+    with pytest.raises(Rejected, match="there is no topic"):
+        async with asyncio.timeout(ANSWER_S):
+            await rows_of(source, split)
     await source.close()
 
 
