@@ -10,11 +10,13 @@ from dataflow.connectors.file import source_spec as file_source
 from dataflow.connectors.kafka import sink_spec as kafka_sink
 from dataflow.connectors.kafka import source_spec as kafka_source
 from dataflow.connectors.postgres import sink_spec as postgres_sink
+from dataflow.connectors.postgres.source import spec as postgres_source
 from dataflow.transforms import filter_spec, map_spec
 
 BUILTIN: tuple[AnySpec, ...] = (
     file_source.SPEC,
     kafka_source.SPEC,
+    postgres_source.SPEC,
     generator.SPEC,
     push.SPEC,
     filter_spec.SPEC,

@@ -54,8 +54,8 @@ def server_of(url: str) -> str:
     return url.partition("://")[2].rpartition("@")[2].partition("?")[0]
 
 
-async def connect(url: str, name: str) -> Connection[Record]:
-    """Return a session of this name.
+async def connect(url: str, name: str, *, writes: bool = True) -> Connection[Record]:
+    """Return a session of this name; one that ``writes`` needs a primary.
 
     Raises:
         Rejected: the server refuses the user or knows no such database, or is read-only by its
@@ -66,7 +66,7 @@ async def connect(url: str, name: str) -> Connection[Record]:
     with translating(where):
         connection = await _connected(url, name)
         await connection.execute(DURABLE)
-        replica = await connection.fetchval("SELECT pg_is_in_recovery()")
+        replica = writes and await connection.fetchval("SELECT pg_is_in_recovery()")
     if replica:
         connection.terminate()
         raise Unavailable(
@@ -92,9 +92,11 @@ async def _connected(url: str, name: str) -> Connection[Record]:
 
 
 @asynccontextmanager
-async def connected(url: str, name: str) -> AsyncIterator[Connection[Record]]:
+async def connected(
+    url: str, name: str, *, writes: bool = True
+) -> AsyncIterator[Connection[Record]]:
     """Have a session for one question; raises as ``connect``, and translates what comes of it."""
-    connection = await connect(url, name)
+    connection = await connect(url, name, writes=writes)
     try:
         with translating(server_of(url)):
             yield connection

@@ -81,8 +81,14 @@ def table_name(text: str) -> TableName:
 
 
 def _check(step: SinkStep, options: PostgresSinkOptions) -> Sequence[Problem]:
-    problems = [*_url_problems(step.connection_string), *_key_problems(options)]
-    parts = options.table.split(".")
+    urls = url_problems(step.connection_string)
+    return [*urls, *_key_problems(options), *table_problems(options.table)]
+
+
+def table_problems(table: str) -> list[Problem]:
+    """Return what is wrong with the name of a table."""
+    problems = []
+    parts = table.split(".")
     if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - a schema and a table
         problems.append(Problem("options.table", "write table or schema.table"))
     for part in parts:
@@ -92,7 +98,8 @@ def _check(step: SinkStep, options: PostgresSinkOptions) -> Sequence[Problem]:
     return problems
 
 
-def _url_problems(text: str) -> list[Problem]:
+def url_problems(text: str) -> list[Problem]:
+    """Return what is wrong with a connection string, as far as it stands there."""
     field, form = "connectionString", "postgresql://user:password@host:port/database"
     if not text:
         return [Problem(field, f"missing; write {form}")]

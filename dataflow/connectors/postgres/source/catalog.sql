@@ -1,0 +1,51 @@
+-- name: table
+SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind = 'p' OR c.relkind = 'r' AS plain,
+    c.relreplident AS identity
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = to_regclass($1)
+
+-- name: columns
+SELECT attname, format_type(atttypid, atttypmod), attgenerated <> ''
+FROM pg_attribute
+WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum
+
+-- name: keys
+SELECT a.attname, i.indisprimary AS primary, i.indisreplident AS identity
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, at)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+WHERE i.indrelid = $1 AND (i.indisprimary OR i.indisreplident) AND k.at <= i.indnkeyatts
+ORDER BY k.at
+
+-- name: settings
+SELECT current_setting('wal_level') AS wal_level, current_setting('server_encoding') AS encoding
+
+-- name: publication
+SELECT p.pubname, p.puballtables OR EXISTS (
+    SELECT FROM pg_publication_tables t
+    WHERE t.pubname = p.pubname AND t.schemaname = $2 AND t.tablename = $3
+) AS covers
+FROM pg_publication p
+WHERE p.pubname = $1
+
+-- name: slot
+SELECT plugin, database, active_pid, wal_status = 'lost' AS lost,
+    (confirmed_flush_lsn - '0/0'::pg_lsn)::bigint AS lsn
+FROM pg_replication_slots
+WHERE slot_name = $1
+
+-- name: end_reader
+SELECT pg_terminate_backend(active_pid)
+FROM pg_replication_slots
+WHERE slot_name = $1 AND active_pid IS NOT NULL
+
+-- name: drop_slot
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1
+
+-- name: create_slot
+SELECT (lsn - '0/0'::pg_lsn)::bigint FROM pg_create_logical_replication_slot($1, 'pgoutput')
+
+-- name: now
+SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint

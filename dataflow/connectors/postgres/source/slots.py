@@ -1,0 +1,136 @@
+"""What the server keeps for a pipeline: a publication, and a slot that holds the log back."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import blake2b
+
+from asyncpg import Connection, Record
+from asyncpg.exceptions import DuplicateObjectError
+
+from dataflow.connect import PipelineId, Rejected, Unavailable
+from dataflow.connectors.postgres.names import quoted
+from dataflow.connectors.postgres.source.catalog import SQL, SourceTable
+from dataflow.connectors.postgres.source.refusals import lost, translating_slots
+
+SHOWN_MAX = 36
+"""Characters of a pipeline's id in a name of 63, beside ``dataflow_``, ``_`` and the digest."""
+
+PLUGIN = "pgoutput"
+
+CREATE_S = 60.0
+"""A slot waits for the end of every transaction that writes at that moment."""
+
+ENDING_S, ENDING_TRIES = 0.02, 250
+"""A session that is ended takes milliseconds to let go of its slot, and five seconds at most."""
+
+
+def slot_name(pipeline: PipelineId, step: str, database: str) -> str:
+    """Return the name of a pipeline's slot: names are the whole server's, not a database's."""
+    digest = blake2b(f"{pipeline} {step} {database}".encode(), digest_size=8).hexdigest()
+    return f"dataflow_{pipeline[:SHOWN_MAX].replace('-', '_')}_{digest}"
+
+
+class Slot:
+    """A slot and its publication, by a session that asks."""
+
+    def __init__(
+        self, connection: Connection[Record], where: str, name: str, publication: str
+    ) -> None:
+        self._connection = connection
+        self._where = where
+        self._name = name
+        self._publication = publication
+
+    async def require_server(self) -> None:
+        """Refuse a server whose log cannot be decoded, or whose texts cannot.
+
+        Raises:
+            Rejected: it is such a server.
+        """
+        settings = await self._connection.fetchrow(SQL["settings"])
+        if settings is None or settings["wal_level"] != "logical":
+            raise Rejected(
+                f"{self._where}: wal_level is {settings and settings['wal_level']}, and its log"
+                " tells no changes; set wal_level to logical, and restart the server",
+                field="connectionString",
+            )
+        if settings["encoding"] == "SQL_ASCII":
+            raise Rejected(
+                f"{self._where}: the database's encoding is SQL_ASCII, so its texts are of none;"
+                " read one in UTF8",
+                field="connectionString",
+            )
+
+    async def publish(self, table: SourceTable) -> None:
+        """Have changes of the table published, BEFORE a slot is made: it sees what was there then.
+
+        Raises:
+            Rejected: the publication does not cover the table, or cannot be made.
+        """
+        found = await self._published(table)
+        if found is None:
+            create = (
+                f"CREATE PUBLICATION {quoted(self._publication)} FOR TABLE {quoted(table.name)}"
+                " WITH (publish_via_partition_root = true)"
+            )
+            with translating_slots(self._where, self._name):
+                try:
+                    await self._connection.execute(create)
+                except DuplicateObjectError:
+                    found = await self._published(table)
+        if found is False:
+            name = quoted(self._publication)
+            raise Rejected(
+                f"{self._where}: publication {self._publication!r} does not hold table"
+                f" {str(table.name)!r}; ALTER PUBLICATION {name} ADD TABLE {quoted(table.name)}",
+                field="options.publication",
+            )
+
+    async def _published(self, table: SourceTable) -> bool | None:
+        where = table.name.schema, table.name.name
+        row = await self._connection.fetchrow(SQL["publication"], self._publication, *where)
+        return None if row is None else bool(row["covers"])
+
+    async def renew(self) -> int:
+        """Make the slot, in place of one that is there; returns where changes begin."""
+        await self.end_reader()
+        with translating_slots(self._where, self._name):
+            await self._connection.execute(SQL["drop_slot"], self._name)
+            lsn: int = await self._connection.fetchval(
+                SQL["create_slot"], self._name, timeout=CREATE_S
+            )
+        return lsn
+
+    async def require(self) -> int:
+        """Return up to where the slot's changes are decided.
+
+        Raises:
+            Rejected: it is not there, is another's, or has lost what was not read.
+        """
+        slot = await self._connection.fetchrow(SQL["slot"], self._name)
+        if slot is None:
+            raise lost(self._where, self._name, "is gone")
+        if slot["lost"]:
+            raise lost(self._where, self._name, "has been invalidated")
+        database = await self._connection.fetchval("SELECT current_database()")
+        if (slot["plugin"], slot["database"]) != (PLUGIN, database):
+            raise Rejected(
+                f"{self._where}: replication slot {self._name!r} is of plug-in {slot['plugin']} and"
+                f" database {slot['database']}; name one of {PLUGIN} and {database}",
+                field="options.slot",
+            )
+        lsn: int = slot["lsn"]
+        return lsn
+
+    async def end_reader(self) -> None:
+        """End the session that reads the slot: of an older run, which may be frozen.
+
+        Raises:
+            Unavailable: it has not ended.
+        """
+        for _ in range(ENDING_TRIES):
+            if not await self._connection.fetch(SQL["end_reader"], self._name):
+                return
+            await asyncio.sleep(ENDING_S)
+        raise Unavailable(f"{self._where}: slot {self._name!r} is still read by another session")

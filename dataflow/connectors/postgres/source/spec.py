@@ -1,0 +1,136 @@
+"""The ``postgres`` source as people configure it, and as the journal remembers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dataflow.connect import Options, Pinned, Position, Problem, SourceSpec, SourceStep
+from dataflow.connect.columns import TAKEN, PinnedColumn
+from dataflow.connect.transform import HIDDEN
+from dataflow.connectors.postgres.sink_spec import (
+    NAME_BYTES_MAX,
+    table_problems,
+    url_problems,
+)
+
+RANGES_MAX = 16
+"""Each is a session with the server, and a split."""
+
+SlotName = Annotated[str, Field(pattern=r"^[a-z0-9_]*$", max_length=NAME_BYTES_MAX)]
+
+
+class PostgresSourceOptions(Options):
+    """What is read of a database, and how."""
+
+    table: str = Field(
+        min_length=1,
+        max_length=2 * NAME_BYTES_MAX + 1,
+        description="What is read: table, or schema.table; spelt as the database shows it.",
+    )
+    slot: SlotName = Field(
+        default="",
+        description="The replication slot; by default a name made of the pipeline's. No two"
+        " pipelines may share one.",
+    )
+    create_slot: bool = Field(
+        default=True,
+        description="Make the slot when a pipeline begins anew, in place of one of that name;"
+        " without, it is there and says where changes begin.",
+    )
+    publication: str = Field(
+        default="",
+        max_length=NAME_BYTES_MAX,
+        description="The publication; by default of the slot's name, and made if it is not there.",
+    )
+    operation_column: str = Field(
+        default="op",
+        description="Column for what happened to a row: c (insert), u (update), d (delete),"
+        " t (truncate of the table), r (read from the table); empty for none.",
+    )
+    lsn_column: str = Field(
+        default="lsn",
+        description="Column for where in the log the row's transaction was committed, an int64;"
+        " empty for none.",
+    )
+    time_column: str = Field(
+        default="commit_time",
+        description="Column for when it was committed, UTC; empty for none.",
+    )
+    truncates: Literal["row", "skip", "fail"] = Field(
+        default="row",
+        description="When the table is truncated: a row of nulls with operation t, nothing, or an"
+        " error.",
+    )
+    unchanged: Literal["reject", "null"] = Field(
+        default="reject",
+        description="A large value that an update left alone is not in the log, unless the table"
+        " has REPLICA IDENTITY FULL: reject the record, or give null.",
+    )
+    new_columns: Literal["fail", "drop"] = Field(
+        default="fail",
+        description="When the table gets columns that the pipeline did not begin with: fail, or"
+        " read on without them.",
+    )
+    stop_at_end: bool = Field(
+        default=False, description="End with the last change that is there when a run begins."
+    )
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Return the types of the columns beside the table's, in their order."""
+        types = {
+            self.operation_column: "string",
+            self.lsn_column: "int64",
+            self.time_column: "timestamptz",
+        }
+        return {name: of for name, of in types.items() if name}
+
+
+class PostgresPosition(Position):
+    """What to read next: of the log, the change of that number in the transaction there.
+
+    Attributes:
+        lsn: of a transaction's commit, or of what is behind one.
+        index: changes of the table in that transaction that have been read.
+    """
+
+    lsn: int = Field(default=0, ge=0)
+    index: int = Field(default=0, ge=0)
+
+
+class PostgresPinned(Pinned):
+    """What is fixed for a lineage before its first row.
+
+    Attributes:
+        columns: of the table.
+        keys: those of them that tell its rows apart.
+    """
+
+    columns: tuple[PinnedColumn, ...]
+    keys: tuple[str, ...]
+
+
+def check(step: SourceStep, options: PostgresSourceOptions) -> Sequence[Problem]:
+    """Return what is wrong with options that each look right alone."""
+    problems = [*url_problems(step.connection_string), *table_problems(options.table)]
+    names = [options.operation_column, options.lsn_column, options.time_column]
+    given = [name for name in names if name]
+    problems += [
+        Problem("options", f"two columns are named {name!r}")
+        for name in sorted({name for name in given if given.count(name) > 1})
+    ]
+    return problems + [Problem("options", f"{n!r}: {TAKEN}") for n in given if n in HIDDEN]
+
+
+SPEC = SourceSpec(
+    name="postgres",
+    summary="Changes of a table, as the database's log tells them.",
+    options=PostgresSourceOptions,
+    open="dataflow.connectors.postgres.source.source:open_source",
+    position=PostgresPosition,
+    pinned=PostgresPinned,
+    check=check,
+)

@@ -1,0 +1,238 @@
+"""One session that follows the log: a thread takes what comes, and the event loop.
+
+    thread      read messages -> hand over a block -> wait for room, telling the server meanwhile
+    event loop  takes blocks in order; says what is decided
+
+A block is handed over when it is full, or nothing else comes and nobody is busy with one: the
+more there is to do, the larger they are.
+
+psycopg2 streams, which asyncpg cannot. The server sends a transaction whole, when it is committed;
+what nobody has taken is bounded here, and waits in the server's spill files behind that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg2
+from psycopg2.extras import LogicalReplicationConnection, ReplicationCursor
+
+from dataflow.connectors.postgres.source.refusals import translated
+
+WAITING_BYTES = 8 << 20
+"""Of messages that nobody has taken; beyond it nothing is read."""
+
+BLOCK_BYTES = 4 << 20
+MESSAGE_BYTES = 100
+"""Of a message's object beside its content (``sys.getsizeof`` and its place in a list)."""
+
+TELL_S = 2.0
+"""How often the server hears of this side while nothing comes or nothing is taken: far below
+``wal_sender_timeout`` (60 s), after which it would end the session."""
+
+STOP_S = 10.0
+
+OPTIONS = (
+    "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex"
+    " -c extra_float_digits=1"
+)
+"""How values are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Messages in their order; without any, how far the log has been passed."""
+
+    messages: Sequence[bytes]
+    size: int
+    passed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What is followed, and from where on."""
+
+    url: str
+    name: str
+    where: str
+    slot: str
+    publication: str
+    lsn: int
+
+
+class Stream:
+    """Follows the log until it is closed."""
+
+    def __init__(self, following: Following, rows_max: int) -> None:
+        self._following = following
+        self._rows_max = rows_max
+        self._loop = asyncio.get_running_loop()
+        self._blocks: deque[Block] = deque()
+        self._came = asyncio.Event()
+        self._room = threading.Condition()
+        self._waiting = 0
+        self._decided = following.lsn
+        self._told = -1
+        self._passed = 0
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        self._thread = threading.Thread(target=self._follow, name="postgres-log", daemon=True)
+
+    async def blocks(self) -> AsyncGenerator[Block, None]:
+        """Yield what comes, for ever.
+
+        Raises:
+            Rejected: the slot cannot be read.
+            Unavailable: the session is lost.
+        """
+        self._thread.start()
+        while True:
+            while not self._blocks:
+                if self._failure is not None:
+                    raise self._failure
+                self._came.clear()
+                await self._came.wait()
+            yield self._blocks[0]
+            block = self._blocks.popleft()  # AFTER it was taken: until then it waits.
+            with self._room:
+                self._waiting -= block.size
+                self._room.notify()
+            if self._waiting == 0:
+                self._rouse()
+
+    def decided(self, lsn: int, *, at_once: bool = True) -> None:
+        """Have the server told that it may forget what is before a position."""
+        self._decided = max(self._decided, lsn)
+        if at_once:
+            self._rouse()
+
+    async def close(self) -> None:
+        """End the session."""
+        with self._room:
+            self._stopping = True
+            self._room.notify()
+        self._rouse()
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join, STOP_S)
+        self._wake.close()
+        self._woken.close()
+
+    def _rouse(self) -> None:
+        with suppress(OSError):  # It is full, which rouses as well, or closed.
+            self._wake.send(b"\0")
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        following = self._following
+        connection = None
+        try:
+            connection = psycopg2.connect(
+                following.url,
+                connection_factory=LogicalReplicationConnection,
+                application_name=following.name,
+                client_encoding="UTF8",
+                options=OPTIONS,
+                connect_timeout=10,
+            )
+            cursor = connection.cursor()
+            cursor.start_replication(
+                slot_name=following.slot,
+                start_lsn=following.lsn,
+                options={"proto_version": "1", "publication_names": _quoted(following.publication)},
+                decode=False,
+            )
+            self._take(cursor, connection.fileno())
+        except psycopg2.Error as error:
+            self._tell(translated(error, following.where, following.slot))
+        except BaseException as error:  # noqa: BLE001 - whoever reads must hear of it
+            self._tell(error)
+        finally:
+            if connection is not None:
+                with suppress(psycopg2.Error):
+                    connection.close()
+
+    def _take(self, cursor: ReplicationCursor, log: int) -> None:
+        messages: list[bytes] = []
+        size = 0
+        while not self._stopping:
+            message = cursor.read_message()
+            if message is not None:
+                messages.append(message.payload)
+                size += len(message.payload) + MESSAGE_BYTES
+                if size < BLOCK_BYTES and len(messages) < self._rows_max:
+                    continue
+            if messages and (message is not None or self._waiting == 0):
+                self._hand_over(Block(messages, size))
+                messages, size = [], 0
+                self._wait_for_room(cursor)
+                continue
+            if not messages:
+                self._pass(cursor)
+            self._tell_server(cursor)
+            ready, _, _ = select.select([log, self._woken.fileno()], [], [], TELL_S)
+            if self._woken.fileno() in ready:
+                with suppress(BlockingIOError):
+                    self._woken.recv(4096)
+            elif not ready:
+                self._told = -1  # Say it again: it is the sign of life.
+
+    def _pass(self, cursor: ReplicationCursor) -> None:
+        """Hand over how far the server has got, for there may have been nothing of ours."""
+        if cursor.wal_end and cursor.wal_end > self._passed:
+            self._passed = cursor.wal_end
+            self._hand_over(Block((), 0, self._passed))
+
+    def _hand_over(self, block: Block) -> None:
+        with self._room:
+            self._waiting += block.size
+        with suppress(RuntimeError):  # The loop is gone, and with it everyone who reads.
+            self._loop.call_soon_threadsafe(self._deliver, block)
+
+    def _wait_for_room(self, cursor: ReplicationCursor) -> None:
+        while True:
+            self._tell_server(cursor)
+            with self._room:
+                if self._room.wait_for(self._has_room, TELL_S):
+                    return
+            self._told = -1
+
+    def _has_room(self) -> bool:
+        return self._stopping or self._waiting < WAITING_BYTES
+
+    def _tell_server(self, cursor: ReplicationCursor) -> None:
+        lsn = self._decided
+        if lsn > self._told:
+            asks = self._told < 0
+            cursor.send_feedback(  # type: ignore[no-untyped-call]  # the stubs give it no types
+                write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, reply=asks, force=True
+            )
+            self._told = lsn
+
+    def _tell(self, error: BaseException) -> None:
+        with suppress(RuntimeError):  # The loop is gone, and with it everyone who reads.
+            self._loop.call_soon_threadsafe(self._fail, error)
+
+    # --- the event loop --------------------------------------------------------------------------
+
+    def _deliver(self, block: Block) -> None:
+        self._blocks.append(block)
+        self._came.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._came.set()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
