@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -87,8 +88,18 @@ def database_of(address: str) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+        _until_let_go(server, name)
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         server.close()
+
+
+def _until_let_go(server: Database, name: str) -> None:
+    """Wait until nobody reads a slot: force does not end who does, nor has he who just left."""
+    active = f"SELECT count(active_pid) FROM pg_replication_slots WHERE database = '{name}'"  # noqa: S608 - a name of this module
+    for _ in range(500):
+        if server.column(active) == [0]:
+            return
+        time.sleep(0.01)
 
 
 @pytest.fixture

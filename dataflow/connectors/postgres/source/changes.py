@@ -44,7 +44,7 @@ class Changes:
 
     Attributes:
         position: what comes next.
-        pending: whether a transaction is under way.
+        refused: why nothing can be read behind it.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Changes:
         self._index = 0
         self._skip = 0
         self.position = start
+        self.refused: Rejected | None = None
 
     @property
     def pending(self) -> bool:
@@ -76,10 +77,18 @@ class Changes:
     def chunks(self, messages: Sequence[bytes]) -> Sequence[Chunk[PostgresPosition]]:
         """Return what messages say, and note what comes behind them.
 
-        Raises:
-            Rejected: the table was changed or truncated, and options say to fail.
+        Where the table was changed or truncated and options say to fail, ``refused`` tells so, and
+        the chunks are what was before.
         """
         self._found = []
+        try:
+            self._take(messages)
+        except Rejected as refused:
+            self.refused = refused
+        self._close_chunk()
+        return self._found
+
+    def _take(self, messages: Sequence[bytes]) -> None:
         for message in messages:
             kind = message[0]
             if kind in _CHANGES:
@@ -91,8 +100,6 @@ class Changes:
                 self._begin(p.Begin.of(message))
             elif kind == p.COMMIT:
                 self._commit(p.end_of(message))
-        self._close_chunk()
-        return self._found
 
     def passed(self, lsn: int) -> None:
         """Note that nothing of ours stands before a position, while no transaction is open."""

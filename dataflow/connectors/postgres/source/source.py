@@ -120,6 +120,8 @@ class ChangesSource(Source[PostgresPosition, PostgresPinned]):
                 async for block in blocks:
                     for chunk in await self._read(changes, block):
                         yield chunk
+                    if changes.refused is not None:
+                        raise changes.refused
                     self._release(stream)
                     if self.bounded and not changes.pending and self._passed >= self._end:
                         return
