@@ -84,15 +84,16 @@ class ChangesSource(Source[PostgresPosition, PostgresPinned]):
             table = await described(connection, self._table)
             self._table = table.name
             require_identity(table)
-            if pinned is None:
+            is_new = pinned is None
+            pinned = pinned or PostgresPinned(columns=tuple(table.columns), keys=table.identity)
+            self._require_apart(pinned)
+            if is_new:  # AFTER everything that can be refused: a slot holds the log of all.
                 await slot.publish(table)
                 if self._options.create_slot:
                     await slot.renew()
-                pinned = PostgresPinned(columns=tuple(table.columns), keys=table.identity)
             await slot.require()
             self._end = await connection.fetchval(SQL["now"])
         self._pinned = pinned
-        self._require_apart(pinned)
         return pinned
 
     async def splits(self) -> Sequence[Split]:

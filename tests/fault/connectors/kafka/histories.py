@@ -7,27 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deploy.stack import shared
 from deploy.stack.kafka import Kafka
-from tests.e2e.programs import Api, launch, until
+from tests.fault.connectors.lives import live
 from tests.integration.connectors.kafka.places import new_topic, values
 
 PARTITIONS = 4
-LIFE_S = (0.2, 2.5)
-"""From when the server is ready to its end: within the first checkpoints, and beyond."""
-
-FINISH_S = 300.0
 KEPT = 2
 """Every how-manieth row the filter between the topics keeps."""
 
@@ -83,6 +76,15 @@ class Chain:
         options = {"topic": topic, "keyColumn": "id", "idPrefix": f"chain-{self.first}"}
         return {"sinkType": "kafka", "connectionString": self.broker, "options": options}
 
+    def is_done(self, shown: Sequence[Mapping[str, Any]]) -> bool:
+        """Tell whether everything has come to its end, from what the pipelines show."""
+        kept = len(range(0, self.rows, KEPT))
+        return int(shown[-1]["metrics"]["totalRecordsProcessed"]) >= kept
+
+    def endless(self) -> Sequence[str]:
+        """Name the pipelines that have to be stopped."""
+        return ("between", "out")
+
     def problems(self) -> Sequence[str]:
         """Return what is wrong with what independent readers see now."""
         kept = [number for number in range(self.rows) if number % KEPT == 0]
@@ -113,53 +115,6 @@ def _differences(place: str, found: Sequence[int], expected: Sequence[int]) -> S
         for what, numbers in (("lost", lost), ("twice", twice), ("made up", strange))
         if numbers
     ]
-
-
-def live(chain: Chain, seed: int, kills: int, disturb: Callable[[int], None]) -> Sequence[str]:
-    """Kill the program so many times, let it finish, and return what is wrong then.
-
-    Args:
-        chain: what it works on.
-        seed: of the moments at which it dies.
-        kills: how often it dies.
-        disturb: called in each life, with its number, before it ends.
-    """
-    moments = random.Random(seed)
-    for life in range(kills + 1):
-        server = launch(chain.folder, {"DATAFLOW_WORKERS": f"{life % 2}"})
-        until(partial(server.logged, "ready"), "ready")
-        server.addresses = server.logged("ready")[0]
-        api = Api(server)
-        try:
-            if life == 0:
-                for name, spec in chain.specs().items():
-                    api.create({"pipelineId": name, "name": name, **spec})
-                    api.start(name)
-            if life < kills:
-                time.sleep(moments.uniform(*LIFE_S))
-                disturb(life)
-            else:
-                _finish(chain, api)
-        finally:
-            api.close()
-            server.kill()
-    return chain.problems()
-
-
-def _finish(chain: Chain, api: Api) -> None:
-    """Wait until every row has come to the end, then stop what never ends."""
-    kept = len(range(0, chain.rows, KEPT))
-
-    def written() -> bool:
-        shown = [api.pipeline(name) for name in chain.specs()]
-        failed = [one["error"] for one in shown if one["status"] == "failed"]
-        assert not failed, failed
-        return int(shown[-1]["metrics"]["totalRecordsProcessed"]) >= kept
-
-    until(written, "all rows", FINISH_S)
-    for name in ("between", "out"):
-        api.post(f"/pipelines/{name}/stop")
-        api.rested(name)
 
 
 def main() -> None:

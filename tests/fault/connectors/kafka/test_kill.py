@@ -10,7 +10,8 @@ from dataflow.connect import Checkpoint, TransactionalSink, Unavailable
 from dataflow.connect.testkit.places import task
 from dataflow.connectors.kafka import sink as kafka_sink
 from deploy.stack.kafka import Kafka
-from tests.fault.connectors.kafka.histories import Chain, live
+from tests.fault.connectors.kafka.histories import Chain
+from tests.fault.connectors.lives import live
 from tests.integration.connectors.kafka.places import KafkaPlace
 from tests.integration.connectors.kafka.test_sink import SEED, decided
 

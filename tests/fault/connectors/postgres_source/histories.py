@@ -1,0 +1,173 @@
+"""Lives of the program over a table's log -> a table, and -> a file, each ended by ``kill -9``.
+
+``python -m tests.fault.connectors.postgres_source.histories --kills 100`` runs a long one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.stack import shared
+from deploy.stack.postgres import Postgres
+from tests.databases import Database, database_of
+from tests.fault.connectors.lives import live
+
+Change = tuple[str, int]
+"""Operation and key."""
+
+PER_TRANSACTION = 400
+
+TRANSACTION = """
+BEGIN;
+INSERT INTO t SELECT i, {number}, 'row ' || i FROM generate_series({first}, {last}) i;
+UPDATE t SET version = {number} WHERE id = ANY ('{updated}');
+DELETE FROM t WHERE id = ANY ('{deleted}');
+UPDATE t SET id = new FROM (VALUES {pairs}) AS moved (old, new) WHERE id = old;
+COMMIT"""
+
+
+@dataclass
+class Mirror:
+    """A table, a copy of it, and the history of its changes."""
+
+    database: Database
+    folder: Path
+    seed: int
+    made: list[list[Change]] = field(default_factory=list)
+    """What each transaction has done, in the order of their commits."""
+    _keys: list[int] = field(default_factory=list)
+    _next: int = 0
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        self.database.execute(
+            "CREATE TABLE t (id int PRIMARY KEY, version int, name text);"
+            "CREATE TABLE copy (id int PRIMARY KEY, version int, name text)"
+        )
+
+    def specs(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the pipelines by their ids."""
+        url = self.database.url
+        options = {"checkpointInterval": "200ms", "backoffInitial": "50ms", "maxAttempts": 1000}
+        bare = {"table": "t", "lsnColumn": "", "timeColumn": ""}
+        upsert = {"table": "copy", "mode": "upsert", "keys": ["id"], "deleteColumn": "op"}
+        return {
+            "copy": {
+                "source": {"sourceType": "postgres", "connectionString": url, "options": bare},
+                "sink": {"sinkType": "postgres", "connectionString": url, "options": upsert},
+                "options": options,
+            },
+            "history": {
+                "source": {
+                    "sourceType": "postgres",
+                    "connectionString": url,
+                    "options": {"table": "t"},
+                },
+                "sink": {"sinkType": "file", "connectionString": f"{self.folder}/out.jsonl"},
+                "options": options,
+            },
+        }
+
+    def change(self, transactions: int) -> None:
+        """Commit some transactions of insertions, updates, changed keys and deletions."""
+        for _ in range(transactions):
+            number = len(self.made)
+            born = [*range(self._next, self._next + PER_TRANSACTION)]
+            self._next += 2 * PER_TRANSACTION
+            drawn = self._random.sample(self._keys, min(len(self._keys), PER_TRANSACTION // 2))
+            third = len(drawn) // 3
+            updated, moved, deleted = drawn[:third], drawn[third : 2 * third], drawn[2 * third :]
+            to = [*range(born[-1] + 1, born[-1] + 1 + len(moved))]
+            moves = zip(moved, to, strict=True)
+            pairs = ", ".join(
+                ["(NULL::int, NULL::int)", *(f"({old}, {new})" for old, new in moves)]
+            )
+            self.database.execute(
+                TRANSACTION.format(
+                    number=number,
+                    first=born[0],
+                    last=born[-1],
+                    updated=_array(updated),
+                    deleted=_array(deleted),
+                    pairs=pairs,
+                )
+            )
+            gone = {*moved, *deleted}
+            self._keys = [key for key in self._keys if key not in gone] + born + to
+            self.made.append(
+                sorted(
+                    [*(("c", key) for key in born + to), *(("u", key) for key in updated)]
+                    + [("d", key) for key in gone]
+                )
+            )
+
+    def is_done(self, shown: Sequence[Mapping[str, Any]]) -> bool:
+        """Tell whether everything has come to its end, from what the pipelines show."""
+        changes = sum(map(len, self.made))
+        return all(int(one["metrics"]["totalRecordsProcessed"]) >= changes for one in shown)
+
+    def endless(self) -> Sequence[str]:
+        """Name the pipelines that have to be stopped."""
+        return ("copy", "history")
+
+    def problems(self) -> Sequence[str]:
+        """Return what is wrong with what independent readers see now."""
+        query = "SELECT id, version, name FROM {} ORDER BY id"
+        problems = []
+        if self.database.fetch(query.format("t")) != self.database.fetch(query.format("copy")):
+            problems.append("the copy differs")
+        lines = map(json.loads, (self.folder / "out.jsonl").read_text().splitlines())
+        found: dict[int, list[Change]] = {}
+        for line in lines:
+            found.setdefault(line["lsn"], []).append((line["op"], line["id"]))
+        if [*found] != sorted(found):
+            problems.append("transactions out of order")
+        if [sorted(changes) for changes in found.values()] != self.made:
+            problems.append("the history differs")
+        return problems
+
+
+def _array(keys: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, keys)) + "}"
+
+
+def main() -> None:
+    """Run one history, and say what came of it."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--kills", type=int, default=20)
+    arguments.add_argument("--transactions", type=int, default=20, help="in each life")
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--server-every", type=int, default=0, help="kill the server, too")
+    given = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        own = Postgres(Path(folder) / "postgres") if given.server_every else None
+        with (
+            own or nullcontext(),
+            database_of(own.address if own else shared("postgres")) as database,
+        ):
+            mirror = Mirror(database, Path(folder), given.seed)
+
+            def disturb(life: int) -> None:
+                mirror.change(given.transactions)
+                if own is not None and life % given.server_every == 0:
+                    database.forget()
+                    own.kill()
+                    own.start()
+
+            problems = live(mirror, given.seed, given.kills, disturb)
+            changes = sum(map(len, mirror.made))
+    sys.stdout.write("\n".join(problems) or f"{changes} changes: 0 lost, 0 twice\n")
+    sys.exit(bool(problems))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The program and the server are killed; independent readers find every change once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.stack.postgres import Postgres
+from tests.databases import Database, database_of
+from tests.fault.connectors.lives import live
+from tests.fault.connectors.postgres_source.histories import Mirror
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_program_that_is_killed_again_and_again_loses_no_change_and_repeats_none(
+    database: Database, tmp_path: Path
+) -> None:
+    """A table's log to a copy of the table, and to a file, each in every step of a checkpoint."""
+    mirror = Mirror(database, tmp_path, seed=3)
+    assert not live(mirror, seed=3, kills=4, disturb=lambda _: mirror.change(10))
+
+
+def test_a_server_that_is_killed_under_the_stream_costs_no_change(tmp_path: Path) -> None:
+    """It comes back with the slot as it was last told to keep it."""
+    with Postgres(tmp_path / "postgres") as own, database_of(own.address) as database:
+        mirror = Mirror(database, tmp_path, seed=4)
+
+        def disturb(_: int) -> None:
+            mirror.change(10)
+            database.forget()
+            own.kill()
+            own.start()
+
+        assert not live(mirror, seed=4, kills=2, disturb=disturb)

@@ -1,0 +1,147 @@
+"""What cannot be read is said at once, with the field and the remedy, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflow.connect import Rejected, Unavailable
+from deploy.stack import postgres as stack
+from deploy.stack.postgres import Postgres
+from tests.databases import Database, database_of
+from tests.integration.connectors.postgres_source.reading import Reading, told
+
+LEFT = "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
+ACTIVE = """
+SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
+WHERE database = current_database() AND active_pid IS NOT NULL"""
+
+
+async def refused(reading: Reading) -> Rejected:
+    """Return why a pipeline cannot begin."""
+    with pytest.raises(Rejected) as caught:
+        await reading.begin()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "expected"),
+    [
+        ("SELECT", {}, ("options.table", "there is no table 't'; create it, or name another")),
+        ("CREATE VIEW t AS SELECT 1 AS id", {}, ("options.table", "is no table")),
+        ("CREATE TABLE t (id int)", {}, ("options.table", "has no primary key")),
+        (
+            "CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY NOTHING",
+            {},
+            ("options.table", "REPLICA IDENTITY USING INDEX"),
+        ),
+        ("CREATE TABLE t (id int PRIMARY KEY, op text)", {}, ("options", "a column 'op', too")),
+        (
+            "CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION other",
+            {"publication": "other"},
+            ("options.publication", 'ALTER PUBLICATION "other" ADD TABLE "public"."t"'),
+        ),
+        (
+            "CREATE TABLE t (id int PRIMARY KEY)",
+            {"slot": "nobodys", "createSlot": False},
+            ("options.slot", "replication slot 'nobodys' is gone"),
+        ),
+    ],
+)
+async def test_a_table_that_cannot_be_followed_is_refused(
+    database: Database, made: str, options: Mapping[str, Any], expected: tuple[str, str]
+) -> None:
+    """A slot that nobody reads would fill the server's disk, so none is left."""
+    database.execute(made)
+    error = await refused(Reading(database.url, options))
+    assert error.field == expected[0]
+    assert expected[1] in error.message
+    assert database.column(LEFT) == []
+
+
+async def test_a_user_without_the_right_to_replicate_is_told_which(database: Database) -> None:
+    """Superusers set pipelines up, and others run them."""
+    user = f"reader_{database.name}"
+    database.execute(f"CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE {user} LOGIN")
+    try:
+        reading = Reading(database.at(database.address, user), {"publication": "made"})
+        assert "CREATE on the database" in (await refused(reading)).message
+        database.execute("CREATE PUBLICATION made FOR TABLE t")
+        error = await refused(reading)
+        assert (error.field, error.code) == ("connectionString", "PERMISSION")
+        assert "ALTER ROLE … REPLICATION" in error.message
+        database.execute(f"ALTER ROLE {user} REPLICATION")
+        await reading.begin()
+        database.execute("INSERT INTO t VALUES (1)")
+        assert told(await reading.read(), "id") == [("c", 1)]
+    finally:
+        database.execute(f"DROP OWNED BY {user}; DROP ROLE {user}")
+
+
+async def test_a_slot_that_is_dropped_says_what_is_lost_and_how_to_go_on(
+    database: Database,
+) -> None:
+    """To make it again and read on would skip what happened meanwhile."""
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    reading = Reading(database.url)
+    await reading.begin()
+    database.fetch(f"SELECT pg_drop_replication_slot(slot_name) FROM ({LEFT}) s")  # noqa: S608 - this module's own
+    with pytest.raises(Rejected, match="is gone, and with it changes that were not read") as lost:
+        await reading.read()
+    assert (lost.value.code, lost.value.field) == ("SOURCE_CHANGED", "options.slot")
+
+
+async def test_a_session_that_is_cut_is_tried_again_from_the_position(database: Database) -> None:
+    """A restart, an operator, a network: the next run reads what this one had not decided."""
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    reading = Reading(database.url)
+    await reading.begin()
+    database.execute("INSERT INTO t VALUES (1)")
+    async with reading.opened() as source:
+        (split,) = await source.splits()
+        async with aclosing(source.read(split, None)) as chunks:
+            first = await anext(chunks)
+            database.fetch(ACTIVE)
+            with pytest.raises(Unavailable):
+                await anext(chunks)
+    database.execute("INSERT INTO t VALUES (2)")
+    reading.position = first.resume_at
+    assert told(await reading.read(), "id") == [("c", 2)]
+
+
+async def test_a_newer_run_ends_the_reader_of_an_older_one(database: Database) -> None:
+    """A frozen process holds the slot until the server gives it up, which may take a minute."""
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    reading = Reading(database.url)
+    async with reading.opened() as source:
+        (split,) = await source.splits()
+        async with aclosing(source.read(split, None)) as chunks:
+            database.execute("INSERT INTO t VALUES (1)")
+            await anext(chunks)
+            assert told(await reading.read(), "id") == [("c", 1)]
+            with pytest.raises(Unavailable):
+                await anext(chunks)
+
+
+async def test_a_server_whose_log_tells_no_changes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most servers are set up so."""
+    monkeypatch.setitem(stack.SETTINGS, "wal_level", "replica")
+    with Postgres(tmp_path) as own, database_of(own.address) as database:
+        database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+        error = await refused(Reading(database.url))
+        assert error.field == "connectionString"
+        assert "set wal_level to logical, and restart the server" in error.message
+
+
+async def test_a_wrong_database_is_told_without_the_password(database: Database) -> None:
+    """Errors are shown to more people than passwords."""
+    url = f"postgresql://postgres:hush@{database.address}/nowhere"
+    error = await refused(Reading(url))
+    assert error.field == "connectionString"
+    assert "hush" not in str(error)
