@@ -146,6 +146,38 @@ MUTATIONS = (
         "tests/unit/engine/ingest",
         "synchronised and followed",
     ),
+    Mutation(
+        "the fence between writers of an ingest log in Kafka",
+        "dataflow/engine/ingest/kafka/brokers.py",
+        '"transactional.id": topic,',
+        '"transactional.id": f"{topic}-{self.clock.steady()}",',
+        "tests/contract/engine/ingest/test_kafka.py",
+        "believe",
+    ),
+    Mutation(
+        "what a reader of an ingest log in Kafka may not see",
+        "dataflow/engine/ingest/kafka/brokers.py",
+        '"read_committed"',
+        '"read_uncommitted"',
+        "tests/contract/engine/ingest/test_kafka.py",
+        "dies",
+    ),
+    Mutation(
+        "the batch that a cut is in the middle of",
+        "dataflow/engine/ingest/kafka/log.py",
+        "while self._bounds and self._bounds[0][0] <= below:",
+        "while self._bounds:",
+        "tests/contract/engine/ingest/test_contract.py",
+        "below_the_decision and kafka",
+    ),
+    Mutation(
+        "the journal that a place is in",
+        "dataflow/views/bus/bus.py",
+        " and page[0].hash == place.hash",
+        "",
+        "tests/contract/views/bus",
+        "another_journal and memory",
+    ),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
@@ -37,6 +37,9 @@ ANSWER_S = 10.0
 
 AGAIN_S = 0.02
 """Between two attempts at what may soon succeed."""
+
+LISTED_S = 1.0
+"""A log that is younger when its pipeline is deleted stays until the shard is next taken over."""
 
 TRANSACTION_MS = 20_000
 """Twice ``COMMIT_S``. A writer that is gone hides nothing for longer, even if nobody follows it."""
@@ -88,7 +91,9 @@ class Brokers:
         self._cluster = cluster
         self._replicas = replicas
         self._admin: AdminClient | None = None
-        self._making = Lock()
+        self._making, self._listing = Lock(), Lock()
+        self._topics: Collection[str] = ()
+        self._listed_at = float("-inf")
         self._heard = ""
 
     def topic(self, pipeline: PipelineId) -> str:
@@ -137,12 +142,29 @@ class Brokers:
                 raise
 
     def remove(self, topic: str) -> None:
-        """Delete a log, if there is one."""
+        """Delete a log, if there is one.
+
+        A node that takes shards over asks for every pipeline that was ever deleted; most had none.
+        """
+        if topic not in self._listed():
+            return
         try:
             self._asked(lambda admin: admin.delete_topics([topic])[topic], f"deleting {topic}")
         except _Refused as refused:
             if refused.error not in _UNKNOWN_TOPIC:
                 raise
+
+    def _listed(self) -> Collection[str]:
+        """Return the names of all topics, as of ``LISTED_S`` ago at most."""
+        with self._listing:
+            now = self.clock.steady()
+            if now - self._listed_at > LISTED_S:
+                try:
+                    found = self._administrator().list_topics(timeout=ANSWER_S)
+                except KafkaException as raised:
+                    raise self.unavailable("listing topics", raised.args[0]) from raised
+                self._topics, self._listed_at = frozenset(found.topics), now
+            return self._topics
 
     def span(self, topic: str, partition: int) -> Span | None:
         """Return what a partition holds; None where there is no such log."""

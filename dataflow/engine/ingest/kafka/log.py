@@ -168,9 +168,14 @@ class KafkaLog:
         span = await _in_thread(partial(self._brokers.span, self._topic, ROWS))
         if span is None:
             return None
-        if start < index.end and span.begin >= span.end:
-            raise _gone(start, index.end)
-        return max(index.near(start).offset, span.begin)
+        offset = index.near(start).offset
+        if start < index.end and offset < span.begin:
+            first = await self._first()
+            high = await _in_thread(partial(self._brokers.high, self._topic, ROWS))
+            # Where none shows, one that was acknowledged just now may be about to.
+            if (first is None and high == span.end) or (first is not None and first > start):
+                raise _gone(start, index.end if first is None else first)
+        return max(offset, span.begin)
 
     async def _frames(
         self, consumer: Consumer, offset: int, start: int

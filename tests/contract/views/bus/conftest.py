@@ -33,6 +33,7 @@ Shown = tuple[str, int]
 class Author:
     """Writes events of two pipelines into shards, as their owner does."""
 
+    actor: str = "ada"
     store: Store = field(default_factory=Store)
     held: dict[ShardId, Held] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
@@ -58,7 +59,7 @@ class Author:
                 offset=offset,
                 sequence=SequenceNumber(self.sequences[pipeline]),
                 time=NOON,
-                actor="ada",
+                actor=self.actor,
                 command_id=CommandId(f"{offset}"),
                 body=e.PipelineStarted(),
             )
@@ -71,7 +72,7 @@ class Author:
                     sequence=event.sequence,
                     type="PipelineStarted",
                     time=NOON,
-                    actor="ada",
+                    actor=self.actor,
                     command_id=event.command_id,
                     payload=payload,
                     hash=head,
