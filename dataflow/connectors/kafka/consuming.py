@@ -20,14 +20,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
-from dataflow.connect import Split, SplitId, Unavailable
+from dataflow.connect import Unavailable
+from dataflow.connectors.kafka import way
 from dataflow.connectors.kafka.calls import Calls
 from dataflow.connectors.kafka.errors import Heard
+from dataflow.connectors.kafka.fetched import Fetched, Partition, Wanted, nothing
 
 log = structlog.get_logger()
 
@@ -44,38 +45,17 @@ CONSUME_BYTES = 4 << 20
 CONSUME_S = 0.1
 """How long records gather where fewer come."""
 
-MESSAGE_BYTES = 400
-"""Of a message's object with its key, beside its value (measured with tombstones of 40 B keys)."""
-
 STOP_S = 10.0
 
 QUIET_S = 5.0
 """After which a reader hears that nothing has come."""
 
 
-class Partition(NamedTuple):
-    """A partition of a topic."""
-
-    topic: str
-    number: int
-
-    @property
-    def split(self) -> Split:
-        """Return the split that it is."""
-        return Split(SplitId(f"{self.topic}/{self.number}"))
-
-    @classmethod
-    def of(cls, split: Split) -> Partition:
-        """Return the partition that a split is."""
-        topic, _, number = split.id.rpartition("/")
-        return cls(topic, int(number))
-
-
 @dataclass(slots=True, eq=False)
 class _Queue:
     """What has come of one partition."""
 
-    messages: deque[Sequence[Message]] = field(default_factory=deque)
+    fetched: deque[Fetched] = field(default_factory=deque)
     came: asyncio.Event = field(default_factory=asyncio.Event)
     is_read: bool = True
     """Somebody is there to take what comes."""
@@ -84,8 +64,8 @@ class _Queue:
 class Consuming:
     """Reads partitions; ``close`` ends it."""
 
-    def __init__(self, settings: Mapping[str, object], heard: Heard) -> None:
-        self._consumer = Consumer(
+    def __init__(self, settings: Mapping[str, object], heard: Heard, wanted: Wanted) -> None:
+        self._fetching = way.BEST.fetching(
             {
                 **settings,
                 "enable.auto.commit": False,
@@ -94,8 +74,10 @@ class Consuming:
                 "queued.max.messages.kbytes": FETCHED_KIB,
                 "max.poll.interval.ms": 86_400_000,
                 "error_cb": heard,
-            }
+            },
+            wanted,
         )
+        self._consumer = self._fetching.consumer
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Partition, _Queue] = {}
         """Of what is assigned. The thread's own: what an earlier reader of a partition had asked
@@ -111,12 +93,10 @@ class Consuming:
         self._thread: threading.Thread | None = None
         self._asked: SimpleQueue[Callable[[], object]] = SimpleQueue()
 
-    async def read(
-        self, partition: Partition, offset: int
-    ) -> AsyncGenerator[Sequence[Message], None]:
-        """Yield the records of a partition from an offset on, and its errors as such.
+    async def read(self, partition: Partition, offset: int) -> AsyncGenerator[Fetched, None]:
+        """Yield the records of a partition from an offset on, and its errors.
 
-        Where nothing comes for long, nothing is yielded: an empty sequence.
+        Where nothing comes for long, nothing is yielded: neither records nor errors.
 
         Raises:
             KafkaException: the client has failed for good.
@@ -127,7 +107,7 @@ class Consuming:
         self._start()
         try:
             while True:
-                while not queue.messages:
+                while not queue.fetched:
                     if self._failure is not None:
                         raise self._failure
                     queue.came.clear()
@@ -135,14 +115,14 @@ class Consuming:
                         async with asyncio.timeout(QUIET_S):
                             await queue.came.wait()
                     except TimeoutError:
-                        yield ()
-                yield queue.messages[0]
-                self._took(queue.messages.popleft())  # AFTER it was taken: until then it waits.
+                        yield nothing(partition)
+                yield queue.fetched[0]
+                self._took(queue.fetched.popleft())  # AFTER it was taken: until then it waits.
         finally:
             queue.is_read = False
             self._read.discard(queue)
-            for messages in queue.messages:
-                self._took(messages)
+            for fetched in queue.fetched:
+                self._took(fetched)
             self._ask(partial(self._unassign, partition))
 
     def committed(self, partition: Partition, offset: int) -> None:
@@ -154,9 +134,9 @@ class Consuming:
         with self._room:
             self._room.notify()
 
-    def _took(self, messages: Sequence[Message]) -> None:
+    def _took(self, fetched: Fetched) -> None:
         with self._room:
-            self._waiting -= _size(messages)
+            self._waiting -= fetched.size
             self._room.notify()
 
     async def close(self) -> None:
@@ -170,7 +150,7 @@ class Consuming:
     def _end(self) -> None:
         if self._thread is not None:
             self._thread.join()
-        self._consumer.close()
+        self._fetching.close()
 
     # --- the thread ------------------------------------------------------------------------------
 
@@ -185,16 +165,15 @@ class Consuming:
             while self._has_room():
                 self._do_asked()
                 self.ends = {partition: self._end_of(partition) for partition in self._queues}
-                messages = self._consumer.consume(count, CONSUME_S)
-                if not messages:
+                found = self._fetching.fetch(count, CONSUME_S)
+                if not found:
                     continue
-                size = _size(messages)
-                average = max(1, size // len(messages))
+                size = sum(fetched.size for fetched in found)
+                average = max(1, size // max(1, sum(map(len, found))))
                 count = max(CONSUME_MIN, min(CONSUME_MAX, CONSUME_BYTES // average))
                 with self._room:
                     self._waiting += size
-                found = _by_partition(messages)
-                queues = [(self._queues.get(one), found[one]) for one in found]
+                queues = [(self._queues.get(fetched.partition), fetched) for fetched in found]
                 self._loop.call_soon_threadsafe(self._deliver, queues)
         except BaseException as error:  # noqa: BLE001 - whoever reads must hear of it
             self._tell(error)
@@ -219,6 +198,7 @@ class Consuming:
     def _assign(self, partition: Partition, offset: int, queue: _Queue) -> None:
         self._queues[partition] = queue
         where = TopicPartition(partition.topic, partition.number, offset)
+        self._fetching.expect(partition)
         self._consumer.incremental_assign([where])
 
     def _unassign(self, partition: Partition) -> None:
@@ -240,35 +220,15 @@ class Consuming:
 
     # --- the event loop --------------------------------------------------------------------------
 
-    def _deliver(self, found: Sequence[tuple[_Queue | None, Sequence[Message]]]) -> None:
-        for queue, messages in found:
+    def _deliver(self, found: Sequence[tuple[_Queue | None, Fetched]]) -> None:
+        for queue, fetched in found:
             if queue is None or not queue.is_read:
-                self._took(messages)
+                self._took(fetched)
                 continue
-            queue.messages.append(messages)
+            queue.fetched.append(fetched)
             queue.came.set()
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error
         for queue in self._read:
             queue.came.set()
-
-
-def _by_partition(messages: Sequence[Message]) -> Mapping[Partition, Sequence[Message]]:
-    """Return messages by partition; those of one mostly come one behind the other."""
-    found: dict[Partition, list[Message]] = {}
-    last: tuple[str | None, int | None] = (None, None)
-    same: list[Message] = []
-    for message in messages:
-        if (message.topic(), message.partition()) != last:
-            last = topic, number = message.topic(), message.partition()
-            if topic is None or number is None:
-                raise KafkaException(message.error() or KafkaError(KafkaError.UNKNOWN))
-            same = found.setdefault(Partition(topic, number), [])
-        same.append(message)
-    return found
-
-
-def _size(messages: Sequence[Message]) -> int:
-    """Return the bytes of values, and of what a message takes beside."""
-    return sum(map(len, messages)) + len(messages) * MESSAGE_BYTES

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from confluent_kafka import Message
 
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.formats.json_parse import JsonParser
 from dataflow.connectors.formats.parse import Bad, Parsed, parse, shown
+from dataflow.connectors.kafka.fetched import Fetched, Headers, Wanted, data_of
 from dataflow.connectors.kafka.registry.reading import RegistryReading
 from dataflow.connectors.kafka.source_spec import (
     KafkaPinned,
     KafkaSourceOptions,
     metadata_types,
 )
+
+EMPTY = b"{}\n"
+"""A tombstone as JSON: a row of nulls."""
 
 Columns = dict[str, "pa.Array[Any]"]
 
@@ -48,72 +51,88 @@ class Decoder:
         closed = options.other_columns == "reject"
         self._parser = JsonParser(self._value, closed=closed) if options.format == "json" else None
 
-    def decode(self, messages: Sequence[Message]) -> Decoded:
+    def decode(self, fetched: Fetched) -> Decoded:
         """Return records as rows; ``index`` of a bad one counts those that are not left out."""
         if self._options.tombstones == "skip":
-            messages = [message for message in messages if message.value() is not None]
-        parsed = self._values([message.value() for message in messages])
+            fetched = fetched.without_tombstones()
+        parsed = self._values(fetched.values)
         columns, bad = dict(zip(self._value.names, parsed.batch.columns, strict=True)), parsed.bad
-        beside = self._beside(messages)
+        beside = self._beside(fetched)
         if bad:
             wrong = {one.index for one in bad}
-            good = pa.array([index not in wrong for index in range(len(messages))])
+            good = pa.array([index not in wrong for index in range(len(fetched))])
             beside = {name: column.filter(good) for name, column in beside.items()}
         columns |= beside
         arrays = [columns[field.name].cast(field.type) for field in self.schema]
         return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema), bad)
 
-    def _values(self, values: Sequence[bytes | None]) -> Parsed:
+    def _values(self, values: pa.Array[Any]) -> Parsed:
         if self._parser is not None:
             return json_rows(self._parser, values)
         if self._registered is not None:
             closed = self._options.other_columns == "reject"
-            return self._registered.rows(values, self._value, closed=closed)
-        column = pa.array(values, pa.binary())
+            return self._registered.rows(values.to_pylist(), self._value, closed=closed)
         if self._options.format == "bytes":
+            column = values.cast(pa.binary())
             return Parsed(pa.RecordBatch.from_arrays([column], schema=self._value))
-        return _texts(column, self._value)
+        return _texts(values, self._value)
 
-    def _beside(self, messages: Sequence[Message]) -> Columns:
+    def _beside(self, fetched: Fetched) -> Columns:
+        """Return the columns that options name; what they name was fetched, see ``wanted_by``."""
         options = self._options
         columns: Columns = {}
-        if name := options.key_column:
-            keys: pa.Array[Any] = pa.array([message.key() for message in messages], pa.binary())
-            columns[name] = _text(keys) if options.key_format == "string" else keys
-        if name := options.headers_column:
-            columns[name] = pa.array([_headers(m.headers()) for m in messages], pa.string())
+        if (name := options.key_column) and fetched.keys is not None:
+            columns[name] = fetched.keys
+            if options.key_format == "string":
+                columns[name] = _text(fetched.keys)
+        if (name := options.headers_column) and fetched.headers is not None:
+            columns[name] = pa.array([_headers(one) for one in fetched.headers], pa.string())
         if name := options.topic_column:
-            columns[name] = pa.array([message.topic() for message in messages], pa.string())
+            columns[name] = pa.repeat(fetched.partition.topic, len(fetched))
         if name := options.partition_column:
-            columns[name] = pa.array([message.partition() for message in messages], pa.int32())
+            columns[name] = pa.repeat(fetched.partition.number, len(fetched))
         if name := options.offset_column:
-            columns[name] = pa.array([message.offset() for message in messages], pa.int64())
-        if name := options.timestamp_column:
-            times = pa.array([message.timestamp()[1] for message in messages], pa.int64())
-            columns[name] = times.cast(pa.timestamp("ms", "UTC"))
+            columns[name] = fetched.offsets
+        if (name := options.timestamp_column) and fetched.times_ms is not None:
+            columns[name] = fetched.times_ms.cast(pa.timestamp("ms", "UTC"))
         return columns
 
 
-def json_rows(parser: JsonParser, values: Sequence[bytes | None]) -> Parsed:
-    """Return JSON values as rows, a null as one of nulls."""
-    data = lines_of(values)
-    if data.count(b"\n") == len(values) - 1:
+def wanted_by(options: KafkaSourceOptions) -> Wanted:
+    """Return what is decoded of records."""
+    return Wanted(
+        lines=options.format == "json",
+        keys=bool(options.key_column),
+        times=bool(options.timestamp_column),
+        headers=bool(options.headers_column),
+    )
+
+
+def json_rows(parser: JsonParser, values: pa.Array[Any]) -> Parsed:
+    """Return JSON values as rows, a null as one of nulls.
+
+    Args:
+        parser: of their fields.
+        values: large_binary, each with a line feed behind it.
+    """
+    if values.null_count:
+        values = values.fill_null(EMPTY)
+    data = data_of(values)
+    if data.count(b"\n") == len(values):
         parsed = parse(parser, data)
         if parsed.records == len(values):
             return parsed
     # Some value is blank, which the parser passes over, or holds several lines.
-    return parse(parser, lines_of([_one_line(value) for value in values]))
+    return parse(parser, lines_of([_one_line(value or b"") for value in values.to_pylist()]))
 
 
-def lines_of(values: Sequence[bytes | None]) -> bytes:
+def lines_of(values: Iterable[bytes]) -> bytes:
     """Return values as JSON lines."""
-    return b"\n".join([b"{}" if value is None else value for value in values])
+    return b"\n".join(values)
 
 
-def _one_line(value: bytes | None) -> bytes | None:
+def _one_line(value: bytes) -> bytes:
     """Return a JSON value on one line: breaks in it are space, or it is none."""
-    if value is None:
-        return None
     return value.replace(b"\r", b" ").replace(b"\n", b" ").strip() or b"(empty)"
 
 
@@ -146,7 +165,7 @@ def _is_text(value: bytes | None) -> bool:
     return True
 
 
-def _headers(headers: Any) -> str | None:  # noqa: ANN401 - the driver types them too widely
+def _headers(headers: Headers | None) -> str | None:
     if not headers:
         return None
     found = {name: None if value is None else shown(value) for name, value in headers}

@@ -18,8 +18,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, TopicDescription
 
 from dataflow.connect import Rejected
-from dataflow.connectors.kafka.consuming import Partition
 from dataflow.connectors.kafka.errors import error_of
+from dataflow.connectors.kafka.fetched import Partition
 from dataflow.connectors.kafka.source_spec import KafkaSourceOptions
 
 log = structlog.get_logger()

@@ -12,8 +12,9 @@ from dataflow.connect.batches import type_name
 from dataflow.connect.columns import PinnedColumn
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.formats.json_infer import json_types
-from dataflow.connectors.kafka.consuming import Consuming, Partition
+from dataflow.connectors.kafka.consuming import Consuming
 from dataflow.connectors.kafka.decode import lines_of
+from dataflow.connectors.kafka.fetched import Partition
 from dataflow.connectors.kafka.registry.reading import RegistryReading
 from dataflow.connectors.kafka.source_spec import KafkaSourceOptions, value_types
 
@@ -33,14 +34,12 @@ async def sample(
 
     async def read(partition: Partition, offset: int) -> None:
         async with aclosing(sampling.read(partition, offset)) as reading:
-            async for messages in reading:
-                errors = [error for message in messages if (error := message.error())]
-                for error in errors:
+            async for fetched in reading:
+                for _, error in fetched.told:
                     if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
                         raise KafkaException(error)
-                values = [message.value() for message in messages if message.error() is None]
-                found.extend(filter(None, values))
-                if errors or len(found) >= records:
+                found.extend(filter(None, fetched.values.to_pylist()))
+                if fetched.told or len(found) >= records:
                     return
 
     try:

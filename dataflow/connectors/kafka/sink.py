@@ -34,6 +34,7 @@ from dataflow.connect import (
     decision_held,
 )
 from dataflow.connect.batches import refusals
+from dataflow.connectors.kafka import way
 from dataflow.connectors.kafka.calls import Calls
 from dataflow.connectors.kafka.connection import settings
 from dataflow.connectors.kafka.decisions import Claimed, Decisions
@@ -45,7 +46,7 @@ from dataflow.connectors.kafka.errors import (
     is_passing,
     translated,
 )
-from dataflow.connectors.kafka.producing import LIMITS, Producing
+from dataflow.connectors.kafka.producing import Producing
 from dataflow.connectors.kafka.records import Encoder, refused
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.connectors.kafka.target import Limits, require_topic
@@ -74,7 +75,6 @@ _PARTITIONERS = {
     "consistent": "consistent_random",
     "random": "random",
 }
-
 
 log = structlog.get_logger()
 
@@ -138,7 +138,7 @@ class KafkaSink(TransactionalSink):
             if self._limits.is_compacted and not self._options.key_column:
                 message = f"missing; {self._topic} is compacted, and takes no record without a key"
                 raise Rejected(message, field="options.keyColumn")
-            self._producer = producer = Producer(
+            self._producing = way.BEST.producing(
                 {
                     **self._settings,
                     "transactional.id": name,
@@ -148,11 +148,11 @@ class KafkaSink(TransactionalSink):
                     "partitioner": _PARTITIONERS[self._options.partitioner],
                     "message.max.bytes": self._limits.driver_bytes,
                     "batch.size": min(self._limits.driver_bytes, BATCH_BYTES),
-                    **LIMITS,
                     "error_cb": self._heard,
-                }
+                },
+                self._topic,
             )
-            self._producing = Producing(producer, self._topic)
+            self._producer = producer = self._producing.producer
             self._again(lambda: producer.init_transactions(ANSWER_S))
             self._probe("kafka.initialised")
             self._decisions = Decisions(self._settings, self._topic, name, ANSWER_S)
@@ -197,7 +197,7 @@ class KafkaSink(TransactionalSink):
         with self._translating(f"writing, {self._what}"):
             self._begin()
             if self._producing is not None:
-                self._producing.give(records, sum(sizes))
+                self._producing.give(records, sizes)
         return refusals(wrong) if wrong else None
 
     def _commit(self, decision: Checkpoint) -> None:

@@ -13,7 +13,6 @@ from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
     KafkaException,
-    Message,
 )
 from confluent_kafka.admin import AdminClient
 
@@ -31,9 +30,10 @@ from dataflow.connect.columns import PinnedColumn
 from dataflow.connectors.formats.parse import rejected
 from dataflow.connectors.kafka.calls import Calls
 from dataflow.connectors.kafka.connection import settings
-from dataflow.connectors.kafka.consuming import Consuming, Partition
-from dataflow.connectors.kafka.decode import Decoder
+from dataflow.connectors.kafka.consuming import Consuming
+from dataflow.connectors.kafka.decode import Decoder, wanted_by
 from dataflow.connectors.kafka.errors import Heard, translated
+from dataflow.connectors.kafka.fetched import Fetched, Partition, Wanted, data_bytes
 from dataflow.connectors.kafka.listing import Listing
 from dataflow.connectors.kafka.messages import Missing, parts, require_no_error
 from dataflow.connectors.kafka.registry.reading import reading_of
@@ -90,7 +90,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
     async def open(self, pinned: KafkaPinned | None) -> KafkaPinned | None:
         """See ``Source``: the columns, and where each partition begins."""
         if self._consuming is None:
-            self._consuming = Consuming(self._settings, self._heard)
+            self._consuming = Consuming(self._settings, self._heard, wanted_by(self._options))
             heard: dict[str, Any] = {"error_cb": self._heard}
             admin = AdminClient({**self._given, **heard})
             consumer = Consumer({**self._settings, **heard})
@@ -154,13 +154,13 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
             return
         try:
             async with aclosing(self._opened[0].read(partition, offset)) as reading:
-                async for messages in reading:
-                    if not messages and self.bounded:
+                async for fetched in reading:
+                    if fetched.is_nothing and self.bounded:
                         await self.splits()  # The driver says nothing of a topic that has gone.
-                    for part, resume in parts(messages, offset, self._rows_max):
+                    for part, resume in parts(fetched, offset, self._rows_max):
                         offset = self._next[partition] = resume
                         yield await self._chunk(part, self._position(partition, resume))
-                    require_no_error(messages)
+                    require_no_error(fetched.told)
                     if end is not None and offset >= end:
                         return
         except KafkaException as raised:
@@ -169,17 +169,15 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
     def _position(self, partition: Partition, offset: int) -> KafkaPosition:
         return KafkaPosition(offset=offset, topic_id=self._known.get(partition, ""))
 
-    async def _chunk(
-        self, messages: Sequence[Message], resume_at: KafkaPosition
-    ) -> Chunk[KafkaPosition]:
+    async def _chunk(self, fetched: Fetched, resume_at: KafkaPosition) -> Chunk[KafkaPosition]:
         if self._decoder is None:
             raise RuntimeError("open comes before anything else")
-        decoded = await asyncio.to_thread(self._decoder.decode, messages)
+        decoded = await asyncio.to_thread(self._decoder.decode, fetched)
         return Chunk(
             decoded.batch,
             resume_at,
             rejected(decoded.bad) if decoded.bad else None,
-            sum(map(len, messages)),
+            data_bytes(fetched.values),
         )
 
     async def latest(self, split: Split) -> KafkaPosition:
@@ -242,7 +240,7 @@ class KafkaSource(Source[KafkaPosition, KafkaPinned]):
         Raises:
             Waiting: there are none yet.
         """
-        sampling = Consuming(self._settings, self._heard)
+        sampling = Consuming(self._settings, self._heard, Wanted())
         try:
             found = await sample(sampling, begins, self._options.infer_records)
         except KafkaException as raised:

@@ -16,19 +16,22 @@ DRIVER_BYTES_MIN, DRIVER_BYTES_MAX = 1_000, 1_000_000_000
 """What the driver's own limit may be, whatever the topic's is."""
 
 
+MOMENT_MAX = (1 << 63) - 1
+
+
 class Limits(NamedTuple):
     """What a topic takes; as Kafka's own defaults have it."""
 
     record_bytes: int = 1_048_588
     is_compacted: bool = False
     """It forgets by key, so each record has one."""
-    past_ms: int = (1 << 63) - 1
+    past_ms: int = MOMENT_MAX
     """How much earlier than now a record's moment may be, and how much later."""
     future_ms: int = 3_600_000
 
-    def takes(self, moment_ms: int, now_ms: int) -> bool:
-        """Tell whether a record's moment is one that the topic takes now."""
-        return max(0, now_ms - self.past_ms) <= moment_ms <= now_ms + self.future_ms
+    def moments(self, now_ms: int) -> tuple[int, int]:
+        """Return the first and the last moment of a record that the topic takes now."""
+        return max(0, now_ms - self.past_ms), min(now_ms + self.future_ms, MOMENT_MAX)
 
     @property
     def driver_bytes(self) -> int:

@@ -42,6 +42,7 @@ async def written(sink: KafkaSink, batch: pa.RecordBatch) -> pa.RecordBatch | No
     return refused
 
 
+@pytest.mark.usefixtures("each_way")
 async def test_key_headers_and_moment_are_a_rows_own(kafka: str) -> None:
     """Consumers partition, route and order by them."""
     topic = new_topic(kafka)
@@ -70,6 +71,7 @@ async def test_key_headers_and_moment_are_a_rows_own(kafka: str) -> None:
     assert second.timestamp()[1] > first.timestamp()[1], "now, where the row has none"
 
 
+@pytest.mark.usefixtures("each_way")
 async def test_text_and_null_as_a_tombstone(kafka: str) -> None:
     """A compacted topic forgets a key by a record without a value."""
     topic = new_topic(kafka)
@@ -79,6 +81,7 @@ async def test_text_and_null_as_a_tombstone(kafka: str) -> None:
     assert [(m.key(), m.value()) for m in messages(kafka, topic)] == [(b"a", b"text"), (b"b", None)]
 
 
+@pytest.mark.usefixtures("each_way")
 async def test_a_row_that_is_too_large_is_refused_and_the_others_are_written(kafka: str) -> None:
     """One document of ten megabytes must not stop a pipeline, nor be lost without a word."""
     topic = new_topic(kafka, config={"max.message.bytes": "2000"})
@@ -90,6 +93,7 @@ async def test_a_row_that_is_too_large_is_refused_and_the_others_are_written(kaf
     assert [value["id"] for value in values(kafka, topic)] == [1, 3]
 
 
+@pytest.mark.usefixtures("each_way")
 async def test_rows_that_the_brokers_would_refuse_are_refused_alone(kafka: str) -> None:
     """One of them fails its whole transaction, each time it is tried."""
     topic = new_topic(kafka, config={"cleanup.policy": "compact"})
@@ -209,6 +213,7 @@ async def test_a_decision_that_was_lost_is_missed_aloud(kafka: str) -> None:
     await sink.close()
 
 
+@pytest.mark.usefixtures("each_way")
 async def test_a_zombie_that_comes_in_between_does_not_stop_the_living(kafka: str) -> None:
     """It takes the transactional id before it sees that it is late; nothing of it is written."""
     place = KafkaPlace(kafka)

@@ -22,6 +22,8 @@ from dataflow.connectors.kafka.source import KafkaSource
 from dataflow.connectors.kafka.source_spec import KafkaPosition, KafkaSourceOptions
 from tests.integration.connectors.kafka.places import ANSWER_S, Sent, new_topic, send
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 Rows = list[dict[str, Any]]
 
 

@@ -56,6 +56,11 @@ class TestJson(KafkaSuite):
     }
 
 
+@pytest.mark.usefixtures("by_client")
+class TestByClient(TestJson):
+    """The same without native.c."""
+
+
 class TestDeclared(KafkaSuite):
     """Types are declared, other fields dropped."""
 
