@@ -67,6 +67,7 @@ class Context:
         path: resolves a local path and refuses those outside the roots this node allows.
         log: the pipeline's ingest log, where it has one.
         probe: called with a name between two effects that must not swap; tests die there.
+        previews: somebody looks at the first records: nothing is to be left behind anywhere.
     """
 
     pipeline: PipelineId
@@ -76,3 +77,4 @@ class Context:
     path: Callable[[str], Path]
     log: Log | None = None
     probe: Callable[[str], None] = lambda _: None
+    previews: bool = False

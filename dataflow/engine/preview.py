@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar, cast
 
 import pyarrow as pa
 
-from dataflow.connect import OnError
+from dataflow.connect import Context, OnError
 from dataflow.connect.transform import MAIN, ORDINAL
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.clock import Clock
@@ -42,7 +43,11 @@ async def preview(
         Rejected: it cannot be read, or a step cannot handle its rows at all.
     """
     pipeline = PipelineId("preview")
-    source = _made(lambda: make_input(plan, pipeline, contexts))
+
+    def previewing(pipeline: PipelineId, step: str) -> Context:
+        return replace(contexts(pipeline, step), previews=True)
+
+    source = _made(lambda: make_input(plan, pipeline, previewing))
     source = Input(
         name=source.name,
         source=source.source,

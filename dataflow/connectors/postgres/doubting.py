@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataflow.connectors.postgres.merging import DELETED, ROW, update_of
-from dataflow.connectors.postgres.names import listed, quoted
+from dataflow.connectors.postgres.names import listed, literal, quoted
 from dataflow.connectors.postgres.statements import load
 from dataflow.connectors.postgres.tables import Table
 
@@ -33,7 +33,7 @@ def prepare(table: Table, names: Sequence[str], keys: Sequence[str], *, deletes:
         same=" AND ".join(f"t.{quoted(key)} = {of_name[key]}" for key in keys),
     )
     casts = [
-        f"dataflow_column := {_literal(name)}; dataflow_is_null := {value} IS NULL;"
+        f"dataflow_column := {literal(name)}; dataflow_is_null := {value} IS NULL;"
         for name, value in of_name.items()
     ]
     body = SQL["body"].format(write=write, casts="\n".join(casts))
@@ -42,7 +42,3 @@ def prepare(table: Table, names: Sequence[str], keys: Sequence[str], *, deletes:
     return SQL["prepare"].format(
         columns=", ".join([*columns, f"{ROW} bigint"]), body=body.replace("'", "''")
     )
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

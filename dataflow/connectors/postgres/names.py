@@ -17,3 +17,8 @@ def quoted(name: str | TableName) -> str:
 def listed(names: Iterable[str]) -> str:
     """Return names, quoted, with commas between."""
     return ", ".join(map(quoted, names))
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asyncpg import Connection, Record
 
 from dataflow.connect import Rejected
 from dataflow.connect.columns import PinnedColumn
-from dataflow.connectors.postgres.names import quoted
+from dataflow.connectors.postgres.names import literal, quoted
 from dataflow.connectors.postgres.sink_spec import TableName
 from dataflow.connectors.postgres.source.columns import type_of
 from dataflow.connectors.postgres.statements import load
 
 SQL = load("source/catalog.sql")
+
+SAMPLED_ROWS = 200_000
+"""From which ranges of about equal size are made; a scan of them takes some 50 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +28,19 @@ class SourceTable:
         columns: those that it stores, with their types here; generated ones are not logged.
         primary: its primary key.
         identity: the columns by which the log tells which row was changed; empty for none.
-        is_full: the log holds old rows as they were.
+        key_types: of the columns of any key, as SQL.
     """
 
     name: TableName
     columns: Sequence[PinnedColumn]
     primary: tuple[str, ...]
     identity: tuple[str, ...]
-    is_full: bool
+    key_types: Mapping[str, str]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the columns that tell its rows apart: those that the log knows them by."""
+        return self.identity or self.primary
 
 
 async def described(connection: Connection[Record], name: TableName) -> SourceTable:
@@ -57,8 +65,36 @@ async def described(connection: Connection[Record], name: TableName) -> SourceTa
         [PinnedColumn(name=c, type=type_of(of)) for c, of, generated in columns if not generated],
         primary,
         {"d": primary, "i": index, "f": primary}.get(kind, ()),
-        kind == "f",
+        {row["attname"]: row["type"] for row in keys},
     )
+
+
+async def bounds(
+    connection: Connection[Record], table: SourceTable, ranges: int
+) -> tuple[str, ...]:
+    """Return where ranges of the first key end, but the last one; fewer where rows are few."""
+    if ranges == 1:
+        return ()
+    name, key = quoted(table.name), quoted(table.keys[0])
+    size: float = await connection.fetchval(SQL["size"], name)
+    percent = min(100.0, 100 * SAMPLED_ROWS / size)
+    shares = "{" + ",".join(str(number / ranges) for number in range(1, ranges)) + "}"
+    query = SQL["bounds"].format(shares=literal(shares), key=key, table=name, percent=percent)
+    found: list[str] | None = await connection.fetchval(query)
+    return tuple(dict.fromkeys(found or ()))
+
+
+def require_keys(table: SourceTable) -> None:
+    """Refuse a table that cannot be read on where reading was broken off.
+
+    Raises:
+        Rejected: it has no key.
+    """
+    if not table.keys:
+        message = (
+            f"table {str(table.name)!r} has no primary key to read it in order of; give it one"
+        )
+        raise Rejected(message, field="options.table")
 
 
 def require_identity(table: SourceTable) -> None:

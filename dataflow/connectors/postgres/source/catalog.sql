@@ -12,10 +12,15 @@ WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum
 
 -- name: keys
-SELECT a.attname, i.indisprimary AS primary, i.indisreplident AS identity
+SELECT a.attname, i.indisprimary AS primary, i.indisreplident AS identity,
+    format_type(a.atttypid, a.atttypmod) || CASE
+        WHEN a.attcollation <> y.typcollation THEN ' COLLATE ' || a.attcollation::regcollation
+        ELSE ''
+    END AS type
 FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, at)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+JOIN pg_type y ON y.oid = a.atttypid
 WHERE i.indrelid = $1 AND (i.indisprimary OR i.indisreplident) AND k.at <= i.indnkeyatts
 ORDER BY k.at
 
@@ -49,3 +54,22 @@ SELECT (lsn - '0/0'::pg_lsn)::bigint FROM pg_create_logical_replication_slot($1,
 
 -- name: now
 SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
+
+-- name: bounds
+-- Of some hundred thousand rows: parts need not be equal.
+SELECT percentile_disc({shares}::float8[]) WITHIN GROUP (ORDER BY {key})::text[]
+FROM (
+    SELECT {key} FROM {table} TABLESAMPLE SYSTEM ({percent})
+) s
+
+-- name: size
+SELECT greatest(sum(reltuples), 1)::float8 FROM pg_class
+WHERE oid = to_regclass($1) OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass($1)))
+
+-- name: snapshot
+-- The position is asked for AFTER the snapshot is there: what it shows is before it.
+SELECT pg_current_snapshot()::text, pg_export_snapshot()
+
+-- name: as_of
+SELECT ((CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)
+    - '0/0'::pg_lsn)::bigint

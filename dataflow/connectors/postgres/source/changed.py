@@ -17,6 +17,7 @@ from dataflow.connectors.formats.parse import Parsed
 from dataflow.connectors.postgres.source import pgoutput as p
 from dataflow.connectors.postgres.source.columns import Converter, Texts, without
 from dataflow.connectors.postgres.source.spec import PostgresPinned, PostgresSourceOptions
+from dataflow.connectors.postgres.source.visible import Shown
 
 OPERATIONS: Mapping[int, str] = {p.INSERT: "c", p.UPDATE: "u", p.DELETE: "d", p.TRUNCATE: "t"}
 
@@ -25,11 +26,15 @@ EPOCH_US = 946_684_800_000_000
 
 
 class Transaction(NamedTuple):
-    """Where a transaction's commit stands in the log, when it was, and the transaction's number."""
+    """Where a transaction's commit stands in the log, when it was, and who has shown it.
+
+    Attributes:
+        shown: by snapshot, whether it was seen there; empty where it was in none.
+    """
 
     lsn: int
     time_us: int
-    xid: int
+    shown: Sequence[bool] = ()
 
 
 class _Pool(NamedTuple):
@@ -51,7 +56,10 @@ class _Pool(NamedTuple):
 class Changed:
     """Makes rows of a lineage's columns, and of those that go with them."""
 
-    def __init__(self, pinned: PostgresPinned, options: PostgresSourceOptions) -> None:
+    def __init__(
+        self, pinned: PostgresPinned, options: PostgresSourceOptions, shown: Shown | None = None
+    ) -> None:
+        self._shown = shown
         self._converter = Converter(pinned.columns)
         self._keys = pinned.keys
         self._options = options
@@ -134,6 +142,8 @@ class Changed:
         of_transaction: pl.Series,
         transactions: Sequence[Transaction],
     ) -> Parsed:
+        if (told := self._told(pool, rows, of_transaction, transactions)) is not None:
+            rows, of_transaction = rows.filter(~told), of_transaction.filter(~told)
         tuples = rows["tuple"]
         taken = tuples.to_arrow()
         texts = {
@@ -146,17 +156,54 @@ class Changed:
         parsed = self._converter.rows(texts, wrong)
         lsns = pl.Series([one.lsn for one in transactions], dtype=pl.Int64)
         times = pl.Series([one.time_us + EPOCH_US for one in transactions], dtype=pl.Int64)
+        operations = rows["operation"]
+        moments = times.gather(of_transaction)
+        return self._beside_of(parsed, operations, lsns.gather(of_transaction), moments)
+
+    def read(self, texts: Mapping[str, Texts]) -> Parsed:
+        """Return rows of the table as it is."""
+        parsed = self._converter.rows(texts)
+        operations = pl.Series(["r"]).new_from_index(0, parsed.records)
+        nulls = pl.Series([None], dtype=pl.Int64).new_from_index(0, parsed.records)
+        return self._beside_of(parsed, operations, nulls, nulls)
+
+    def _beside_of(
+        self, parsed: Parsed, operations: pl.Series, lsns: pl.Series, times_us: pl.Series
+    ) -> Parsed:
+        """Add the columns that go with a table's."""
         beside = {
-            self._options.operation_column: rows["operation"],
-            self._options.lsn_column: lsns.gather(of_transaction),
-            self._options.time_column: times.gather(of_transaction),
+            self._options.operation_column: operations,
+            self._options.lsn_column: lsns,
+            self._options.time_column: times_us,
         }
         arrays = [beside[name].to_arrow().cast(of) for name, of in self._beside.items()]
-        held = pa.RecordBatch.from_arrays(arrays, names=list(self._beside))
-        if parsed.bad:
-            held = without(held, [bad.index for bad in parsed.bad])
-        columns = [*parsed.batch.columns, *held.columns]
+        if arrays:
+            held = pa.RecordBatch.from_arrays(arrays, names=list(self._beside))
+            if parsed.bad:
+                held = without(held, [bad.index for bad in parsed.bad])
+            arrays = [*held.columns]
+        columns = [*parsed.batch.columns, *arrays]
         return Parsed(pa.RecordBatch.from_arrays(columns, schema=self.schema), parsed.bad)
+
+    def _told(
+        self,
+        pool: _Pool,
+        rows: pl.DataFrame,
+        of_transaction: pl.Series,
+        transactions: Sequence[Transaction],
+    ) -> pl.Series | None:
+        """Tell of each row whether the snapshot that its key was read in has shown it."""
+        half = {at: one.shown for at, one in enumerate(transactions) if one.shown}
+        if self._shown is None or not half:
+            return None
+        told = [False] * len(rows)
+        doubtful = of_transaction.is_in([*half]).arg_true()
+        taken = rows["tuple"].gather(doubtful).to_arrow()
+        keys = [pool.columns[name].take(taken).to_pylist() for name in self._keys]
+        parts = self._shown.parts(keys)
+        for row, of, part in zip(doubtful, of_transaction.gather(doubtful), parts, strict=True):
+            told[row] = half[of][part]
+        return pl.Series(told, dtype=pl.Boolean)
 
     def _unknown(self, pool: _Pool, tuples: pl.Series) -> Mapping[int, str]:
         """Return what is wrong with rows that lack a value."""

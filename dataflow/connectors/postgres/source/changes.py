@@ -22,6 +22,7 @@ from dataflow.connectors.postgres.source.spec import (
     PostgresPosition,
     PostgresSourceOptions,
 )
+from dataflow.connectors.postgres.source.visible import Shown
 
 log = structlog.get_logger()
 
@@ -52,11 +53,14 @@ class Changes:
         table: TableName,
         pinned: PostgresPinned,
         options: PostgresSourceOptions,
+        *,
         start: PostgresPosition,
+        shown: Shown | None = None,
     ) -> None:
+        """``shown`` is what snapshots have shown of what comes first."""
         self._table = table
         self._options = options
-        self._changed = Changed(pinned, options)
+        self._changed = Changed(pinned, options, shown)
         self._columns = frozenset(column.name for column in pinned.columns)
         self._keys = frozenset(pinned.keys)
         self._relation: p.Relation | None = None
@@ -64,8 +68,12 @@ class Changes:
         self._transaction: Transaction | None = None
         self._gathered: _Gathered | None = None
         self._found: list[Chunk[PostgresPosition]] = []
+        self._is_told = False
+        """Every snapshot has shown the transaction."""
         self._index = 0
         self._skip = 0
+        self._shown = shown
+        self._seen = shown.seen if shown is not None else ()
         self.position = start
         self.refused: Rejected | None = None
 
@@ -104,20 +112,33 @@ class Changes:
     def passed(self, lsn: int) -> None:
         """Note that nothing of ours stands before a position, while no transaction is open."""
         if not self.pending and lsn > self.position.lsn:
-            self.position = PostgresPosition(lsn=lsn)
+            self._leave(lsn)
+            self.position = self._at(lsn)
+
+    def _at(self, lsn: int, index: int = 0) -> PostgresPosition:
+        return PostgresPosition(lsn=lsn, index=index, seen=self._seen)
+
+    def _leave(self, lsn: int) -> None:
+        """Forget the snapshots, once nothing comes that they could have shown."""
+        if all(one.lsn < lsn for one in self._seen):
+            self._seen, self._shown = (), None
 
     def _begin(self, begin: p.Begin) -> None:
-        self._transaction = Transaction(begin.lsn, begin.time_us, begin.xid)
+        self._leave(begin.lsn)
+        shown = self._shown.transaction(begin.xid) if self._shown is not None else ()
+        self._is_told = bool(shown) and all(shown)
+        partly = tuple(shown) if any(shown) else ()
+        self._transaction = Transaction(begin.lsn, begin.time_us, partly)
         self._index = self._skip = 0
         if begin.lsn == self._start.lsn:
             self._skip = self._start.index
         if begin.lsn >= self._start.lsn:
-            self.position = PostgresPosition(lsn=begin.lsn, index=self._skip)
+            self.position = self._at(begin.lsn, self._skip)
 
     def _commit(self, end: int) -> None:
         self._transaction = None
         if end > self.position.lsn:
-            self.position = PostgresPosition(lsn=end)
+            self.position = self._at(end)
 
     def _is_next(self, message: bytes, kind: int) -> bool:
         """Tell whether a change is the table's, and was not read before."""
@@ -131,13 +152,20 @@ class Changes:
         if not ours:
             return False
         self._index += 1
-        if self._index <= self._skip or transaction.lsn < self._start.lsn:
+        if self._is_told or self._index <= self._skip or transaction.lsn < self._start.lsn:
             return False
-        if kind == p.TRUNCATE and self._options.truncates != "row":
+        if kind == p.TRUNCATE and (transaction.shown or self._options.truncates != "row"):
             return self._may_skip(transaction)
         return True
 
     def _may_skip(self, transaction: Transaction) -> bool:
+        if transaction.shown:
+            raise Rejected(
+                f"table {str(self._table)!r} was truncated while reading it had been broken off;"
+                " replay the pipeline, which reads it anew",
+                code="SOURCE_CHANGED",
+                field="options.table",
+            )
         if self._options.truncates == "skip":
             return False
         raise Rejected(
@@ -159,7 +187,7 @@ class Changes:
             gathered.transactions.append(transaction)
             gathered.counts.append(0)
         gathered.counts[-1] += 1
-        self.position = PostgresPosition(lsn=transaction.lsn, index=self._index)
+        self.position = self._at(transaction.lsn, self._index)
 
     def _relate(self, relation: p.Relation) -> None:
         """Take note of how the table's rows look from now on.

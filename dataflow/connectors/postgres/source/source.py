@@ -1,4 +1,4 @@
-"""The ``postgres`` source: changes of a table from its log."""
+"""The ``postgres`` source: a table as it is, and its changes from the log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from urllib.parse import unquote, urlsplit
 
+import psycopg2
 from asyncpg import Connection, Record
 
 from dataflow.connect import (
@@ -20,15 +21,28 @@ from dataflow.connect import (
 )
 from dataflow.connectors.postgres.session import close, connect, connected, resolved, server_of
 from dataflow.connectors.postgres.sink_spec import table_name
-from dataflow.connectors.postgres.source.catalog import SQL, described, require_identity
+from dataflow.connectors.postgres.source.catalog import (
+    SQL,
+    SourceTable,
+    bounds,
+    described,
+    require_identity,
+    require_keys,
+)
+from dataflow.connectors.postgres.source.changed import Changed
 from dataflow.connectors.postgres.source.changes import Changes
+from dataflow.connectors.postgres.source.ranges import Ranges
+from dataflow.connectors.postgres.source.refusals import translated
 from dataflow.connectors.postgres.source.slots import Slot, slot_name
+from dataflow.connectors.postgres.source.snapshot import Snapshots
 from dataflow.connectors.postgres.source.spec import (
     PostgresPinned,
     PostgresPosition,
     PostgresSourceOptions,
+    Seen,
 )
 from dataflow.connectors.postgres.source.stream import Block, Following, Stream
+from dataflow.connectors.postgres.source.visible import Shown
 
 CHANGES = Split(SplitId("changes"))
 
@@ -43,29 +57,34 @@ NAME_MAX = 63
 
 def open_source(
     step: SourceStep, options: PostgresSourceOptions, context: Context
-) -> ChangesSource:
+) -> PostgresSource:
     """Return the source of one step."""
-    return ChangesSource(step, options, context)
+    return PostgresSource(step, options, context)
 
 
-class ChangesSource(Source[PostgresPosition, PostgresPinned]):
-    """Follows the log of one table."""
+class PostgresSource(Source[PostgresPosition, PostgresPinned]):
+    """Reads the key ranges of a table, and follows its log behind them."""
 
     fixed = True
 
     def __init__(self, step: SourceStep, options: PostgresSourceOptions, context: Context) -> None:
-        self.bounded = options.stop_at_end
+        self._follows = options.mode == "changes"
+        self._begins_with_table = not self._follows or options.snapshot
+        self.bounded = options.stop_at_end or not self._follows
         self._url = resolved(step.connection_string, context.secret)
         self._where = server_of(self._url)
         self._options = options
         self._rows_max = step.batch_size or ROWS_MAX
         self._clock = context.clock
+        self._previews = context.previews
         database = unquote(urlsplit(self._url).path.lstrip("/"))
         self._slot = options.slot or slot_name(context.pipeline, context.step, database)
         self._publication = options.publication or self._slot
         self._session = f"dataflow source {context.pipeline}"[:NAME_MAX]
         self._table = table_name(options.table)
-        self._pinned: PostgresPinned | None = None
+        self._opened: tuple[SourceTable, PostgresPinned] | None = None
+        self._snapshots = Snapshots(self._url, self._session, self._where)
+        self._ranges = Ranges(self._snapshots, self._rows_max)
         self._end = 0
         """Where a run ends that ends."""
         self._stream: Stream | None = None
@@ -80,39 +99,74 @@ class ChangesSource(Source[PostgresPosition, PostgresPinned]):
     async def open(self, pinned: PostgresPinned | None) -> PostgresPinned:
         """See ``Source``: the columns, and a slot that holds the log from now on."""
         async with self._asked() as (connection, slot):
-            await slot.require_server()
             table = await described(connection, self._table)
             self._table = table.name
-            require_identity(table)
+            require_keys(table)
+            if self._follows:
+                await slot.require_server()
+                require_identity(table)
             is_new = pinned is None
-            pinned = pinned or PostgresPinned(columns=tuple(table.columns), keys=table.identity)
+            if pinned is None:
+                ranges = self._options.snapshot_ranges if self._begins_with_table else 1
+                pinned = PostgresPinned(
+                    columns=tuple(table.columns),
+                    keys=table.keys,
+                    bounds=await bounds(connection, table, ranges),
+                )
             self._require_apart(pinned)
-            if is_new:  # AFTER everything that can be refused: a slot holds the log of all.
-                await slot.publish(table)
-                if self._options.create_slot:
-                    await slot.renew()
-            await slot.require()
-            self._end = await connection.fetchval(SQL["now"])
-        self._pinned = pinned
+            if self._follows and not self._previews:
+                # AFTER all that can be refused: a slot holds back the log of the whole server.
+                await self._claim(slot, table, is_new=is_new)
+                self._end = await connection.fetchval(SQL["now"])
+        self._opened = table, pinned
+        self._ranges.open(table, pinned, Changed(pinned, self._options))
         return pinned
+
+    async def _claim(self, slot: Slot, table: SourceTable, *, is_new: bool) -> None:
+        if is_new:
+            await slot.publish(table)
+            if self._options.create_slot:
+                await slot.renew()
+        await slot.require()
 
     async def splits(self) -> Sequence[Split]:
         """See ``Source``."""
-        return (CHANGES,)
+        ranges = self._ranges.splits if self._begins_with_table else ()
+        return (*ranges, CHANGES) if self._follows else ranges
 
-    async def read(
-        self,
-        split: Split,  # noqa: ARG002 - there is but one
-        start: PostgresPosition | None,
-    ) -> AsyncGenerator[Chunk[PostgresPosition], None]:
-        """See ``Source``."""
-        if self._pinned is None:
+    @property
+    def _ready(self) -> tuple[SourceTable, PostgresPinned]:
+        if self._opened is None:
             raise RuntimeError("open comes before anything else")
+        return self._opened
+
+    def read(
+        self, split: Split, start: PostgresPosition | None
+    ) -> AsyncGenerator[Chunk[PostgresPosition], None]:
+        """See ``Source``: changes come AFTER the last row of every range."""
+        if split == CHANGES:
+            return self._changes(start)
+        return self._ranges.read(split, start or PostgresPosition())
+
+    # --- the log ---------------------------------------------------------------------------------
+
+    async def _changes(
+        self, start: PostgresPosition | None
+    ) -> AsyncGenerator[Chunk[PostgresPosition], None]:
+        table, pinned = self._ready
+        seen: Sequence[Seen] = start.seen if start is not None else ()
+        if start is None:
+            seen = await self._ranges.all_seen() if self._begins_with_table else ()
+        if self._previews:
+            if not self.bounded:
+                await asyncio.Event().wait()  # What would be read takes a slot.
+            return
         async with self._asked() as (_, slot):
             await slot.end_reader()
             begin = await slot.require()
         position = start or PostgresPosition(lsn=begin)
-        changes = Changes(self._table, self._pinned, self._options, position)
+        shown = Shown(seen, pinned, table.key_types, self._url) if seen else None
+        changes = Changes(self._table, pinned, self._options, start=position, shown=shown)
         self._last, self._passed = None, position.lsn
         stream = Stream(self._following(position.lsn), self._rows_max)
         self._stream = stream
@@ -136,7 +190,10 @@ class ChangesSource(Source[PostgresPosition, PostgresPinned]):
             changes.passed(block.passed)
             chunks: Sequence[Chunk[PostgresPosition]] = ()
         else:
-            chunks = await asyncio.to_thread(changes.chunks, block.messages)
+            try:
+                chunks = await asyncio.to_thread(changes.chunks, block.messages)
+            except psycopg2.Error as error:
+                raise translated(error, self._where, self._slot) from error
         if chunks:
             self._last = chunks[-1].resume_at
         self._passed = changes.position.lsn
@@ -150,18 +207,25 @@ class ChangesSource(Source[PostgresPosition, PostgresPinned]):
     def _following(self, lsn: int) -> Following:
         return Following(self._url, self._session, self._where, self._slot, self._publication, lsn)
 
-    async def latest(self, split: Split) -> PostgresPosition:  # noqa: ARG002 - there is but one
+    # --- telling ---------------------------------------------------------------------------------
+
+    async def latest(self, split: Split) -> PostgresPosition:
         """See ``Source``."""
+        if split != CHANGES:
+            return PostgresPosition(done=True)
         async with self._asked() as (connection, _):
             return PostgresPosition(lsn=await connection.fetchval(SQL["now"]))
 
-    async def grown(self, split: Split, position: PostgresPosition | None) -> bool:  # noqa: ARG002 - there is but one
+    async def grown(self, split: Split, position: PostgresPosition | None) -> bool:
         """See ``Source``: the log may have grown since."""
-        return True
+        if split == CHANGES:
+            return True
+        self._ranges.ended(split, position.seen if position is not None else ())
+        return False
 
-    async def acknowledge(self, split: Split, position: PostgresPosition) -> None:  # noqa: ARG002 - there is but one
+    async def acknowledge(self, split: Split, position: PostgresPosition) -> None:
         """See ``Source``: the server may forget what is decided, and never anything else."""
-        if self._stream is None:
+        if self._stream is None or split != CHANGES:
             return
         if position == self._last:
             self._last = None
@@ -186,12 +250,13 @@ class ChangesSource(Source[PostgresPosition, PostgresPinned]):
 
     async def close(self) -> None:
         """See ``Source``."""
+        await self._snapshots.close()
         if self._asking is not None:
             await close(self._asking, is_sound=True)
 
     @asynccontextmanager
     async def _asked(self) -> AsyncIterator[tuple[Connection[Record], Slot]]:
-        async with connected(self._url, self._session) as connection:
+        async with connected(self._url, self._session, writes=self._follows) as connection:
             yield connection, Slot(connection, self._where, self._slot, self._publication)
 
     def _require_apart(self, pinned: PostgresPinned) -> None:

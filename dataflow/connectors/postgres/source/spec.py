@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dataflow.connect import Options, Pinned, Position, Problem, SourceSpec, SourceStep
+from dataflow.connect import Model, Options, Pinned, Position, Problem, SourceSpec, SourceStep
 from dataflow.connect.columns import TAKEN, PinnedColumn
 from dataflow.connect.transform import HIDDEN
 from dataflow.connectors.postgres.sink_spec import (
@@ -30,6 +30,23 @@ class PostgresSourceOptions(Options):
         max_length=2 * NAME_BYTES_MAX + 1,
         description="What is read: table, or schema.table; spelt as the database shows it.",
     )
+    mode: Literal["changes", "snapshot"] = Field(
+        default="changes",
+        description="changes: the table as it is, then what happens to it, for ever; snapshot: the"
+        " table as it is.",
+    )
+    snapshot: bool = Field(
+        default=True,
+        description="changes: read the table as it is first; without, only what happens from the"
+        " slot's beginning on.",
+    )
+    snapshot_ranges: int = Field(
+        default=1,
+        ge=1,
+        le=RANGES_MAX,
+        description="In how many parts the table is read, by its first key column; with mode"
+        " changes all at once.",
+    )
     slot: SlotName = Field(
         default="",
         description="The replication slot; by default a name made of the pipeline's. No two"
@@ -47,17 +64,17 @@ class PostgresSourceOptions(Options):
     )
     operation_column: str = Field(
         default="op",
-        description="Column for what happened to a row: c (insert), u (update), d (delete),"
-        " t (truncate of the table), r (read from the table); empty for none.",
+        description="Column for what happened to a row: r (read from the table), c (insert),"
+        " u (update), d (delete), t (truncate of the table); empty for none.",
     )
     lsn_column: str = Field(
         default="lsn",
-        description="Column for where in the log the row's transaction was committed, an int64;"
-        " empty for none.",
+        description="Column for where in the log the change was committed, an int64, null for a row"
+        " read from the table; empty for none.",
     )
     time_column: str = Field(
         default="commit_time",
-        description="Column for when it was committed, UTC; empty for none.",
+        description="Column for when it was committed, UTC; likewise.",
     )
     truncates: Literal["row", "skip", "fail"] = Field(
         default="row",
@@ -81,6 +98,8 @@ class PostgresSourceOptions(Options):
     @property
     def metadata(self) -> Mapping[str, str]:
         """Return the types of the columns beside the table's, in their order."""
+        if self.mode == "snapshot":
+            return {}
         types = {
             self.operation_column: "string",
             self.lsn_column: "int64",
@@ -89,14 +108,37 @@ class PostgresSourceOptions(Options):
         return {name: of for name, of in types.items() if name}
 
 
-class PostgresPosition(Position):
-    """What to read next: of the log, the change of that number in the transaction there.
+class Seen(Model):
+    """Rows that were read in one snapshot: those of a key range, up to where the next one begins.
 
     Attributes:
-        lsn: of a transaction's commit, or of what is behind one.
+        part: the number of the range of the table.
+        after: the keys are larger than this one; empty at the beginning of the range.
+        snapshot: ``xmin:xmax:xip_list``, which tells the transactions that it showed.
+        lsn: those are committed before this position.
+    """
+
+    part: int = 0
+    after: tuple[str, ...] = ()
+    snapshot: str
+    lsn: int
+
+
+class PostgresPosition(Position):
+    """What to read next: of a key range the next key, of the log the next change.
+
+    Attributes:
+        after: of a range, the key of the last row that was read.
+        seen: the snapshots that its rows were read in; of the log, those of all ranges, until
+            nothing of them comes any more.
+        done: of a range: there is nothing to read.
+        lsn: of the log: where a transaction was committed, or what is behind it.
         index: changes of the table in that transaction that have been read.
     """
 
+    after: tuple[str, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    done: bool = False
     lsn: int = Field(default=0, ge=0)
     index: int = Field(default=0, ge=0)
 
@@ -107,10 +149,12 @@ class PostgresPinned(Pinned):
     Attributes:
         columns: of the table.
         keys: those of them that tell its rows apart.
+        bounds: where ranges of the first key end, but the last one.
     """
 
     columns: tuple[PinnedColumn, ...]
     keys: tuple[str, ...]
+    bounds: tuple[str, ...] = ()
 
 
 def check(step: SourceStep, options: PostgresSourceOptions) -> Sequence[Problem]:
@@ -127,7 +171,7 @@ def check(step: SourceStep, options: PostgresSourceOptions) -> Sequence[Problem]
 
 SPEC = SourceSpec(
     name="postgres",
-    summary="Changes of a table, as the database's log tells them.",
+    summary="A table as it is, and its changes as the database's log tells them.",
     options=PostgresSourceOptions,
     open="dataflow.connectors.postgres.source.source:open_source",
     position=PostgresPosition,

@@ -1,4 +1,4 @@
-"""Lives of the program over a table's log -> a table, and -> a file, each ended by ``kill -9``.
+"""Lives of the program over a table and its log -> a table, and -> files, ended by ``kill -9``.
 
 ``python -m tests.fault.connectors.postgres_source.histories --kills 100`` runs a long one.
 """
@@ -10,7 +10,7 @@ import json
 import random
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ Change = tuple[str, int]
 """Operation and key."""
 
 PER_TRANSACTION = 400
+BATCH = 200
+"""Rows; so small that reading the table takes more than a life."""
 
 TRANSACTION = """
 BEGIN;
@@ -42,6 +44,8 @@ class Mirror:
     database: Database
     folder: Path
     seed: int
+    before: int = 0
+    """Rows that are there before anything is read."""
     made: list[list[Change]] = field(default_factory=list)
     """What each transaction has done, in the order of their commits."""
     _keys: list[int] = field(default_factory=list)
@@ -50,9 +54,11 @@ class Mirror:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self.database.execute(
-            "CREATE TABLE t (id int PRIMARY KEY, version int, name text);"
-            "CREATE TABLE copy (id int PRIMARY KEY, version int, name text)"
+            "CREATE TABLE t (id int PRIMARY KEY, version int, name text);"  # noqa: S608 - numbers
+            "CREATE TABLE copy (id int PRIMARY KEY, version int, name text);"
+            f"INSERT INTO t SELECT i, -1, 'row ' || i FROM generate_series({-self.before}, -1) i"
         )
+        self._keys = [*range(-self.before, 0)]
 
     def specs(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the pipelines by their ids."""
@@ -62,19 +68,31 @@ class Mirror:
         upsert = {"table": "copy", "mode": "upsert", "keys": ["id"], "deleteColumn": "op"}
         return {
             "copy": {
-                "source": {"sourceType": "postgres", "connectionString": url, "options": bare},
-                "sink": {"sinkType": "postgres", "connectionString": url, "options": upsert},
-                "options": options,
-            },
-            "history": {
                 "source": {
                     "sourceType": "postgres",
                     "connectionString": url,
-                    "options": {"table": "t"},
+                    "options": bare,
+                    "batchSize": BATCH,
                 },
-                "sink": {"sinkType": "file", "connectionString": f"{self.folder}/out.jsonl"},
+                "sink": {"sinkType": "postgres", "connectionString": url, "options": upsert},
                 "options": options,
             },
+            "history": self._to_file({"snapshot": False}, "history", options),
+            "whole": self._to_file({"snapshotRanges": 2}, "whole", options),
+        }
+
+    def _to_file(
+        self, read: Mapping[str, Any], name: str, options: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        return {
+            "source": {
+                "sourceType": "postgres",
+                "connectionString": self.database.url,
+                "options": {"table": "t", **read},
+                "batchSize": BATCH,
+            },
+            "sink": {"sinkType": "file", "connectionString": f"{self.folder}/{name}.jsonl"},
+            "options": options,
         }
 
     def change(self, transactions: int) -> None:
@@ -113,27 +131,50 @@ class Mirror:
     def is_done(self, shown: Sequence[Mapping[str, Any]]) -> bool:
         """Tell whether everything has come to its end, from what the pipelines show."""
         changes = sum(map(len, self.made))
-        return all(int(one["metrics"]["totalRecordsProcessed"]) >= changes for one in shown)
+        history = int(shown[1]["metrics"]["totalRecordsProcessed"])
+        return history >= changes and self._copied() and not self._differs_whole()
 
     def endless(self) -> Sequence[str]:
         """Name the pipelines that have to be stopped."""
-        return ("copy", "history")
+        return ("copy", "history", "whole")
 
     def problems(self) -> Sequence[str]:
         """Return what is wrong with what independent readers see now."""
-        query = "SELECT id, version, name FROM {} ORDER BY id"
-        problems = []
-        if self.database.fetch(query.format("t")) != self.database.fetch(query.format("copy")):
-            problems.append("the copy differs")
-        lines = map(json.loads, (self.folder / "out.jsonl").read_text().splitlines())
+        problems = [] if self._copied() else ["the copy differs"]
+        problems += self._differs_whole()
         found: dict[int, list[Change]] = {}
-        for line in lines:
+        for line in self._lines("history"):
             found.setdefault(line["lsn"], []).append((line["op"], line["id"]))
         if [*found] != sorted(found):
             problems.append("transactions out of order")
         if [sorted(changes) for changes in found.values()] != self.made:
             problems.append("the history differs")
         return problems
+
+    def _copied(self) -> bool:
+        query = "SELECT id, version, name FROM {} ORDER BY id"
+        return self.database.fetch(query.format("t")) == self.database.fetch(query.format("copy"))
+
+    def _differs_whole(self) -> Sequence[str]:
+        """Return what is wrong with the rows of the table and their changes, one by one."""
+        table: dict[int, tuple[int, str]] = {}
+        try:
+            for line in self._lines("whole"):
+                key, is_new = line["id"], line["op"] in {"r", "c"}
+                if is_new == (key in table):
+                    return [f"{line['op']} of {key} does not follow from what was before"]
+                if line["op"] == "d":
+                    del table[key]
+                else:
+                    table[key] = line["version"], line["name"]
+        except ValueError:
+            return ["a line is half written"]
+        rows = self.database.fetch("SELECT id, version, name FROM t")
+        same = table == {key: (version, name) for key, version, name in rows}
+        return [] if same else ["the table and its changes differ"]
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        return map(json.loads, (self.folder / f"{name}.jsonl").read_text().splitlines())
 
 
 def _array(keys: Sequence[int]) -> str:
@@ -145,6 +186,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--kills", type=int, default=20)
     arguments.add_argument("--transactions", type=int, default=20, help="in each life")
+    arguments.add_argument("--before", type=int, default=100_000, help="rows in the table")
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--server-every", type=int, default=0, help="kill the server, too")
     given = arguments.parse_args()
@@ -154,7 +196,7 @@ def main() -> None:
             own or nullcontext(),
             database_of(own.address if own else shared("postgres")) as database,
         ):
-            mirror = Mirror(database, Path(folder), given.seed)
+            mirror = Mirror(database, Path(folder), given.seed, given.before)
 
             def disturb(life: int) -> None:
                 mirror.change(given.transactions)

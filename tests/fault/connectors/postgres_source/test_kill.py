@@ -17,15 +17,15 @@ pytestmark = pytest.mark.slow
 def test_a_program_that_is_killed_again_and_again_loses_no_change_and_repeats_none(
     database: Database, tmp_path: Path
 ) -> None:
-    """A table's log to a copy of the table, and to a file, each in every step of a checkpoint."""
-    mirror = Mirror(database, tmp_path, seed=3)
+    """A table to a copy of it, and to files, while it is read and while its log is."""
+    mirror = Mirror(database, tmp_path, seed=3, before=20_000)
     assert not live(mirror, seed=3, kills=4, disturb=lambda _: mirror.change(10))
 
 
 def test_a_server_that_is_killed_under_the_stream_costs_no_change(tmp_path: Path) -> None:
     """It comes back with the slot as it was last told to keep it."""
     with Postgres(tmp_path / "postgres") as own, database_of(own.address) as database:
-        mirror = Mirror(database, tmp_path, seed=4)
+        mirror = Mirror(database, tmp_path, seed=4, before=20_000)
 
         def disturb(_: int) -> None:
             mirror.change(10)

@@ -8,10 +8,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataflow.connect import Chunk, SourceStep
+from dataflow.connect import Chunk, SourceStep, Split, SplitId
 from dataflow.connect.spec import parse
 from dataflow.connect.testkit import context
-from dataflow.connectors.postgres.source.source import ChangesSource, open_source
+from dataflow.connectors.postgres.source.source import CHANGES, PostgresSource, open_source
 from dataflow.connectors.postgres.source.spec import (
     PostgresPinned,
     PostgresPosition,
@@ -32,16 +32,20 @@ class Reading:
     batch_size: int = 100
     pinned: PostgresPinned | None = None
     position: PostgresPosition | None = None
+    """Of the changes."""
+    positions: dict[SplitId, PostgresPosition] = field(default_factory=dict)
+    """Of the key ranges."""
+    ended: set[SplitId] = field(default_factory=set)
     chunks: list[Read] = field(default_factory=list)
 
-    def source(self) -> ChangesSource:
+    def source(self) -> PostgresSource:
         """Return a source as a new process would make it."""
-        text = json.dumps({"table": "t", **self.options})
+        text = json.dumps({"table": "t", "snapshot": False, **self.options})
         step = SourceStep("postgres", self.url, batch_size=self.batch_size)
         return open_source(step, parse(PostgresSourceOptions, text), context())
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[ChangesSource]:
+    async def opened(self) -> AsyncIterator[PostgresSource]:
         """Have a source that is ready."""
         source = self.source()
         try:
@@ -59,19 +63,32 @@ class Reading:
         """Read on to the end, or so many chunks, and take all for decided; returns the rows."""
         found: list[Read] = []
         options = self.options
-        self.options = {**options, "stopAtEnd": True}
+        self.options = {**options, "stopAtEnd": options.get("mode") != "snapshot"}
         async with self.opened() as source:
-            (split,) = await source.splits()
-            async with aclosing(source.read(split, self.position)) as reading:
-                async for chunk in reading:
-                    found.append(chunk)
-                    self.position = chunk.resume_at
-                    await source.acknowledge(split, chunk.resume_at)
-                    if len(found) == chunks_max:
-                        break
+            for split in await source.splits():
+                if len(found) < chunks_max:
+                    await self._split(source, split, found, chunks_max)
         self.options = options
         self.chunks += found
         return [row for chunk in found for row in chunk.batch.to_pylist()]
+
+    async def _split(
+        self, source: PostgresSource, split: Split, found: list[Read], chunks_max: int
+    ) -> None:
+        position = self.position if split == CHANGES else self.positions.get(split.id)
+        if split.id in self.ended and not await source.grown(split, position):
+            return
+        async with aclosing(source.read(split, position)) as reading:
+            async for chunk in reading:
+                found.append(chunk)
+                if split == CHANGES:
+                    self.position = chunk.resume_at
+                else:
+                    self.positions[split.id] = chunk.resume_at
+                await source.acknowledge(split, chunk.resume_at)
+                if len(found) == chunks_max:
+                    return
+        self.ended.add(split.id)
 
 
 def told(rows: list[Row], *names: str) -> list[tuple[Any, ...]]:

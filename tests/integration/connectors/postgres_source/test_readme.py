@@ -44,6 +44,7 @@ async def test_the_example_keeps_a_copy_of_a_table(database: Database, tmp_path:
         ),
         sink=Sink(sink["sinkType"], database.url, options=json.dumps(sink["options"])),
     )
+    database.execute("INSERT INTO orders SELECT i, i, 'before' FROM generate_series(10, 12) i")
     owner = Owner(Registry([SPEC, SINK]), canonical(spec), tmp_path)
     await owner.live(Points())
     for statement in (
