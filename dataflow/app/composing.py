@@ -180,7 +180,7 @@ async def _bus(
 
 def _noted(host: Host, bus: EventBus, committed: Sequence[Committed]) -> None:
     for event, _ in committed:
-        bus.note(host.shard_of(event.pipeline_id), event.offset)
+        bus.note(host.shard_of(event.pipeline_id), event)
 
 
 async def _ingested(host: Host, ingest: IngestLogs, pipeline: PipelineId) -> int:

@@ -67,6 +67,12 @@ def event_json(payload: bytes) -> bytes:
     return dump(to_message(event_from(payload), pb.Event))
 
 
+def event_bytes_and_json(event: events.Event) -> tuple[bytes, bytes]:
+    """Return an event as ``event_bytes`` and as ``event_json`` have it, translated once."""
+    message = to_message(event, pb.Event)
+    return message.SerializeToString(deterministic=True), dump(message)
+
+
 def state_bytes(state: State) -> bytes:
     """Return an aggregate at rest."""
     return to_message(state, pb.State).SerializeToString()

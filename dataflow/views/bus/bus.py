@@ -3,6 +3,9 @@
     note     a shard has come here, or its log has grown: remembered, and the loop is woken
     round    places that are not known -> a page of each shard that is behind -> publish -> places
 
+A page is what was noted last, where that follows the place: a journal that is read while it is
+written makes its writer wait. What does not follow is read from the journal.
+
 An event may be published twice, when its shard has moved while it was on its way; the first time
 it is published, all before it of its pipeline have been.
 """
@@ -10,6 +13,7 @@ it is published, all before it of its pipeline have been.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import cast
@@ -17,10 +21,11 @@ from typing import cast
 import structlog
 
 from dataflow.core.errors import Corrupted, DataFlowError
+from dataflow.core.events import ConfigUpdated, Event, PipelineCreated
 from dataflow.core.ids import Offset, ShardId
-from dataflow.journal.contract import GENESIS, Journal, Record
+from dataflow.journal.contract import GENESIS, Journal, Record, link
 from dataflow.views.bus.contract import Message, Place, Topic
-from dataflow.wire.journalled import event_json
+from dataflow.wire.journalled import event_bytes_and_json, event_json
 
 log = structlog.get_logger()
 
@@ -32,6 +37,12 @@ ROUND_EVENTS, ROUND_BYTES = 2_000, 4 << 20
 
 BACKOFF_S, BACKOFF_MAX_S = 0.2, 10.0
 """After a round that failed; it doubles with each that follows."""
+
+KEPT_MAX = 128
+"""Events of a shard that are kept from their note to their round: 50 ms of 2,500 events/s. None
+that holds a spec, so that all of them together are small."""
+
+SPECS = (PipelineCreated, ConfigUpdated)
 
 NOWHERE = Place(Offset(0), GENESIS)
 
@@ -48,7 +59,10 @@ class EventBus:
         self._places: dict[ShardId, Place] = {}
         self._ends: dict[ShardId, Offset] = {}
         """Where logs end as far as is known; unknown of one that has just come."""
+        self._kept: dict[ShardId, deque[Event]] = {}
         self._behind: set[ShardId] = set()
+        self._followed: set[ShardId] = set()
+        """Shards whose logs have been read to the end once: from there on all of it is noted."""
         self._stuck: set[ShardId] = set()
         self._woken = asyncio.Event()
         self.published = 0
@@ -73,13 +87,20 @@ class EventBus:
         """Take note of a shard that came here: another node may have published its events."""
         self._places.pop(shard, None)
         self._ends.pop(shard, None)
+        self._kept.pop(shard, None)
         self._stuck.discard(shard)
+        self._followed.discard(shard)
         self._behind.add(shard)
         self._woken.set()
 
-    def note(self, shard: ShardId, offset: Offset) -> None:
-        """Take note of where a shard's log ends by now; never waits."""
-        self._ends[shard] = offset
+    def note(self, shard: ShardId, event: Event) -> None:
+        """Take note of an event that was committed; in their order, and never waits."""
+        self._ends[shard] = event.offset
+        kept = self._kept.setdefault(shard, deque())
+        if isinstance(event.body, SPECS) or len(kept) >= KEPT_MAX:
+            kept.clear()  # What follows is not what is next: the journal is read.
+        else:
+            kept.append(event)
         self._behind.add(shard)
         self._woken.set()
 
@@ -105,10 +126,13 @@ class EventBus:
                 while behind := (self._behind & set(self._owned())) - self._stuck:
                     await self._round(sorted(behind))
                     wait_s = 0.0
-            except DataFlowError as error:
+            except Exception as error:
+                if not isinstance(error, DataFlowError):
+                    log.exception("the event bus has failed; it tries again")
                 self.failures += 1
                 wait_s = min(max(2 * wait_s, BACKOFF_S), BACKOFF_MAX_S)
                 self._woken.set()
+                self._kept.clear()
                 log.warning("events wait to be published", why=str(error), again_in_s=wait_s)
 
     async def _round(self, behind: Sequence[ShardId]) -> None:
@@ -116,33 +140,57 @@ class EventBus:
         if any(shard not in self._places for shard in behind):
             await self._find(behind)
         messages: list[Message] = []
+        begun: dict[ShardId, Place] = {}
         places: dict[ShardId, Place] = {}
-        size = 0
         for shard in behind:
-            if len(messages) >= ROUND_EVENTS or size >= ROUND_BYTES:
-                break
-            try:
-                page = await self._page(shard, self._places[shard].offset)
-                made = await asyncio.to_thread(_messages, shard, page)
-            except Corrupted:
-                self._stuck.add(shard)
-                log.exception("the events of a shard are not published", shard=shard)
-                continue
-            if page:
-                places[shard] = Place(page[-1].offset, page[-1].hash)
-                self._ends[shard] = max(self._ends.get(shard, Offset(0)), page[-1].offset)
+            before = self._places.get(shard)
+            if before is None or _is_full(messages):
+                continue  # It came here again meanwhile, or it has to wait.
+            made, place = await self._made(shard, before)
+            if self._places.get(shard) is before and made:
+                begun[shard], places[shard] = before, place
                 messages += made
-                size += sum(len(message.value) for message in made)
-            elif self._places[shard].offset >= self._ends.get(shard, Offset(0)):
-                self._behind.discard(shard)
         if not messages:
             await asyncio.sleep(GATHER_S)
             return
-        came = {shard for shard in places if shard in self._places}
         await self._topic.publish(messages, places)
         self.published += len(messages)
-        # A shard that came here again meanwhile is looked up again.
-        self._places.update({s: places[s] for s in came if s in self._places})
+        for shard, place in places.items():
+            if self._places.get(shard) is begun[shard]:
+                self._places[shard] = place
+                self._at(shard, place)
+
+    async def _made(self, shard: ShardId, before: Place) -> tuple[Sequence[Message], Place]:
+        """Return what follows a place, and the place behind it; none where nothing does."""
+        try:
+            made, place = await self._next(shard, before)
+        except Corrupted:
+            self._stuck.add(shard)
+            log.exception("the events of a shard are not published", shard=shard)
+            return (), before
+        if not made and self._places.get(shard) is before:
+            self._followed.add(shard)
+            self._at(shard, before)
+        return made, place
+
+    def _at(self, shard: ShardId, place: Place) -> None:
+        """Take note that a shard is published up to a place."""
+        end = self._ends[shard] = max(self._ends.get(shard, Offset(0)), place.offset)
+        if shard in self._followed and place.offset >= end:
+            self._behind.discard(shard)
+
+    async def _next(self, shard: ShardId, place: Place) -> tuple[Sequence[Message], Place]:
+        """Return what follows a place, and the place behind it; none where there is no more."""
+        kept = self._kept.get(shard, deque())
+        while kept and kept[0].offset <= place.offset:
+            kept.popleft()
+        if kept and kept[0].offset == place.offset + 1:
+            return await asyncio.to_thread(_from_events, shard, place, tuple(kept))
+        page = await self._page(shard, place.offset)
+        if not page:
+            return (), place
+        made = await asyncio.to_thread(_from_records, shard, page)
+        return made, Place(page[-1].offset, page[-1].hash)
 
     async def _find(self, behind: Sequence[ShardId]) -> None:
         """Look up places; one in a log that is no more counts for nothing."""
@@ -168,18 +216,36 @@ class EventBus:
         return ()
 
 
-def _messages(shard: ShardId, records: Sequence[Record]) -> Sequence[Message]:
-    return [
-        Message(
-            key=record.pipeline.encode(),
-            value=event_json(record.payload),
-            headers=(
-                ("id", f"{record.pipeline}/{record.sequence}".encode()),
-                ("type", record.type.encode()),
-                ("sequence", str(record.sequence).encode()),
-                ("shard", str(shard).encode()),
-                ("offset", str(record.offset).encode()),
-            ),
-        )
-        for record in records
-    ]
+def _is_full(messages: Sequence[Message]) -> bool:
+    size = sum(len(message.value) for message in messages)
+    return len(messages) >= ROUND_EVENTS or size >= ROUND_BYTES
+
+
+def _from_records(shard: ShardId, records: Sequence[Record]) -> Sequence[Message]:
+    return [_message(shard, record, record.type, event_json(record.payload)) for record in records]
+
+
+def _from_events(
+    shard: ShardId, place: Place, events: Sequence[Event]
+) -> tuple[Sequence[Message], Place]:
+    made = []
+    for event in events:
+        payload, shown = event_bytes_and_json(event)
+        place = Place(event.offset, link(place.hash, event.offset, payload))
+        made.append(_message(shard, event, event.type, shown))
+    return made, place
+
+
+def _message(shard: ShardId, of: Record | Event, type_: str, value: bytes) -> Message:
+    pipeline = of.pipeline if isinstance(of, Record) else of.pipeline_id
+    return Message(
+        key=pipeline.encode(),
+        value=value,
+        headers=(
+            ("id", f"{pipeline}/{of.sequence}".encode()),
+            ("type", type_.encode()),
+            ("sequence", str(of.sequence).encode()),
+            ("shard", str(shard).encode()),
+            ("offset", str(of.offset).encode()),
+        ),
+    )

@@ -43,12 +43,13 @@ class Author:
         """Return the journal as a node has it."""
         return Memory(self.store)
 
-    async def write(self, count: int, shard: ShardId = SHARD) -> Offset:
-        """Append events; return where the log ends."""
+    async def write(self, count: int, shard: ShardId = SHARD) -> list[e.Event]:
+        """Append events, and return them."""
         if shard not in self.held:
             self.held[shard] = await self.journal.acquire(shard, Nonce(f"{shard}"))
         held = self.held[shard]
         records: list[Record] = []
+        events: list[e.Event] = []
         head, offset = held.head, held.offset
         for _ in range(count):
             offset = Offset(offset + 1)
@@ -63,6 +64,7 @@ class Author:
                 command_id=CommandId(f"{offset}"),
                 body=e.PipelineStarted(),
             )
+            events.append(event)
             payload = event_bytes(event)
             head = link(head, offset, payload)
             records.append(
@@ -79,7 +81,7 @@ class Author:
                 )
             )
         self.held[shard] = await self.journal.append(held, records, AppendId(f"{offset}"))
-        return offset
+        return events
 
     @property
     def written(self) -> set[Shown]:

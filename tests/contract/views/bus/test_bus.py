@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 import pytest
 
 from dataflow.core.errors import Unavailable
-from dataflow.core.ids import ShardId
-from dataflow.views.bus import EventBus, bus, kafka
+from dataflow.core.events import Event
+from dataflow.core.ids import Offset, ShardId
+from dataflow.journal.contract import Record
+from dataflow.journal.memory import Memory
+from dataflow.views.bus import EventBus, Place, bus, kafka
 from tests.contract.views.bus.conftest import SHARD, Author, InKafka, InMemory, Read, Shown
 from tests.integration.connectors.kafka.places import messages
 
@@ -30,6 +33,12 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not holds():  # noqa: ASYNC110 - the bus brings it about
             await asyncio.sleep(0.01)
+
+
+def note(running: EventBus, shard: ShardId, events: Sequence[Event]) -> None:
+    """Tell a bus of events, as it is told when they are committed."""
+    for event in events:
+        running.note(shard, event)
 
 
 def has_published(running: EventBus, count: int) -> bool:
@@ -58,8 +67,8 @@ async def test_every_event_is_published_in_the_order_of_its_pipeline(read: Read)
         running.take_up(SHARD)
         running.take_up(OTHER)
         for _ in range(3):
-            running.note(SHARD, await author.write(4))
-            running.note(OTHER, await author.write(3, OTHER))
+            note(running, SHARD, await author.write(4))
+            note(running, OTHER, await author.write(3, OTHER))
         await until(lambda: running.published == 26)
         assert running.lag == 0
     assert len(read.shown()) == 26
@@ -71,7 +80,7 @@ async def test_it_goes_on_where_it_was(read: Read) -> None:
     author = Author()
     async with opened(author, read) as running:
         running.take_up(SHARD)
-        running.note(SHARD, await author.write(7))
+        note(running, SHARD, await author.write(7))
         await until(lambda: running.published == 7)
     await author.write(6)
     async with opened(author, read) as running:
@@ -86,12 +95,12 @@ async def test_another_node_goes_on_where_the_owner_before_it_was(read: Read) ->
     author = Author()
     async with opened(author, read, "a") as first, opened(author, read, "b") as second:
         first.take_up(SHARD)
-        first.note(SHARD, await author.write(9))
+        note(first, SHARD, await author.write(9))
         await until(lambda: first.published == 9)
-        end = await author.write(2)
+        last = await author.write(2)
         second.take_up(SHARD)
         await until(lambda: second.published == 2)
-        first.note(SHARD, end)  # It has not heard that the shard is gone.
+        note(first, SHARD, last)  # It has not heard that the shard is gone.
         await until(lambda: first.published == 11)
     assert len(read.shown()) == 13
     assert judged(read.shown(), author) == []
@@ -105,11 +114,40 @@ async def test_brokers_that_fail_hold_nobody_up_and_lose_nothing(
     author, read = Author(), InMemory(failures=3)
     async with opened(author, read) as running:
         running.take_up(SHARD)
-        running.note(SHARD, await author.write(50))
+        note(running, SHARD, await author.write(50))
         assert running.lag == 50
         await until(lambda: running.published == 50)
         assert (running.failures, running.lag) == (3, 0)
     assert judged(read.shown(), author) == []
+
+
+class Counting(Memory):
+    """A journal that counts how often it is read."""
+
+    reads = 0
+
+    def read(self, shard: ShardId, after: Offset) -> AsyncIterator[Sequence[Record]]:
+        """See ``Journal``."""
+        self.reads += 1
+        return super().read(shard, after)
+
+
+async def test_what_is_committed_is_published_without_reading_the_journal() -> None:
+    """Cassandra's log is read at SERIAL, which its writer waits for."""
+    author, read = Author(), InMemory()
+    journal = Counting(author.store)
+    async with EventBus.open(journal, read, lambda: (SHARD,)) as running:
+        running.take_up(SHARD)
+        note(running, SHARD, await author.write(3))
+        await until(lambda: running.published == 3)
+        before = journal.reads
+        for n in range(1, 4):
+            note(running, SHARD, await author.write(5))
+            await until(partial(has_published, running, 3 + 5 * n))
+        assert journal.reads == before
+    assert judged(read.shown(), author) == []
+    (last,) = [page[-1] async for page in author.journal.read(SHARD, Offset(17))]
+    assert read.kept[SHARD] == Place(Offset(18), last.hash)
 
 
 async def test_a_page_at_a_time_makes_the_whole_log(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +168,7 @@ async def test_a_place_of_another_journal_counts_for_nothing(read: Read) -> None
     author = Author()
     async with opened(author, read) as running:
         running.take_up(SHARD)
-        running.note(SHARD, await author.write(4))
+        note(running, SHARD, await author.write(4))
         await until(lambda: running.published == 4)
     for actor, count in (("bob", 3), ("eve", 6)):  # shorter than the place, and longer
         author = Author(actor)
@@ -164,7 +202,7 @@ async def test_an_event_has_its_id_and_is_what_the_api_shows(in_kafka: InKafka) 
     author = Author()
     async with opened(author, in_kafka) as running:
         running.take_up(SHARD)
-        running.note(SHARD, await author.write(1))
+        note(running, SHARD, await author.write(1))
         await until(lambda: running.published == 1)
     (found,) = messages(in_kafka.broker, in_kafka.name)
     assert found.key() == b"p3-1"
