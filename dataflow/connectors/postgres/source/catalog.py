@@ -28,14 +28,14 @@ class SourceTable:
         columns: those that it stores, with their types here; generated ones are not logged.
         primary: its primary key.
         identity: the columns by which the log tells which row was changed; empty for none.
-        key_types: of the columns of any key, as SQL.
+        types: of the columns, as SQL, with their collations.
     """
 
     name: TableName
     columns: Sequence[PinnedColumn]
     primary: tuple[str, ...]
     identity: tuple[str, ...]
-    key_types: Mapping[str, str]
+    types: Mapping[str, str]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -62,10 +62,14 @@ async def described(connection: Connection[Record], name: TableName) -> SourceTa
     kind = bytes(found["identity"]).decode()
     return SourceTable(
         TableName(found["schema"], found["name"]),
-        [PinnedColumn(name=c, type=type_of(of)) for c, of, generated in columns if not generated],
+        [
+            PinnedColumn(name=row["attname"], type=type_of(row["type"]))
+            for row in columns
+            if not row["generated"]
+        ],
         primary,
         {"d": primary, "i": index, "f": primary}.get(kind, ()),
-        {row["attname"]: row["type"] for row in keys},
+        {row["attname"]: row["type"] + row["collation"] for row in columns},
     )
 
 

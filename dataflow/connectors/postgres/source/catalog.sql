@@ -6,21 +6,21 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass($1)
 
 -- name: columns
-SELECT attname, format_type(atttypid, atttypmod), attgenerated <> ''
-FROM pg_attribute
-WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped
-ORDER BY attnum
-
--- name: keys
-SELECT a.attname, i.indisprimary AS primary, i.indisreplident AS identity,
-    format_type(a.atttypid, a.atttypmod) || CASE
+SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attgenerated <> '' AS generated,
+    CASE
         WHEN a.attcollation <> y.typcollation THEN ' COLLATE ' || a.attcollation::regcollation
         ELSE ''
-    END AS type
+    END AS collation
+FROM pg_attribute a
+JOIN pg_type y ON y.oid = a.atttypid
+WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+
+-- name: keys
+SELECT a.attname, i.indisprimary AS primary, i.indisreplident AS identity
 FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, at)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
-JOIN pg_type y ON y.oid = a.atttypid
 WHERE i.indrelid = $1 AND (i.indisprimary OR i.indisreplident) AND k.at <= i.indnkeyatts
 ORDER BY k.at
 
@@ -73,3 +73,12 @@ SELECT pg_current_snapshot()::text, pg_export_snapshot()
 -- name: as_of
 SELECT ((CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)
     - '0/0'::pg_lsn)::bigint
+
+-- name: largest
+SELECT max({cursor})::text FROM {table}
+
+-- name: last
+SELECT {texts} FROM {table} WHERE {cursor} IS NOT NULL ORDER BY {descending} LIMIT 1
+
+-- name: has_nulls
+SELECT EXISTS (SELECT FROM {table} WHERE {cursor} IS NULL)

@@ -52,7 +52,7 @@ class Ranges:
             taken = await self._snapshots.taken()
             now = Seen(part=part, after=start.after, snapshot=taken.shows, lsn=taken.lsn)
             seen = (*seen, now)
-            reading = Range(table, pinned, part)
+            reading = Range.of_part(table, pinned, part)
             async with (
                 self._snapshots.session() as connection,
                 aclosing(reading.pages(connection, start.after, self._rows_max)) as pages,

@@ -26,14 +26,17 @@ from dataflow.connectors.postgres.session import close, connect
 from dataflow.connectors.postgres.source.catalog import SQL, SourceTable
 from dataflow.connectors.postgres.source.spec import PostgresPinned
 
-BEGIN = """
-BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SET LOCAL idle_in_transaction_session_timeout = 0;
-SET LOCAL standard_conforming_strings = on;
-SET LOCAL bytea_output = hex;
-SET LOCAL IntervalStyle = postgres;
-SET LOCAL extra_float_digits = 1"""
-"""Values are written as the log writes them; and whoever holds the snapshot is idle for long."""
+FORMATS = """
+SET standard_conforming_strings = on;
+SET bytea_output = hex;
+SET IntervalStyle = postgres;
+SET extra_float_digits = 1"""
+"""Values are written as the log writes them."""
+
+BEGIN = f"""{FORMATS};
+SET idle_in_transaction_session_timeout = 0;
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"""
+"""Whoever holds the snapshot is idle for long."""
 
 PAGE_ROWS = 1_000
 """Of the first page; those behind it by the size of its rows."""
@@ -111,18 +114,39 @@ class Snapshots:
 
 
 class Range:
-    """One part of a table, by its first key."""
+    """Rows of a table between two values of the first column that orders them.
 
-    def __init__(self, table: SourceTable, pinned: PostgresPinned, part: int) -> None:
-        ends = (None, *pinned.bounds, None)
+    Args:
+        table: what is read.
+        columns: those that are wanted.
+        keys: which order its rows, and tell them apart.
+        low: the value before the first one.
+        high: the last one.
+    """
+
+    def __init__(
+        self,
+        table: SourceTable,
+        columns: Sequence[str],
+        keys: Sequence[str],
+        *,
+        low: str | None = None,
+        high: str | None = None,
+    ) -> None:
         self._table = quoted(table.name)
-        self._columns = [column.name for column in pinned.columns]
-        self._keys = pinned.keys
-        self._types = table.key_types
-        key, of = quoted(pinned.keys[0]), self._types[pinned.keys[0]]
-        low, high = ends[part], ends[part + 1]
+        self._columns = columns
+        self._keys = keys
+        self._types = table.types
+        key, of = quoted(keys[0]), table.types[keys[0]]
         self._low = f"{key} > {literal(low)}::{of}" if low is not None else "TRUE"
         self._high = f"{key} <= {literal(high)}::{of}" if high is not None else "TRUE"
+
+    @classmethod
+    def of_part(cls, table: SourceTable, pinned: PostgresPinned, part: int) -> Range:
+        """Return a part of those that a lineage has pinned."""
+        ends = (None, *pinned.bounds, None)
+        names = [column.name for column in pinned.columns]
+        return cls(table, names, pinned.keys, low=ends[part], high=ends[part + 1])
 
     async def pages(
         self, connection: Connection[Record], after: tuple[str, ...], rows_max: int

@@ -31,6 +31,7 @@ from dataflow.connectors.postgres.source.catalog import (
 )
 from dataflow.connectors.postgres.source.changed import Changed
 from dataflow.connectors.postgres.source.changes import Changes
+from dataflow.connectors.postgres.source.incremental import Incremental, cursor_keys
 from dataflow.connectors.postgres.source.ranges import Ranges
 from dataflow.connectors.postgres.source.refusals import translated
 from dataflow.connectors.postgres.source.slots import Slot, slot_name
@@ -44,7 +45,7 @@ from dataflow.connectors.postgres.source.spec import (
 from dataflow.connectors.postgres.source.stream import Block, Following, Stream
 from dataflow.connectors.postgres.source.visible import Shown
 
-CHANGES = Split(SplitId("changes"))
+CHANGES, ROWS = Split(SplitId("changes")), Split(SplitId("rows"))
 
 ROWS_MAX = 10_000
 """Of a batch, unless ``batchSize`` says otherwise."""
@@ -69,8 +70,9 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
 
     def __init__(self, step: SourceStep, options: PostgresSourceOptions, context: Context) -> None:
         self._follows = options.mode == "changes"
-        self._begins_with_table = not self._follows or options.snapshot
-        self.bounded = options.stop_at_end or not self._follows
+        by_cursor = options.mode == "incremental"
+        self._begins_with_table = options.mode == "snapshot" or (self._follows and options.snapshot)
+        self.bounded = options.stop_at_end or options.mode == "snapshot"
         self._url = resolved(step.connection_string, context.secret)
         self._where = server_of(self._url)
         self._options = options
@@ -85,6 +87,7 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
         self._opened: tuple[SourceTable, PostgresPinned] | None = None
         self._snapshots = Snapshots(self._url, self._session, self._where)
         self._ranges = Ranges(self._snapshots, self._rows_max)
+        self._cursor = Incremental(step, options, context, self._url) if by_cursor else None
         self._end = 0
         """Where a run ends that ends."""
         self._stream: Stream | None = None
@@ -102,6 +105,10 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
             table = await described(connection, self._table)
             self._table = table.name
             require_keys(table)
+            keys = table.keys
+            if self._cursor is not None:
+                keys = cursor_keys(table, self._options.cursor_column)
+                await self._cursor.require_values(connection, table)
             if self._follows:
                 await slot.require_server()
                 require_identity(table)
@@ -110,7 +117,7 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
                 ranges = self._options.snapshot_ranges if self._begins_with_table else 1
                 pinned = PostgresPinned(
                     columns=tuple(table.columns),
-                    keys=table.keys,
+                    keys=keys,
                     bounds=await bounds(connection, table, ranges),
                 )
             self._require_apart(pinned)
@@ -131,6 +138,8 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
 
     async def splits(self) -> Sequence[Split]:
         """See ``Source``."""
+        if self._cursor is not None:
+            return (ROWS,)
         ranges = self._ranges.splits if self._begins_with_table else ()
         return (*ranges, CHANGES) if self._follows else ranges
 
@@ -146,6 +155,9 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
         """See ``Source``: changes come AFTER the last row of every range."""
         if split == CHANGES:
             return self._changes(start)
+        if self._cursor is not None:
+            changed = Changed(self._ready[1], self._options)
+            return self._cursor.read(self._ready, changed, start, self._rows_max)
         return self._ranges.read(split, start or PostgresPosition())
 
     # --- the log ---------------------------------------------------------------------------------
@@ -165,7 +177,7 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
             await slot.end_reader()
             begin = await slot.require()
         position = start or PostgresPosition(lsn=begin)
-        shown = Shown(seen, pinned, table.key_types, self._url) if seen else None
+        shown = Shown(seen, pinned, table.types, self._url) if seen else None
         changes = Changes(self._table, pinned, self._options, start=position, shown=shown)
         self._last, self._passed = None, position.lsn
         stream = Stream(self._following(position.lsn), self._rows_max)
@@ -211,14 +223,17 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
 
     async def latest(self, split: Split) -> PostgresPosition:
         """See ``Source``."""
+        if self._cursor is not None:
+            async with self._asked() as (connection, _):
+                return await self._cursor.last(connection, self._ready[0], self._ready[1].keys)
         if split != CHANGES:
             return PostgresPosition(done=True)
         async with self._asked() as (connection, _):
             return PostgresPosition(lsn=await connection.fetchval(SQL["now"]))
 
     async def grown(self, split: Split, position: PostgresPosition | None) -> bool:
-        """See ``Source``: the log may have grown since."""
-        if split == CHANGES:
+        """See ``Source``: the log may have grown since, or the table."""
+        if split in {CHANGES, ROWS}:
             return True
         self._ranges.ended(split, position.seen if position is not None else ())
         return False

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dataflow.connect import Model, Options, Pinned, Position, Problem, SourceSpec, SourceStep
+from dataflow.connect import (
+    Duration,
+    Model,
+    Options,
+    Pinned,
+    Position,
+    Problem,
+    SourceSpec,
+    SourceStep,
+)
 from dataflow.connect.columns import TAKEN, PinnedColumn
 from dataflow.connect.transform import HIDDEN
 from dataflow.connectors.postgres.sink_spec import (
@@ -30,10 +40,27 @@ class PostgresSourceOptions(Options):
         max_length=2 * NAME_BYTES_MAX + 1,
         description="What is read: table, or schema.table; spelt as the database shows it.",
     )
-    mode: Literal["changes", "snapshot"] = Field(
+    mode: Literal["changes", "snapshot", "incremental"] = Field(
         default="changes",
         description="changes: the table as it is, then what happens to it, for ever; snapshot: the"
-        " table as it is.",
+        " table as it is; incremental: rows with a larger cursorColumn than all before, for ever.",
+    )
+    cursor_column: str = Field(
+        default="",
+        max_length=NAME_BYTES_MAX,
+        description="incremental: a column that only grows, such as a number from a sequence or the"
+        " moment of the last change; it needs an index.",
+    )
+    cursor_lag: Duration = Field(
+        default=timedelta(0),
+        ge=timedelta(0),
+        description="incremental: rows are read only this long after a value of theirs, or a larger"
+        " one, was there: longer than any transaction that writes them.",
+    )
+    cursor_nulls: Literal["fail", "skip"] = Field(
+        default="fail",
+        description="incremental: when a run begins and some rows have no value in cursorColumn:"
+        " fail, or leave them out.",
     )
     snapshot: bool = Field(
         default=True,
@@ -92,13 +119,14 @@ class PostgresSourceOptions(Options):
         " read on without them.",
     )
     stop_at_end: bool = Field(
-        default=False, description="End with the last change that is there when a run begins."
+        default=False,
+        description="End with the last change, or row, that is there when a run begins.",
     )
 
     @property
     def metadata(self) -> Mapping[str, str]:
         """Return the types of the columns beside the table's, in their order."""
-        if self.mode == "snapshot":
+        if self.mode != "changes":
             return {}
         types = {
             self.operation_column: "string",
@@ -128,7 +156,8 @@ class PostgresPosition(Position):
     """What to read next: of a key range the next key, of the log the next change.
 
     Attributes:
-        after: of a range, the key of the last row that was read.
+        after: of a range, the key of the last row that was read; by a cursor, its value, then the
+            key.
         seen: the snapshots that its rows were read in; of the log, those of all ranges, until
             nothing of them comes any more.
         done: of a range: there is nothing to read.
@@ -148,7 +177,7 @@ class PostgresPinned(Pinned):
 
     Attributes:
         columns: of the table.
-        keys: those of them that tell its rows apart.
+        keys: those of them that order its rows and tell them apart.
         bounds: where ranges of the first key end, but the last one.
     """
 
@@ -166,6 +195,9 @@ def check(step: SourceStep, options: PostgresSourceOptions) -> Sequence[Problem]
         Problem("options", f"two columns are named {name!r}")
         for name in sorted({name for name in given if given.count(name) > 1})
     ]
+    if (options.mode == "incremental") != bool(options.cursor_column):
+        message = "goes with mode incremental, and only with it"
+        problems.append(Problem("options.cursorColumn", message))
     return problems + [Problem("options", f"{n!r}: {TAKEN}") for n in given if n in HIDDEN]
 
 

@@ -63,7 +63,7 @@ class Reading:
         """Read on to the end, or so many chunks, and take all for decided; returns the rows."""
         found: list[Read] = []
         options = self.options
-        self.options = {**options, "stopAtEnd": options.get("mode") != "snapshot"}
+        self.options = {**options, "stopAtEnd": True}
         async with self.opened() as source:
             for split in await source.splits():
                 if len(found) < chunks_max:

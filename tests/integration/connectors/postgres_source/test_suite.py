@@ -86,3 +86,22 @@ class TestSnapshotThenChanges(SourceSuite[PostgresPosition, PostgresPinned]):
         source = self.source()
         await source.open(self.reading.pinned)
         return source
+
+
+class TestIncremental(SourceSuite[PostgresPosition, PostgresPinned]):
+    """Of a table with rows of one value."""
+
+    position = PostgresPosition
+    pinned = PostgresPinned
+
+    @pytest.fixture(autouse=True)
+    def _written(self, database: Database) -> None:
+        self.url = database.url
+        database.execute(
+            "CREATE TABLE t (id int PRIMARY KEY, n bigint, name text);"
+            "INSERT INTO t SELECT i, i / 5, 'row ' || i FROM generate_series(1, 30) i"
+        )
+
+    def source(self) -> PostgresSource:
+        options = {"mode": "incremental", "cursorColumn": "n", "stopAtEnd": True}
+        return Reading(self.url, options, batch_size=4).source()
