@@ -10,8 +10,9 @@ from dataflow.core.spec import PipelineSpec
 from dataflow.engine.plan import validate
 
 NO_PUSH = (
-    "a cluster keeps pushed records in Kafka, and this program is told of none: set kafka_brokers"
-    " (DATAFLOW_KAFKA_BROKERS) for every node and gateway, or use the program dataflow"
+    "pushed records are kept in Kafka here, as in every cluster, and this program is told of none:"
+    " set kafka_brokers (DATAFLOW_KAFKA_BROKERS) for every node and gateway, or use the program"
+    " dataflow with its files"
 )
 
 PUSH = "push"

@@ -132,7 +132,8 @@ async def composed(
         for listener in (runs.committed, watchers.committed, cleaning.committed):
             fanout.listen(listener)
         bus = await stack.enter_async_context(_bus(settings, stores, host, fanout))
-        takes_push = belonging.send_to is None or bool(settings.kafka_brokers)
+        keeps_files = belonging.send_to is None and settings.ingest_log == "files"
+        takes_push = keeps_files or bool(settings.kafka_brokers)
         made = belonging.name, host, runs, stores, past, watchers, steps, workers, clock
         parts = Parts(*made, takes_push, bus)
         yield Composed(Node(parts), host, runs, workers, cleaning, bus)
