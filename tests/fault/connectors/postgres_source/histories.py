@@ -1,4 +1,4 @@
-"""Lives of the program over a table and its log -> a table, and -> files, ended by ``kill -9``.
+"""Lives of the program over a table and its log -> a table, files, a topic, ended by ``kill -9``.
 
 ``python -m tests.fault.connectors.postgres_source.histories --kills 100`` runs a long one.
 """
@@ -10,7 +10,7 @@ import json
 import random
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from deploy.stack import shared
 from deploy.stack.postgres import Postgres
 from tests.databases import Database, database_of
 from tests.fault.connectors.lives import live
+from tests.integration.connectors.kafka.places import new_topic, values
 
 Change = tuple[str, int]
 """Operation and key."""
@@ -46,6 +47,8 @@ class Mirror:
     seed: int
     before: int = 0
     """Rows that are there before anything is read."""
+    broker: str = ""
+    """Where the history goes, too; empty for nowhere."""
     made: list[list[Change]] = field(default_factory=list)
     """What each transaction has done, in the order of their commits."""
     _keys: list[int] = field(default_factory=list)
@@ -53,6 +56,7 @@ class Mirror:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
+        self.topic = new_topic(self.broker) if self.broker else ""
         self.database.execute(
             "CREATE TABLE t (id int PRIMARY KEY, version int, name text);"  # noqa: S608 - numbers
             "CREATE TABLE copy (id int PRIMARY KEY, version int, name text);"
@@ -79,6 +83,14 @@ class Mirror:
             },
             "history": self._to_file({"snapshot": False}, "history", options),
             "whole": self._to_file({"snapshotRanges": 2}, "whole", options),
+            **({"topic": self._to_topic(options)} if self.broker else {}),
+        }
+
+    def _to_topic(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        to = {"topic": self.topic, "keyColumn": "id", "idPrefix": self.topic}
+        return {
+            **self._to_file({"snapshot": False}, "", options),
+            "sink": {"sinkType": "kafka", "connectionString": self.broker, "options": to},
         }
 
     def _to_file(
@@ -131,24 +143,31 @@ class Mirror:
     def is_done(self, shown: Sequence[Mapping[str, Any]]) -> bool:
         """Tell whether everything has come to its end, from what the pipelines show."""
         changes = sum(map(len, self.made))
-        history = int(shown[1]["metrics"]["totalRecordsProcessed"])
-        return history >= changes and self._copied() and not self._differs_whole()
+        histories = [shown[1], *shown[3:]]
+        done = all(int(one["metrics"]["totalRecordsProcessed"]) >= changes for one in histories)
+        return done and self._copied() and not self._differs_whole()
 
     def endless(self) -> Sequence[str]:
         """Name the pipelines that have to be stopped."""
-        return ("copy", "history", "whole")
+        return [*self.specs()]
 
     def problems(self) -> Sequence[str]:
         """Return what is wrong with what independent readers see now."""
         problems = [] if self._copied() else ["the copy differs"]
         problems += self._differs_whole()
+        problems += self._differs("history", self._lines("history"))
+        if self.broker:
+            problems += self._differs("topic", values(self.broker, self.topic))
+        return problems
+
+    def _differs(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Sequence[str]:
+        """Return what is wrong with changes, transaction by transaction."""
         found: dict[int, list[Change]] = {}
-        for line in self._lines("history"):
-            found.setdefault(line["lsn"], []).append((line["op"], line["id"]))
-        if [*found] != sorted(found):
-            problems.append("transactions out of order")
+        for row in rows:
+            found.setdefault(row["lsn"], []).append((row["op"], row["id"]))
+        problems = [] if [*found] == sorted(found) else [f"{name}: transactions out of order"]
         if [sorted(changes) for changes in found.values()] != self.made:
-            problems.append("the history differs")
+            problems.append(f"{name}: the history differs")
         return problems
 
     def _copied(self) -> bool:
@@ -196,7 +215,7 @@ def main() -> None:
             own or nullcontext(),
             database_of(own.address if own else shared("postgres")) as database,
         ):
-            mirror = Mirror(database, Path(folder), given.seed, given.before)
+            mirror = Mirror(database, Path(folder), given.seed, given.before, shared("kafka"))
 
             def disturb(life: int) -> None:
                 mirror.change(given.transactions)

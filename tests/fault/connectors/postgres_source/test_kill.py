@@ -15,10 +15,10 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_program_that_is_killed_again_and_again_loses_no_change_and_repeats_none(
-    database: Database, tmp_path: Path
+    database: Database, kafka: str, tmp_path: Path
 ) -> None:
-    """A table to a copy of it, and to files, while it is read and while its log is."""
-    mirror = Mirror(database, tmp_path, seed=3, before=20_000)
+    """A table to a copy of it, to files and a topic, while it is read and while its log is."""
+    mirror = Mirror(database, tmp_path, seed=3, before=20_000, broker=kafka)
     assert not live(mirror, seed=3, kills=4, disturb=lambda _: mirror.change(10))
 
 

@@ -67,6 +67,32 @@ async def test_a_batch_ends_within_a_transaction_and_the_next_run_goes_on_there(
     assert [row["id"] for row in found] == [*range(100)]
 
 
+async def test_a_transaction_that_nobody_takes_waits_in_the_server(
+    reading: Reading, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be larger than memory; and the server keeps the session meanwhile."""
+    monkeypatch.setattr("dataflow.connectors.postgres.source.stream.TELL_S", 0.1)
+    monkeypatch.setattr("dataflow.connectors.postgres.source.stream.WAITING_BYTES", 1 << 20)
+    monkeypatch.setattr("dataflow.connectors.postgres.source.stream.BLOCK_BYTES", 1 << 18)
+    database.execute(
+        "ALTER ROLE postgres IN DATABASE current SET wal_sender_timeout = '1s'".replace(
+            "current", database.name
+        )
+    )
+    database.execute("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i")
+    reading.batch_size = 10_000
+    async with reading.opened() as source:
+        (split,) = await source.splits()
+        async with aclosing(source.read(split, None)) as chunks:
+            rows = (await anext(chunks)).batch.num_rows
+            await asyncio.sleep(1.5)
+            assert source._stream is not None
+            assert source._stream._waiting <= (1 << 20) + (1 << 19)
+            while rows < 20_000:
+                rows += (await anext(chunks)).batch.num_rows
+    assert rows == 20_000
+
+
 async def test_what_another_transaction_commits_meanwhile_comes_behind(
     reading: Reading, database: Database
 ) -> None:

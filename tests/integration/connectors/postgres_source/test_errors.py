@@ -139,9 +139,25 @@ async def test_a_server_whose_log_tells_no_changes_is_refused(
         assert "set wal_level to logical, and restart the server" in error.message
 
 
-async def test_a_wrong_database_is_told_without_the_password(database: Database) -> None:
-    """Errors are shown to more people than passwords."""
-    url = f"postgresql://postgres:hush@{database.address}/nowhere"
-    error = await refused(Reading(url))
+@pytest.mark.parametrize(("user", "name"), [("postgres", "nowhere"), ("nobody", "postgres")])
+async def test_a_wrong_address_is_told_without_the_password(
+    database: Database, user: str, name: str
+) -> None:
+    """The server says of a user whom it does not know here what it says of a wrong password."""
+    error = await refused(Reading(f"postgresql://{user}:hush@{database.address}/{name}"))
     assert error.field == "connectionString"
     assert "hush" not in str(error)
+
+
+async def test_a_replica_is_read_as_it_is_and_not_followed(tmp_path: Path) -> None:
+    """A slot is made on a primary; whoever only reads may well spare it."""
+    with Postgres(tmp_path) as own:
+        database = Database(own.address, "postgres")
+        database.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        database.close()
+        own.stop()
+        (tmp_path / "data" / "standby.signal").touch()
+        own.start()
+        assert await Reading(database.url, {"mode": "snapshot"}).read() == [{"id": 1}]
+        with pytest.raises(Unavailable, match="is a replica"):
+            await Reading(database.url).begin()
