@@ -10,9 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflow.connect import Rejected
+from dataflow.connect import Context, Rejected
 from dataflow.connectors.formats.encode import Json, plain
 from dataflow.connectors.kafka.fetched import data_of
+from dataflow.connectors.kafka.registry.writing import writing_of
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.connectors.kafka.target import Limits
 
@@ -27,6 +28,7 @@ class Records(NamedTuple):
         gap: so many bytes of each value, at its end, are not of the record: 1 of JSON lines.
         keys: large_binary.
         times_ms: int64, milliseconds since 1970.
+        unfit: rows that are no records of the format, and why; these have no bytes.
     """
 
     values: pa.Array[Any]
@@ -34,6 +36,7 @@ class Records(NamedTuple):
     keys: pa.Array[Any] | None
     headers: Sequence[Headers] | None
     times_ms: pa.Array[Any] | None
+    unfit: Mapping[int, str] = {}
 
     def value_list(self) -> Sequence[bytes | None]:
         """Return the values as objects."""
@@ -52,8 +55,9 @@ RECORD_OVERHEAD_BYTES = 128
 class Encoder:
     """Makes records of batches, as the options say."""
 
-    def __init__(self, options: KafkaSinkOptions) -> None:
+    def __init__(self, options: KafkaSinkOptions, context: Context) -> None:
         self._options = options
+        self._registered = writing_of(options.registry, options.format, options.topic, context)
         self._json = Json()
 
     def records(self, batch: pa.RecordBatch) -> Records:
@@ -67,14 +71,24 @@ class Encoder:
         key = _column(batch, options.key_column, "options.keyColumn")
         headers = _column(batch, options.headers_column, "options.headersColumn")
         times = _column(batch, options.timestamp_column, "options.timestampColumn")
-        values, gap = self._values(batch)
+        unfit: Mapping[int, str] = {}
+        if self._registered is not None:
+            (values, unfit), gap = self._registered.values(self._in_value(batch)), 0
+        else:
+            values, gap = self._values(batch)
         return Records(
+            unfit=unfit,
             values=values,
             gap=gap,
             keys=None if key is None else _texts(key, "options.keyColumn"),
             headers=None if headers is None else _headers(headers),
             times_ms=None if times is None else _times_ms(times),
         )
+
+    def close(self) -> None:
+        """Close what it asks for schemas."""
+        if self._registered is not None:
+            self._registered.close()
 
     @staticmethod
     def sizes(records: Records) -> pa.Array[Any]:
@@ -88,15 +102,19 @@ class Encoder:
 
     def _values(self, batch: pa.RecordBatch) -> tuple[pa.Array[Any], int]:
         options = self._options
-        if options.format != "json":
+        if options.value_column:
             column = _column(batch, options.value_column, "options.valueColumn")
             return _texts(column, "options.valueColumn"), 0
-        beside = {options.headers_column}
-        beside |= set() if options.keep_key else {options.key_column}
-        names = [name for name in batch.schema.names if name not in beside]
-        if not names:
+        columns = self._in_value(batch)
+        if not columns.num_columns:
             return pa.array([b"{}"] * batch.num_rows, pa.large_binary()), 0
-        return _lines(bytes(self._json.rows(batch.select(names)))), len(FEED)
+        return _lines(bytes(self._json.rows(columns))), len(FEED)
+
+    def _in_value(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the columns that are fields of the value."""
+        beside = {self._options.headers_column}
+        beside |= set() if self._options.keep_key else {self._options.key_column}
+        return batch.select([name for name in batch.schema.names if name not in beside])
 
 
 def _lines(data: bytes) -> pa.Array[Any]:
@@ -188,7 +206,7 @@ def refused(
     records: Records, sizes: pa.Array[Any], limits: Limits, now_ms: int
 ) -> Mapping[int, str]:
     """Return why a topic does not take some records, by row."""
-    found: dict[int, str] = {}
+    found: dict[int, str] = dict(records.unfit)
     takes = f"the topic takes {limits.record_bytes} at most (max.message.bytes)"
     for row in _rows(pc.greater(sizes, _number(limits.record_bytes))):
         found[row] = f"a record of {sizes[row]} bytes; {takes}"

@@ -91,7 +91,7 @@ class KafkaSink(TransactionalSink):
         self._settings = settings(step.connection_string, options.security, context)
         self._topic = options.topic
         self._what = f"topic {options.topic} at {self._settings['bootstrap.servers']}"
-        self._encoder = Encoder(options)
+        self._encoder = Encoder(options, context)
         self._heard = Heard()
         self._calls = Calls("kafka-sink")
         self._producer: Producer | None = None
@@ -246,6 +246,7 @@ class KafkaSink(TransactionalSink):
         return self._producer
 
     def _close(self) -> None:
+        self._encoder.close()
         producer, self._producer = self._producer, None
         if producer is None:
             return

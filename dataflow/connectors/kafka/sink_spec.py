@@ -10,6 +10,11 @@ from pydantic import AfterValidator, Field
 
 from dataflow.connect import Duration, Guarantee, Model, Options, Problem, SinkSpec, SinkStep
 from dataflow.connectors.kafka.connection import Security, brokers_problem, security_problems
+from dataflow.connectors.kafka.registry.options import (
+    REGISTRY_FORMATS,
+    WrittenRegistry,
+    registry_problems,
+)
 from dataflow.connectors.kafka.topics import topic_name
 
 TRANSACTION_TIMEOUT = timedelta(minutes=5)
@@ -38,9 +43,13 @@ class KafkaSinkOptions(Options):
     """How rows become records of a topic."""
 
     topic: Annotated[str, AfterValidator(topic_name)] = Field(description="Where rows go.")
-    format: Literal["json", "string", "bytes"] = Field(
+    format: Literal["json", "avro", "protobuf", "string", "bytes"] = Field(
         default="json",
-        description="json: an object a row; string, bytes: the one column valueColumn.",
+        description="json: an object a row; avro, protobuf: a row whose schema a registry keeps;"
+        " string, bytes: the one column valueColumn.",
+    )
+    registry: WrittenRegistry | None = Field(
+        default=None, description="avro, protobuf: where the schema is."
     )
     value_column: str = Field(
         default="", description="string, bytes: whose value is the record's; null is a tombstone."
@@ -48,7 +57,9 @@ class KafkaSinkOptions(Options):
     key_column: str = Field(
         default="", description="Whose value is the record's key: text, bytes, or as text."
     )
-    keep_key: bool = Field(default=True, description="json: the key is in the value, too.")
+    keep_key: bool = Field(
+        default=True, description="json, avro, protobuf: the key is in the value, too."
+    )
     headers_column: str = Field(
         default="", description="Of headers: a struct or map of texts, or JSON text of an object."
     )
@@ -82,13 +93,18 @@ def check(step: SinkStep, options: KafkaSinkOptions) -> Sequence[Problem]:
     problems = list(security_problems(options.security))
     if problem := brokers_problem(step.connection_string):
         problems.append(Problem("connectionString", problem))
-    if options.format == "json" and options.value_column:
-        message = "with json every column is in the value; leave it empty, or write string or bytes"
+    problems += registry_problems(options.format, options.registry)
+    has_fields = options.format == "json" or options.format in REGISTRY_FORMATS
+    if has_fields and options.value_column:
+        message = f"with {options.format} every column is in the value; leave it empty, or write"
+        message += " string or bytes"
         problems.append(Problem("options.valueColumn", message))
-    if options.format != "json" and not options.value_column:
+    if not has_fields and not options.value_column:
         problems.append(Problem("options.valueColumn", f"missing; {options.format} needs it"))
-    if not options.keep_key and not (options.key_column and options.format == "json"):
-        problems.append(Problem("options.keepKey", "only with json and keyColumn"))
+    if not options.keep_key and not (options.key_column and has_fields):
+        problems.append(
+            Problem("options.keepKey", "only with json, avro or protobuf, and keyColumn")
+        )
     return problems
 
 

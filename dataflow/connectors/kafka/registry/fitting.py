@@ -81,6 +81,8 @@ def _as(column: pa.Array[Any], to: pa.DataType) -> pa.Array[Any]:
         return _as_struct(column, to)
     if isinstance(to, pa.ListType):
         return _as_list(column, to)
+    if isinstance(to, pa.MapType):
+        return _as_map(column, to)
     if _is_alike(kind, to):
         return column.cast(to)
     raise Unfit(type_name(kind))
@@ -107,15 +109,36 @@ def _as_struct(column: pa.StructArray, to: pa.StructType) -> pa.Array[Any]:
 def _as_list(column: pa.Array[Any], to: pa.ListType[Any]) -> pa.Array[Any]:
     """Return a list, or a map as a list of its pairs."""
     if isinstance(column, pa.MapArray):
-        pairs = pa.list_(pa.struct([("key", column.keys.type), ("value", column.items.type)]))
-        parts = [column.keys, column.items]
-        items = pa.StructArray.from_arrays(parts, names=["key", "value"])
-        column = listed(column.offsets, items, column.is_null(), pairs)
+        pair = pa.struct([("key", column.type.key_type), ("value", column.type.item_type)])
+        column = column.cast(pa.list_(pair))
     elif isinstance(column, pa.FixedSizeListArray | pa.LargeListArray):
         column = column.cast(pa.list_(column.type.value_type))
     if not isinstance(column, pa.ListArray):
         raise Unfit(type_name(column.type))
-    return listed(column.offsets, _as(column.values, to.value_type), column.is_null(), to)
+    # Not its values: those of a slice are those of the whole, and one there may not fit.
+    return listed(_offsets(column), _as(column.flatten(), to.value_type), column.is_null(), to)
+
+
+def _as_map(column: pa.Array[Any], to: pa.MapType[Any, Any]) -> pa.Array[Any]:
+    """Return pairs as a map, which is empty where there are none."""
+    pair = pa.struct([("key", to.key_type), ("value", to.item_type)])
+    lists: Any = _as_list(column, pa.list_(pair))
+    keys, items = lists.flatten().flatten()
+    found: pa.Array[Any] = pa.MapArray.from_arrays(_offsets(lists), keys, items).cast(to)
+    return found
+
+
+def counts(lists: Any) -> pa.Array[Any]:  # noqa: ANN401 - an array of lists
+    """Return how many items each list has; a null has none."""
+    lengths: Any = pc.list_value_length(lists)
+    found: pa.Array[Any] = lengths.fill_null(0)
+    return found
+
+
+def _offsets(lists: Any) -> Any:  # noqa: ANN401 - an array of lists, and of int32
+    """Return where each list begins among the items that are in one."""
+    ends = pc.cumulative_sum(counts(lists)).cast(pa.int32())
+    return pa.concat_arrays([pa.array([0], pa.int32()), ends])
 
 
 def listed(

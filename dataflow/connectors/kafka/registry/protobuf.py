@@ -1,6 +1,6 @@
 """Protobuf messages to rows and back: all of a batch at once, by ptars, from descriptors.
 
-Measured on 50,000 messages of 13 fields: 0.3 us a message, 0.2 us back.
+Measured on 50,000 messages of 13 fields: 0.3 us a message.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ _CONFIG = ptars.PtarsConfig(
     map_nullable=True,
 )
 _OWN = "schema.proto"
+
+_DEPTH_MAX = 100
+"""Of messages within messages."""
 
 Indexes = tuple[int, ...]
 """Which message of a file: the n-th, within that the m-th, …"""
@@ -140,10 +143,10 @@ class ProtobufMessages:
     def __init__(self, file: FileDescriptor, indexes: Indexes) -> None:
         message = message_of(file, indexes)
         _require_finite(message, ())
-        self.name = message.full_name
-        self._pool = ptars.HandlerPool([file], _CONFIG)
-        self._handler = self._pool.get_for_message(message)
-        self.schema: pa.Schema = self._handler.schema()
+        self.message = message
+        self.pool = ptars.HandlerPool([file], _CONFIG)
+        self.handler = self.pool.get_for_message(message)
+        self.schema: pa.Schema = self.handler.schema()
 
     def strictly(self, payloads: pa.Array[Any]) -> pa.RecordBatch:
         """Return messages, without their frames, as rows.
@@ -152,7 +155,7 @@ class ProtobufMessages:
             Refused: one of them is none; no telling which.
         """
         try:
-            found: pa.RecordBatch = self._handler.array_to_record_batch(payloads)
+            found: pa.RecordBatch = self.handler.array_to_record_batch(payloads)
         except ValueError as error:
             raise Refused(f"{error}") from error
         return found
@@ -164,11 +167,6 @@ class ProtobufMessages:
         except Refused as refused:
             return f"{refused}"
         return ""
-
-    def written(self, batch: pa.RecordBatch) -> pa.Array[Any]:
-        """Return rows with exactly these columns as messages."""
-        found: pa.Array[Any] = self._handler.record_batch_to_array(batch)
-        return found
 
 
 def _require_finite(message: Descriptor, outer: Sequence[str]) -> None:
@@ -195,9 +193,6 @@ def read_indexes(value: bytes, at: int) -> tuple[Indexes, int]:
         index, at = _varint(value, at)
         found.append(index)
     return tuple(found), at
-
-
-_DEPTH_MAX = 100
 
 
 def write_indexes(indexes: Indexes) -> bytes:

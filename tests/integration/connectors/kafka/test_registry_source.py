@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -16,8 +15,6 @@ from threading import Thread
 from typing import Any
 from uuid import UUID
 
-import fastavro
-import httpx
 import pytest
 
 from dataflow.connect import Rejected, SourceStep, Unavailable, Waiting
@@ -26,50 +23,7 @@ from dataflow.connect.testkit import context
 from dataflow.connectors.kafka.source import KafkaSource
 from dataflow.connectors.kafka.source_spec import KafkaSourceOptions
 from tests.integration.connectors.kafka.places import Sent, new_topic, send
-
-PROTO = """
-syntax = "proto3";
-package shop;
-import "google/protobuf/timestamp.proto";
-message Address { string city = 1; }
-message Order {
-  enum Kind { SMALL = 0; LARGE = 1; }
-  message Line { int32 count = 1; }
-  int64 id = 1;
-  optional string note = 2;
-  Kind kind = 3;
-  repeated Line lines = 4;
-  map<string, int64> stock = 5;
-  google.protobuf.Timestamp at = 6;
-  Address address = 7;
-}
-"""
-
-
-def register(url: str, subject: str, schema: object, kind: str = "AVRO", **more: object) -> int:
-    """Register a schema; return its id."""
-    text = schema if isinstance(schema, str) else json.dumps(schema)
-    body = {"schema": text, "schemaType": kind, **more}
-    answer = httpx.post(f"{url}/subjects/{subject}/versions", json=body)
-    assert answer.is_success, answer.text
-    return int(answer.json()["id"])
-
-
-def record(*fields: tuple[str, Any], name: str = "Order", **defaults: object) -> dict[str, Any]:
-    """Return a schema of Avro."""
-    named = [{"name": one, "type": of} for one, of in fields]
-    with_defaults = [
-        {**one, "default": defaults[one["name"]]} if one["name"] in defaults else one
-        for one in named
-    ]
-    return {"type": "record", "name": name, "namespace": "shop", "fields": with_defaults}
-
-
-def framed(number: int, schema: Mapping[str, Any], row: Mapping[str, Any]) -> bytes:
-    """Return a record as another client writes it."""
-    out = io.BytesIO(b"")
-    fastavro.schemaless_writer(out, fastavro.parse_schema(dict(schema)), row)
-    return b"\0" + number.to_bytes(4, "big") + out.getvalue()
+from tests.integration.connectors.kafka.schemas import PROTO, framed, record, register
 
 
 def source_of(broker: str, topic: str, url: str, **options: object) -> KafkaSource:
