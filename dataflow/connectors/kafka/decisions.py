@@ -17,13 +17,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    Producer,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from dataflow.connect import Checkpoint, Corrupted, Run, decision_from, decision_text
 
@@ -77,12 +71,20 @@ class Decisions:
         return _unpacked("".join(parts), packed=bool(count))
 
     def _topics(self) -> Sequence[str]:
-        """Return the topics under which there is a decision."""
-        admin = AdminClient(dict(self._settings))
-        asked = ConsumerGroupTopicPartitions(self.group)
-        asking = admin.list_consumer_group_offsets([asked], request_timeout=self._timeout_s)
-        found = asking[self.group].result().topic_partitions
-        return [one.topic for one in found]
+        """Return the topics under which there is a decision.
+
+        Not by the admin client, which could list them: librdkafka 2.16 ends the process there when
+        the group's coordinator moves or has just started (it notifies the client's consumer group,
+        and an admin client has none).
+        """
+        consumer = self._consumer(0)
+        try:
+            known = consumer.list_topics(timeout=self._timeout_s).topics
+            asked = [TopicPartition(topic, 0) for topic in known]
+            found = consumer.committed(asked, self._timeout_s) if asked else []
+        finally:
+            consumer.close()
+        return [one.topic for one in found if one.metadata]
 
     def put(self, producer: Producer, claimed: Claimed) -> None:
         """Have a decision committed with the open transaction.
@@ -113,7 +115,16 @@ class Decisions:
 
     def _part(self, topic: str, number: int) -> str:
         """Return the metadata of a group, and keep what names it in transactions."""
-        consumer = Consumer(
+        consumer = self._consumer(number)
+        try:
+            self._members[number] = consumer.consumer_group_metadata()
+            (found,) = consumer.committed([TopicPartition(topic, 0)], self._timeout_s)
+        finally:
+            consumer.close()
+        return found.metadata or ""
+
+    def _consumer(self, number: int) -> Consumer:
+        return Consumer(
             {
                 **self._settings,
                 "group.id": f"{self.group}.{number}" if number else self.group,
@@ -121,12 +132,6 @@ class Decisions:
                 "isolation.level": "read_committed",
             }
         )
-        try:
-            self._members[number] = consumer.consumer_group_metadata()
-            (found,) = consumer.committed([TopicPartition(topic, 0)], self._timeout_s)
-        finally:
-            consumer.close()
-        return found.metadata or ""
 
 
 def _unpacked(text: str, *, packed: bool) -> Claimed:
