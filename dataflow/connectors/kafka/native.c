@@ -56,7 +56,6 @@ typedef struct {
 } rd_kafka_vu_t;
 
 typedef int on_new_t(rd_kafka_t *, const rd_kafka_conf_t *, void *, char *, size_t);
-typedef int on_destroy_t(rd_kafka_t *, void *);
 typedef int on_acknowledgement_t(rd_kafka_t *, rd_kafka_message_t *, void *);
 
 enum { VTYPE_RKT = 2, VTYPE_VALUE = 4, VTYPE_KEY = 5, VTYPE_MSGFLAGS = 7, VTYPE_TIMESTAMP = 8 };
@@ -66,7 +65,6 @@ enum { PURGED_QUEUED = -152, PURGED_SENT = -151 };
 #define FUNCTIONS(F)                                                                              \
     F(int, version, (void))                                                                       \
     F(int, conf_interceptor_add_on_new, (rd_kafka_conf_t *, const char *, on_new_t *, void *))    \
-    F(int, interceptor_add_on_destroy, (rd_kafka_t *, const char *, on_destroy_t *, void *))      \
     F(int, interceptor_add_on_acknowledgement,                                                    \
       (rd_kafka_t *, const char *, on_acknowledgement_t *, void *))                               \
     F(rd_kafka_queue_t *, queue_new, (rd_kafka_t *))                                              \
@@ -125,26 +123,14 @@ static int load(void)
 
 /* --- clients --------------------------------------------------------------------------------- */
 
+/* Never freed: records are still given up while a client ends, in threads of its own, and what a
+ * client leaves behind are 16 bytes. */
 typedef struct {
     rd_kafka_t *rk;
     atomic_int failure; /* why the first record was not taken, or 0 */
-    atomic_int holders;
 } Client;
 
 static _Thread_local Client *newest;
-
-static void let_go(Client *client)
-{
-    if (client && atomic_fetch_sub(&client->holders, 1) == 1)
-        free(client);
-}
-
-static int on_destroy(rd_kafka_t *rk, void *opaque)
-{
-    (void)rk;
-    let_go(opaque);
-    return 0;
-}
 
 static int on_acknowledgement(rd_kafka_t *rk, rd_kafka_message_t *message, void *opaque)
 {
@@ -159,13 +145,10 @@ static int on_acknowledgement(rd_kafka_t *rk, rd_kafka_message_t *message, void 
 static int on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *text, size_t size)
 {
     (void)conf, (void)opaque, (void)text, (void)size;
-    let_go(newest);
     Client *client = newest = calloc(1, sizeof *client);
     if (!client)
         return 0; /* newest() says that there is none */
     client->rk = rk;
-    client->holders = 2;
-    rd.interceptor_add_on_destroy(rk, "dataflow", on_destroy, client);
     rd.interceptor_add_on_acknowledgement(rk, "dataflow", on_acknowledgement, client);
     return 0;
 }
@@ -178,8 +161,6 @@ __attribute__((visibility("default"))) int conf_init(rd_kafka_conf_t *conf, void
 }
 
 static const char CLIENT[] = "dataflow.kafka.client", QUEUE[] = "dataflow.kafka.queue";
-
-static void free_client(PyObject *capsule) { let_go(PyCapsule_GetPointer(capsule, CLIENT)); }
 
 static void free_queue(PyObject *capsule)
 {
@@ -194,7 +175,7 @@ static PyObject *native_newest(PyObject *self, PyObject *none)
         PyErr_SetString(PyExc_RuntimeError, "this thread has made no client with the plugin");
         return NULL;
     }
-    PyObject *capsule = PyCapsule_New(newest, CLIENT, free_client);
+    PyObject *capsule = PyCapsule_New(newest, CLIENT, NULL);
     if (capsule)
         newest = NULL;
     return capsule;
