@@ -95,6 +95,24 @@ async def test_a_slot_that_is_dropped_says_what_is_lost_and_how_to_go_on(
     assert (lost.value.code, lost.value.field) == ("SOURCE_CHANGED", "options.slot")
 
 
+async def test_a_slot_that_held_too_much_log_says_what_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """max_slot_wal_keep_size lets the server live, and the slot die."""
+    monkeypatch.setitem(stack.SETTINGS, "max_slot_wal_keep_size", "1MB")
+    with Postgres(tmp_path) as own, database_of(own.address) as database:
+        database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+        reading = Reading(database.url)
+        await reading.begin()
+        for _ in range(3):
+            database.execute("INSERT INTO t VALUES (1); DELETE FROM t")
+            database.fetch("SELECT pg_switch_wal()")
+        database.execute("CHECKPOINT")
+        with pytest.raises(Rejected, match="has been invalidated, and with it changes") as lost:
+            await reading.read()
+        assert (lost.value.code, lost.value.field) == ("SOURCE_CHANGED", "options.slot")
+
+
 async def test_a_session_that_is_cut_is_tried_again_from_the_position(database: Database) -> None:
     """A restart, an operator, a network: the next run reads what this one had not decided."""
     database.execute("CREATE TABLE t (id int PRIMARY KEY)")
