@@ -12,6 +12,11 @@ from dataflow.engine.ingest.kafka.parts import Joining, number_of
 
 AT_ONCE = 500
 WAIT_S = 0.1
+SETTLED_S = 3.0
+"""For a decided transaction to show: a thousand times what it takes where all brokers are there."""
+
+LOOKS_MAX = 50
+"""Five seconds for a record to come that is there."""
 
 
 class Following:
@@ -24,26 +29,29 @@ class Following:
         self._joining = Joining()
         self._at = -1
         self.index = Index()
+        self.is_settled = True
+        """Whether the last ``settle`` met nothing that is undecided."""
 
     def settle(self) -> Index:
         """Return the index with all that has been acknowledged before this call.
 
-        A commit is answered when it is decided, and shows some milliseconds later.
+        A commit is answered when it is decided, and shows some milliseconds later. What is not
+        decided for longer has not been acknowledged: its writer is gone.
 
         Raises:
-            Unavailable: the brokers do not answer, or something is not decided in time.
+            Unavailable: the brokers do not answer.
             Corrupted: the index is damaged.
         """
+        self.is_settled = True
         index, clock = self.catch_up(), self._brokers.clock
         if self._at < 0:
             return index
         high = self._brokers.high(self._topic, INDEX)
-        until = clock.steady() + ANSWER_S
-        while self._at < high:
-            if clock.steady() > until:
-                raise self._brokers.unavailable(f"waiting for a transaction of {self._topic}", None)
+        until = clock.steady() + SETTLED_S
+        while self._at < high and clock.steady() < until:
             time.sleep(AGAIN_S)
             index = self.catch_up()
+        self.is_settled = self._at >= high
         return index
 
     def catch_up(self) -> Index:
@@ -91,20 +99,36 @@ class Following:
 def first_record(brokers: Brokers, consumer: Consumer, topic: str) -> int | None:
     """Return the number of the first record that a log still has; None if it has none.
 
+    What was acknowledged just now may not show yet, and none is nothing to be wrong about: whoever
+    hears so passes over records, or makes room for others.
+
     Raises:
-        Unavailable: the brokers do not answer.
+        Unavailable: the brokers do not answer, or something is not decided in time.
     """
-    span = brokers.span(topic, ROWS)
-    if span is None or span.begin >= span.end:
-        return None
-    consumer.assign([TopicPartition(topic, ROWS, span.begin)])
     until = brokers.clock.steady() + ANSWER_S
     while brokers.clock.steady() < until:
+        span = brokers.span(topic, ROWS)
+        if span is None:
+            return None
+        if span.begin < span.end:
+            consumer.assign([TopicPartition(topic, ROWS, span.begin)])
+            message = _next(consumer)
+            consumer.unassign()
+            if message is None:
+                break
+            if message.error() is None:
+                return number_of(message)
+        if brokers.high(topic, ROWS) <= span.end:  # AFTER the span: all of it was decided.
+            return None
+        time.sleep(AGAIN_S)
+    raise brokers.unavailable(f"reading {topic}", None)
+
+
+def _next(consumer: Consumer) -> Message | None:
+    """Return the next record, or what says that there is none; None if neither comes."""
+    for _ in range(LOOKS_MAX):
         for message in consumer.consume(1, WAIT_S):
             error = message.error()
-            if error is None:
-                consumer.unassign()
-                return number_of(message)
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                return None
-    raise brokers.unavailable(f"reading {topic}", None)
+            if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                return message
+    return None

@@ -158,6 +158,8 @@ class KafkaLog:
 
     def _refuse_beyond_the_end(self, index: Index, start: int) -> None:
         if start > index.end:
+            if self._following is not None and not self._following.is_settled:
+                raise Unavailable(f"{self._topic}: a transaction is not decided yet")
             raise Corrupted(
                 f"{self._topic} ends before record {index.end}, and the pipeline has read to record"
                 f" {start}; restore the topic from a backup"
@@ -171,9 +173,7 @@ class KafkaLog:
         offset = index.near(start).offset
         if start < index.end and offset < span.begin:
             first = await self._first()
-            high = await _in_thread(partial(self._brokers.high, self._topic, ROWS))
-            # Where none shows, one that was acknowledged just now may be about to.
-            if (first is None and high == span.end) or (first is not None and first > start):
+            if first is None or first > start:
                 raise _gone(start, index.end if first is None else first)
         return max(offset, span.begin)
 

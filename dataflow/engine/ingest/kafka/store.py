@@ -169,10 +169,7 @@ class KafkaStore:
                 self._looking = self._brokers.reader(tail=False)
             first = first_record(self._brokers, self._looking, self._topic)
             if first is None:
-                span = self._brokers.span(self._topic, ROWS)
-                # What was committed last may not show yet: then nothing is known.
-                shown = span is not None and span.end >= self._index.offset
-                return self._index.end if shown else 0
+                return self._index.end
             self._index.forget(first)
             return first
 

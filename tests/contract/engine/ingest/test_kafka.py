@@ -11,7 +11,7 @@ import pytest
 from dataflow.core.errors import Code, Unavailable
 from dataflow.engine.ingest import Ingested
 from dataflow.engine.ingest.kafka import KafkaLog, KafkaLogs, brokers, store
-from dataflow.engine.ingest.kafka.brokers import INDEX, ROWS
+from dataflow.engine.ingest.kafka.brokers import INDEX, ROWS, Span
 from tests.contract.engine.ingest.conftest import KafkaPushing
 from tests.unit.engine.ingest.pushing import NDJSON, PIPELINE, Options, lines, numbers_of
 
@@ -118,6 +118,28 @@ async def test_a_run_that_begins_cuts_what_was_decided_before_it(in_kafka: Kafka
                 await asyncio.sleep(0.05)
         await in_kafka.push("b", 100, buffer_bytes=1)
         assert numbers_of((await reading).batch) == [100]
+
+
+async def test_what_was_acknowledged_and_does_not_show_yet_is_waited_for(
+    in_kafka: KafkaPushing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit is answered before its rows show: else a first run would pass them over."""
+    shown = in_kafka.brokers.span
+    late = [0, 0]
+
+    def span(topic: str, partition: int) -> Span | None:
+        if partition == ROWS and late:
+            return Span(0, late.pop())
+        return shown(topic, partition)
+
+    await in_kafka.push("a", *range(200), buffer_bytes=1000)
+    monkeypatch.setattr(in_kafka.brokers, "span", span)
+    assert await in_kafka.log.begin() == 0
+    assert not late
+    late[:] = [0, 0]
+    with pytest.raises(Unavailable, match="wait to be processed"):
+        await in_kafka.push("b", 1, buffer_bytes=1000)
+    assert not late
 
 
 async def test_rows_that_somebody_deleted_are_an_error(in_kafka: KafkaPushing) -> None:
