@@ -29,16 +29,21 @@ _PASSING = (
 )
 """What a broker says that has just started, or is no longer the one to ask."""
 
+_NO_TLS = (
+    "no TLS with the brokers: name who signed their certificate in caFile, and give a"
+    " certificateFile with its keyFile if they want one"
+)
+
 _REMEDIES: Mapping[int, tuple[str, str]] = {
     KafkaError._AUTHENTICATION: (  # noqa: SLF001 - its name
         "options.security",
         "the brokers refuse this login",
     ),
     KafkaError.SASL_AUTHENTICATION_FAILED: ("options.security", "the brokers refuse this login"),
-    KafkaError._SSL: ("options.security", "no TLS with the brokers"),  # noqa: SLF001 - its name
+    KafkaError._SSL: ("options.security", _NO_TLS),  # noqa: SLF001 - its name
     KafkaError.TOPIC_AUTHORIZATION_FAILED: (
         "options.topic",
-        "not allowed: grant this login READ (source) or WRITE (sink) and DESCRIBE on the topic",
+        "not allowed: grant this login READ (source) or READ and WRITE (sink) on the topic",
     ),
     KafkaError.GROUP_AUTHORIZATION_FAILED: (
         "options.group",
@@ -68,6 +73,10 @@ class Heard:
 
     def __call__(self, error: KafkaError) -> None:
         """Take note of an error; called by the client's own threads."""
+        if (
+            "tls alert" in error.str()
+        ):  # the driver takes a refused certificate for a lost connection
+            error = KafkaError(KafkaError._SSL, error.str())  # noqa: SLF001 - its name
         tells_nothing = error.code() == KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - its name
         with self._lock:
             if not tells_nothing and (self._last is None or self._last.code() not in _REMEDIES):
