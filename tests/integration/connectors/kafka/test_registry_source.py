@@ -291,3 +291,14 @@ async def test_a_decimal_has_no_more_digits_than_its_type(kafka: str, registry: 
     send(kafka, topic, [Sent(head + b"\2\5"), Sent(head + b"\x08\x7f\xff\xff\xff")])
     rows, bad = await read(source_of(kafka, topic, registry))
     assert (rows, [one["index"] for one in bad]) == ([{"price": Decimal("0.5")}], [1])
+
+
+async def test_two_bad_records_do_not_make_up_for_each_other(kafka: str, registry: str) -> None:
+    """A byte too many and one too few: together they are as long as two good ones."""
+    topic = new_topic(kafka)
+    number = register(registry, f"{topic}-value", record(("flag", "boolean")))
+    head = b"\0" + number.to_bytes(4, "big")
+    send(kafka, topic, [Sent(head + b"\1\0"), Sent(head), Sent(head + b"\1")])
+    rows, bad = await read(source_of(kafka, topic, registry))
+    assert rows == [{"flag": True}]
+    assert [one["index"] for one in bad] == [0, 1]
