@@ -149,8 +149,8 @@ class ForgetsWhatItPinned(Lines):
     [
         (PositionBeforeLastRow, "resuming_at_any_position_yields_exactly_the_remaining_records"),
         (ForgetsItsStart, "resuming_at_any_position_yields_exactly_the_remaining_records"),
-        (EndsWithAnEmptyChunk, "no_chunk_is_empty_and_the_schema_never_changes"),
-        (ChangesItsSchema, "no_chunk_is_empty_and_the_schema_never_changes"),
+        (EndsWithAnEmptyChunk, "no_chunk_says_nothing_and_the_schema_never_changes"),
+        (ChangesItsSchema, "no_chunk_says_nothing_and_the_schema_never_changes"),
         (ReadsOnAcrossReaders, "reading_again_yields_the_same"),
         (ReadsOnAcrossReaders, "a_reader_can_be_closed_early"),
         (ForgetsWhatItPinned, "what_is_pinned_survives_the_journal_and_stays"),
@@ -368,6 +368,7 @@ class OneDecisionForAll(SqliteTable):
         (ForgetsItsDecision, "the_last_decision_comes_back_whole"),
         (ForgetsItsDecision, "after_an_unknown_outcome_the_next_run_finds_out"),
         (ForgetsItsDecision, "dying_at_any_point_twice_leaves_every_row_visible_once"),
+        (ForgetsItsDecision, "a_lineage_that_goes_on_does_so_from_what_the_place_holds"),
         (GoesOnInAnotherLineage, "a_new_lineage_begins_at_its_seed_and_keeps_the_rows"),
         (OneDecisionForAll, "pipelines_in_one_place_keep_their_decisions_apart"),
     ],
