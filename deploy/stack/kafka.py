@@ -12,7 +12,7 @@ from deploy.stack.cluster import Cluster
 from deploy.stack.plan import Plan
 from deploy.stack.ports import LOOPBACK, free_ports
 
-NAME, VERSION, PORT = "kafka", "4.4.0", 19092
+NAME, VERSION, PORT = "kafka", "4.0.2", 19092
 
 JAVA_VERSION = 17
 

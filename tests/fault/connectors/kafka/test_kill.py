@@ -40,11 +40,6 @@ async def recovered(
     raise AssertionError("the broker did not come back")
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="open: a single broker that is killed right behind a commit has shown a reader none of"
-    " the rows that it had acknowledged, once it was back",
-)
 async def test_a_broker_that_is_killed_costs_a_retry_and_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
