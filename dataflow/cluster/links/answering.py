@@ -41,13 +41,16 @@ class Service(NodeServiceServicer):
         """Answer questions until the asker goes."""
         del context
         out = _Outgoing()
-        async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(self._read(request_iterator, out, tasks))
-            try:
-                async for response in out:
-                    yield response
-            finally:
-                reading.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._read(request_iterator, out, tasks))
+                try:
+                    async for response in out:
+                        yield response
+                finally:
+                    reading.cancel()
+        except* GeneratorExit:
+            pass  # The asker went in the middle of a reply; a group hides that from the server.
 
     async def _read(
         self,
