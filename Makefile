@@ -15,7 +15,9 @@ STACK ?= etcd cassandra s3 kafka postgres
 STACK_MISSING := 3
 
 # `check` stays below a minute; `test` adds every other folder.
+# The others wait more than they work, for servers that start and end: two at a time a core.
 QUICK_TESTS := $(wildcard tests/unit tests/architecture)
+OTHER_WORKERS := $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 OTHER_TESTS := tests $(addprefix --ignore=,$(QUICK_TESTS))
 
 .PHONY: setup proto native run check test bench lock stack-up stack-down
@@ -109,7 +111,7 @@ test: setup
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m deploy.stack up $(STACK) || [ $$? = $(STACK_MISSING) -a "$$CI" != true ]
 	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
-	$(BIN)/pytest -n auto --dist loadgroup $(OTHER_TESTS) --cov --cov-append --cov-report=
+	$(BIN)/pytest -n $(OTHER_WORKERS) --dist loadgroup $(OTHER_TESTS) --cov --cov-append --cov-report=
 	$(BIN)/coverage report --fail-under=95
 
 # make bench BENCH="WORKLOAD --rows 1000000"; `.venv/bin/python -m bench list` names them.
