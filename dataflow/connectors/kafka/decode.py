@@ -153,8 +153,12 @@ def _text(column: pa.Array[Any]) -> pa.Array[Any]:
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid:
-        texts = [None if key is None else shown(key) for key in column.to_pylist()]
+        texts = [None if key is None else _escaped(key) for key in column.to_pylist()]
         return pa.array(texts, pa.string())
+
+
+def _escaped(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
 
 
 def _is_text(value: bytes | None) -> bool:
@@ -166,7 +170,11 @@ def _is_text(value: bytes | None) -> bool:
 
 
 def _headers(headers: Headers | None) -> str | None:
+    """Return headers as JSON text of an object; several of one name are a list."""
     if not headers:
         return None
-    found = {name: None if value is None else shown(value) for name, value in headers}
-    return orjson.dumps(found).decode()
+    found: dict[str, list[str | None]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(None if value is None else _escaped(value))
+    one_or_many = {n: values if len(values) > 1 else values[0] for n, values in found.items()}
+    return orjson.dumps(one_or_many).decode()

@@ -28,7 +28,7 @@ class Records(NamedTuple):
         gap: so many bytes of each value, at its end, are not of the record: 1 of JSON lines.
         keys: large_binary.
         times_ms: int64, milliseconds since 1970.
-        unfit: rows that are no records of the format, and why; these have no bytes.
+        unfit: rows that cannot be a record, and why.
     """
 
     values: pa.Array[Any]
@@ -76,12 +76,13 @@ class Encoder:
             (values, unfit), gap = self._registered.values(self._in_value(batch)), 0
         else:
             values, gap = self._values(batch)
+        pairs, wrong = (None, {}) if headers is None else _headers(headers)
         return Records(
-            unfit=unfit,
+            unfit={**unfit, **wrong},
             values=values,
             gap=gap,
             keys=None if key is None else _texts(key, "options.keyColumn"),
-            headers=None if headers is None else _headers(headers),
+            headers=pairs,
             times_ms=None if times is None else _times_ms(times),
         )
 
@@ -164,27 +165,27 @@ def _times_ms(column: pa.Array[Any]) -> pa.Array[Any]:
     return column.cast(pa.int64(), safe=False)
 
 
-def _headers(column: pa.Array[Any]) -> Sequence[Headers]:
-    kind = column.type
+def _headers(column: pa.Array[Any]) -> tuple[Sequence[Headers], Mapping[int, str]]:
+    """Return the headers of each row, and why some have none."""
+    kind, rows, wrong = column.type, column.to_pylist(), {}
     if pa.types.is_map(kind):
-        return [_pairs(dict(row or ())) for row in column.to_pylist()]
-    if pa.types.is_struct(kind):
-        return [_pairs(row or {}) for row in column.to_pylist()]
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return [_pairs(_object(text)) for text in column.to_pylist()]
-    message = f"a {kind} holds no headers; use a struct, a map or JSON text"
-    raise Rejected(message, field="options.headersColumn")
+        rows = [dict(row or ()) for row in rows]
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        rows = [_object(text) for text in rows]
+        message = "its headers are no JSON object"
+        wrong = {index: message for index, row in enumerate(rows) if row is None}
+    elif not pa.types.is_struct(kind):
+        message = f"a {kind} holds no headers; use a struct, a map or JSON text"
+        raise Rejected(message, field="options.headersColumn")
+    return [_pairs(row or {}) for row in rows], wrong
 
 
-def _object(text: str | None) -> Mapping[str, Any]:
+def _object(text: str | None) -> Mapping[str, Any] | None:
     try:
         found = orjson.loads(text or "{}")
     except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
-        message = f"{text!r} is no JSON object"
-        raise Rejected(message, field="options.headersColumn", code="RECORD_REJECTED")
-    return found
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _weight(headers: Headers) -> int:
@@ -192,8 +193,9 @@ def _weight(headers: Headers) -> int:
 
 
 def _pairs(headers: Mapping[str, Any]) -> Headers:
-    """Return headers as the driver takes them; those that are null are left out."""
-    return [(name, _bytes(value)) for name, value in headers.items() if value is not None]
+    """Return headers as the driver takes them: a list is several, and null is none."""
+    each = {name: of if isinstance(of, list) else [of] for name, of in headers.items()}
+    return [(name, _bytes(one)) for name, many in each.items() for one in many if one is not None]
 
 
 def _bytes(value: object) -> bytes:
@@ -219,6 +221,8 @@ def refused(
         for row in _rows(pc.or_(are_early, are_late)):
             moment = f"its moment, {times[row]} ms since 1970"
             found[row] = f"{moment}, is not one that the topic takes now"
+        for row in _rows(pc.equal(times, _number(0))):
+            found[row] = "its moment is 0 ms since 1970, which the driver takes for none"
     return found
 
 

@@ -99,18 +99,21 @@ async def test_rows_that_the_brokers_would_refuse_are_refused_alone(kafka: str) 
     topic = new_topic(kafka, config={"cleanup.policy": "compact"})
     with pytest.raises(Rejected, match="takes no record without a key"):
         await sink_to(kafka, topic).recover(task(1), SEED)
-    sink = sink_to(kafka, topic, keyColumn="k", timestampColumn="at")
-    later = datetime(2999, 1, 1, tzinfo=UTC)
+    sink = sink_to(kafka, topic, keyColumn="k", timestampColumn="at", headersColumn="h")
+    later, epoch = datetime(2999, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)
+    moments = [None, None, later, MOMENT, None, epoch]
     rows = pa.record_batch(
         {
-            "k": pa.array(["a", None, "c", "d"]),
-            "at": pa.array([None, None, later, MOMENT], pa.timestamp("us", "UTC")),
+            "k": pa.array(["a", None, "c", "d", "e", "f"]),
+            "at": pa.array(moments, pa.timestamp("us", "UTC")),
+            "h": pa.array([None, None, None, '{"t":["b","c"],"n":null}', "[1]", None]),
         }
     )
     refused = await written(sink, rows)
     assert refused is not None
-    assert refused.column("index").to_pylist() == [1, 2]
+    assert refused.column("index").to_pylist() == [1, 2, 4, 5]
     assert [message.key() for message in messages(kafka, topic)] == [b"a", b"d"]
+    assert messages(kafka, topic)[1].headers() == [("t", b"b"), ("t", b"c")]
 
 
 async def test_a_record_whose_columns_all_go_beside_its_value_is_an_empty_object(

@@ -59,19 +59,22 @@ async def all_rows(source: KafkaSource) -> Rows:
         await source.close()
 
 
+HEADERS = [("trace", b"abc"), ("trace", b"def\n"), ("other", b"x")]
+
+
 async def test_a_record_brings_what_goes_with_it(kafka: str) -> None:
     """Key, headers, topic, partition, offset and moment are columns where they are asked for."""
     topic = new_topic(kafka)
-    sent = Sent(b'{"n":1}', 0, b"\xff", [("trace", b"abc"), ("trace", b"def")])
+    sent = Sent(b'{"n":1}', 0, b"\xff\n", HEADERS)
     send(kafka, topic, [sent, Sent(b'{"n":2}')])
     names = ("key", "headers", "topic", "partition", "offset", "timestamp")
     columns = {f"{name}Column": name for name in names}
     first, second = await all_rows(source_of(kafka, topic, **columns))
     assert datetime.now(UTC) - first.pop("timestamp") < timedelta(minutes=5)
-    headers = '{"trace":"def"}'
+    headers = '{"trace":["abc","def\\n"],"other":"x"}'
     assert first == {
         "n": 1,
-        "key": "\\xff",
+        "key": "\\xff\n",
         "headers": headers,
         "topic": topic,
         "partition": 0,
