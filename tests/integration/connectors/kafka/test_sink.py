@@ -11,6 +11,7 @@ import pytest
 
 from dataflow.connect import Checkpoint, Corrupted, Fenced, Rejected, SinkStep, Stamp, Unavailable
 from dataflow.connect.testkit.places import context, task
+from dataflow.connectors.kafka import sink as kafka_sink
 from dataflow.connectors.kafka.sink import KafkaSink, open_sink
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.core.checkpoint import SplitPosition
@@ -239,8 +240,11 @@ async def test_a_zombie_that_comes_in_between_does_not_stop_the_living(kafka: st
     assert place.visible() == [0, 1, 2]
 
 
-async def test_brokers_that_speak_no_tls_are_told_of_and_not_just_waited_for(kafka: str) -> None:
+async def test_brokers_that_speak_no_tls_are_told_of_and_not_just_waited_for(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The driver itself only says, after a while, that nobody has answered."""
+    monkeypatch.setattr(kafka_sink, "ANSWER_S", 2.0)
     sink = sink_to(kafka, "any", security={"protocol": "tls"})
     with pytest.raises(Unavailable, match="SSL"):
         await sink.recover(task(1), SEED)
