@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import time
 
 import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.peers.timing import peak_rss_mib
+from bench.peers.timing import measured
 
 RECORDS_AT_ONCE = 10_000
 COMMIT_S = 1.0
@@ -66,15 +64,6 @@ def work(brokers: str, source: str, target: str, records: int) -> None:
     consumer.close()
 
 
-def main() -> None:
-    """Print seconds, CPU and memory as one line of JSON."""
-    brokers, source, target, records = sys.argv[1:]
-    before, started = os.times(), time.perf_counter()
-    work(brokers, source, target, int(records))
-    seconds, after = time.perf_counter() - started, os.times()
-    cpu_s = after.user + after.system - before.user - before.system
-    print(json.dumps({"seconds": seconds, "cpu_s": cpu_s, "peak_rss_mib": peak_rss_mib()}))
-
-
 if __name__ == "__main__":
-    main()
+    asked = sys.argv[1:]
+    measured(lambda: work(asked[0], asked[1], asked[2], int(asked[3])))

@@ -34,8 +34,13 @@ def main(workloads: Mapping[str, Etl]) -> None:
     Imports come before the clock starts: a long input is what is measured, not the start.
     """
     workload, source, target = sys.argv[1:]
+    measured(lambda: workloads[workload](Path(source), Path(target)))
+
+
+def measured(work: Callable[[], None]) -> None:
+    """Do some work and print seconds, CPU and memory as one line of JSON."""
     before, started = os.times(), time.perf_counter()
-    workloads[workload](Path(source), Path(target))
+    work()
     seconds, after = time.perf_counter() - started, os.times()
     cpu_s = after.user + after.system - before.user - before.system
     print(json.dumps({"seconds": seconds, "cpu_s": cpu_s, "peak_rss_mib": peak_rss_mib()}))

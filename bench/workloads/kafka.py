@@ -46,7 +46,7 @@ def run(ask: Ask) -> list[Row]:
                 target = f"{system}-{next(numbers)}"
                 _make(kafka.address, target)
                 runs.append(_measured(system, here, (kafka.address, target), ask.rows))
-                _check(kafka.address, target, ask.rows)
+                check_count(kafka.address, target, (ask.rows + 1) // 2)
                 ask.tell(f"{system}: {runs[-1].rows_per_s:,.0f} records/s")
     ours, *peers = (median(runs) for runs in measured.values())
     return compared(ours, peers)
@@ -152,11 +152,11 @@ def _fill(brokers: str, topic: str, number: int) -> None:
     producer.flush(ANSWER_S)
 
 
-def _check(brokers: str, topic: str, records: int) -> None:
+def check_count(brokers: str, topic: str, expected: int) -> None:
     """Count what a reader of committed records sees.
 
     Raises:
-        RuntimeError: it is not half of what was there.
+        RuntimeError: it is another number than expected.
     """
     consumer = Consumer(
         {
@@ -167,7 +167,7 @@ def _check(brokers: str, topic: str, records: int) -> None:
         }
     )
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    found, expected, ends_s = 0, (records + 1) // 2, time.monotonic() + ANSWER_S
+    found, ends_s = 0, time.monotonic() + ANSWER_S
     while found < expected and time.monotonic() < ends_s:
         found += len(consumer.consume(AT_ONCE, 0.5))
     found += len(consumer.consume(AT_ONCE, 1.0))
