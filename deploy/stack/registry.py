@@ -14,7 +14,7 @@ from deploy.stack.cluster import Cluster
 from deploy.stack.plan import Plan
 from deploy.stack.ports import LOOPBACK, free_ports
 
-NAME, VERSION, PORT = "registry", "2.6.13", 18081
+NAME, VERSION, PORT = "registry", "2.6.13.Final", 18081
 
 API = "/apis/ccompat/v7"
 """Below it are the paths of Confluent's API."""

@@ -16,7 +16,7 @@ from deploy.stack.machine import RECIPES
 
 COMPOSE = Path(__file__).parents[3] / "deploy" / "compose.yaml"
 
-SERVERS = {"etcd", "cassandra", "kafka", "postgres", "redis", "elasticsearch", "s3"}
+SERVERS = {"etcd", "cassandra", "kafka", "postgres", "redis", "elasticsearch", "s3", "registry"}
 """One a role of the storage that a cluster has."""
 CLUSTER = {"node-1", "node-2", "node-3", "gateway"}
 SHOWING = {"kafka-ui", "kibana", "logstash", "prometheus", "grafana"}
