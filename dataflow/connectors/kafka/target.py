@@ -93,11 +93,8 @@ def _require(
     making = admin.create_topics([new], operation_timeout=timeout_s, request_timeout=timeout_s)
     try:
         making[topic].result()
-        _await(admin, topic, timeout_s)
     except KafkaException as raised:
         error: KafkaError = raised.args[0]
-        if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-            return
         if error.code() in {
             KafkaError.INVALID_CONFIG,
             KafkaError.INVALID_REPLICATION_FACTOR,
@@ -106,11 +103,13 @@ def _require(
         }:
             message = f"the brokers do not make topic {topic}: {error.str()}"
             raise Rejected(message, field="options.createTopic") from raised
-        raise
+        if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+    _await(admin, topic, timeout_s)  # Also of what another task has just made.
 
 
 def _await(admin: AdminClient, topic: str, timeout_s: float) -> None:
-    """Return once brokers know of a new topic: the one that made it tells them."""
+    """Return once brokers know of a new topic: the controller, which makes it, tells them later."""
     for _ in range(round(timeout_s / KNOWN_EVERY_S)):
         if admin.list_topics(topic, timeout_s).topics[topic].error is None:
             return

@@ -181,6 +181,19 @@ class Brokers:
                     raise
             time.sleep(AGAIN_S)
 
+    def made(self, topic: str, partition: int) -> Span:
+        """Return what a partition of a log holds that has been made.
+
+        Whoever is asked may hear of it only now, and a log that is taken for a new one is written
+        over: it is never None.
+        """
+        until = self.clock.steady() + ANSWER_S
+        while (span := self.span(topic, partition)) is None:
+            if self.clock.steady() > until:
+                raise self.unavailable(f"looking for {topic}", None)
+            time.sleep(AGAIN_S)
+        return span
+
     def _is_there(self, topic: str) -> bool:
         """Tell whether there is a topic; asked for its offsets, one without says no more."""
 

@@ -62,15 +62,17 @@ class Following:
             Corrupted: the index is damaged.
         """
         span = self._brokers.span(self._topic, INDEX)
-        if span is None:
-            return self.index
-        if self._at >= span.end:
+        return self.index if span is None else self.read_to(span.end)
+
+    def read_to(self, end: int) -> Index:
+        """Return the index with all below an offset; raises as ``catch_up``."""
+        if self._at >= end:
             return self.index
         begin = OFFSET_BEGINNING if self._at < 0 else self._at
         self._consumer.assign([TopicPartition(self._topic, INDEX, begin)])
         self._at = max(self._at, 0)
         until = self._brokers.clock.steady() + ANSWER_S
-        while self._at < span.end:
+        while self._at < end:
             first = self._consumer.consume(1, WAIT_S)
             for message in (*first, *self._consumer.consume(AT_ONCE, 0)):
                 until = self._brokers.clock.steady() + ANSWER_S

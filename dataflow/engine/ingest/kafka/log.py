@@ -54,8 +54,9 @@ class KafkaLog:
         self._topic = brokers.topic(pipeline)
         self._following: Following | None = None
         self._turn = asyncio.Lock()
-        self._bounds: deque[tuple[int, int]] = deque()
-        """Records, and offsets below which only those before them stand."""
+        self._bounds: deque[tuple[int, int]] = deque(maxlen=BOUNDS_MAX)
+        """Records, and offsets below which only those before them stand. The event loop's alone:
+        in between a look at the oldest and its removal nothing may remove another."""
         self._cut = self._below = 0
 
     async def read(self, start: int) -> AsyncGenerator[LogBatch, None]:
@@ -191,7 +192,8 @@ class KafkaLog:
                 continue
             wait_s = POLL_S
             found = await _in_thread(partial(self._joined, joining, messages))
-            wanted = [one for one in found if one.next_offset > at]
+            self._bounds.extend((one.next_offset, behind) for one, behind in found)
+            wanted = [one for one, _ in found if one.next_offset > at]
             for one in wanted:
                 if one.first > at:
                     raise _gone(at, one.first)
@@ -200,33 +202,43 @@ class KafkaLog:
                 await self.cut(self._below)  # Only now is it known where to.
             if wanted:
                 yield wanted
+            if any(map(_is_cut_off, messages)):
+                consumer.assign([TopicPartition(self._topic, ROWS, await self._again_at(at))])
+                joining = Joining()
 
-    def _joined(self, joining: Joining, messages: Sequence[Message]) -> Sequence[Frame]:
+    async def _again_at(self, start: int) -> int:
+        """Return where to go on, once what stood at our offset has been deleted.
+
+        Reading begins some records before the first that is wanted, and those may be cut meanwhile.
+
+        Raises:
+            Rejected: a record that was not read yet is gone, too.
+        """
+        offset = await self._begin_at(await self._index(), start)
+        if offset is None:
+            raise Rejected(f"{self._topic} has been deleted by somebody; replay the pipeline")
+        return offset
+
+    def _joined(self, joining: Joining, messages: Sequence[Message]) -> Sequence[tuple[Frame, int]]:
+        """Return the frames that are whole now, each with the offset behind it."""
         found = []
         for message in messages:
-            if (error := message.error()) is not None:
-                self._check(error)
-                continue
-            whole = joining.add(message)
+            # What an error tells passes by itself, or is looked at afterwards.
+            whole = joining.add(message) if message.error() is None else None
             if whole is None:
                 continue
             try:
                 one = frame.decode(memoryview(whole.data), SALT)
             except Damaged as damage:
                 raise Corrupted(f"{self._topic}, offset {whole.first}: {damage}") from damage
-            found.append(one)
-            self._bounds.append((one.next_offset, whole.next_offset))
-            if len(self._bounds) > BOUNDS_MAX:
-                self._bounds.popleft()
+            found.append((one, whole.next_offset))
         return found
 
-    def _check(self, error: KafkaError) -> None:
-        """Raise what does not pass by itself; the client goes on with everything else."""
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - its name
-            raise Rejected(
-                f"{self._topic}: records that were not read yet have been deleted by somebody;"
-                " replay from the beginning reads what is left"
-            )
+
+def _is_cut_off(message: Message) -> bool:
+    """Tell whether this says that what stood at our offset is no longer there."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - its name
 
 
 def _gone(start: int, first: int) -> Rejected:

@@ -85,11 +85,10 @@ class KafkaStore:
     def _read(self) -> Index:
         following = Following(self._brokers, self._topic)
         try:
-            index = following.catch_up()
+            index = following.read_to(self._brokers.made(self._topic, INDEX).end)
         finally:
             following.close()
-        rows = self._brokers.span(self._topic, ROWS)
-        index.offset = rows.end if rows is not None else 0
+        index.offset = self._brokers.made(self._topic, ROWS).end
         return index
 
     def append(self, batches: Sequence[Batch], schema: bytes) -> Sequence[Taken]:
@@ -131,8 +130,9 @@ class KafkaStore:
         if whole:
             index.apply(everything)
             self._batches = self._groups = 0
-            with suppress(Unavailable):  # The next whole one says the same.
-                self._brokers.forget(self._topic, INDEX, begun.first)
+            if begun.first >= 0:  # Kafka takes -1 for all there is.
+                with suppress(Unavailable):  # The next whole one says the same.
+                    self._brokers.forget(self._topic, INDEX, begun.first)
         index.apply(group)
         index.offset = placed.next
         self._batches, self._groups = self._batches + len(batches), self._groups + 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 
 import pytest
@@ -105,6 +107,16 @@ async def test_the_index_stays_short_and_says_the_same(
     assert await in_kafka.numbers(7) == [7, 8, 9, 10]
 
 
+async def test_an_index_is_not_cut_where_nobody_knows_where_it_stands(
+    in_kafka: KafkaPushing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka takes -1 for all there is: ids and numbers would begin anew."""
+    monkeypatch.setattr(store._Placed, "delivered", lambda *_: None)
+    await in_kafka.push("a", 1)
+    await in_kafka.reopen()
+    assert await in_kafka.push("a", 1) == Ingested(1, 0, duplicate=True)
+
+
 async def test_a_run_that_begins_cuts_what_was_decided_before_it(in_kafka: KafkaPushing) -> None:
     """The one before may have died between its decision and the cut; nothing else makes room."""
     await in_kafka.push("a", *range(100))
@@ -140,6 +152,71 @@ async def test_what_was_acknowledged_and_does_not_show_yet_is_waited_for(
     with pytest.raises(Unavailable, match="wait to be processed"):
         await in_kafka.push("b", 1, buffer_bytes=1000)
     assert not late
+
+
+async def test_a_log_that_a_broker_has_not_heard_of_yet_is_not_taken_for_a_new_one(
+    in_kafka: KafkaPushing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node has just made it: else its batches would be written over, and taken again."""
+    await in_kafka.push("a", 1, 2)
+    shown, unheard = in_kafka.brokers.span, {ROWS: 2, INDEX: 2}
+
+    def span(topic: str, partition: int) -> Span | None:
+        unheard[partition] -= 1
+        return None if unheard[partition] >= 0 else shown(topic, partition)
+
+    await in_kafka.reopen()
+    monkeypatch.setattr(in_kafka.brokers, "span", span)
+    assert await in_kafka.push("a", 1, 2) == Ingested(2, 0, duplicate=True)
+    assert await in_kafka.push("b", 3) == Ingested(1, 2, duplicate=False)
+
+
+async def test_what_is_cut_while_reading_begins_is_not_missed(
+    in_kafka: KafkaPushing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run before may cut late what it had decided; reading begins some records earlier."""
+    await in_kafka.push("a", 1)
+    shown, forget = in_kafka.brokers.span, in_kafka.brokers.forget
+    cuts = [ROWS]
+
+    def span(topic: str, partition: int) -> Span | None:
+        found = shown(topic, partition)
+        if found is not None and partition in cuts:
+            cuts.remove(partition)
+            forget(topic, partition, found.end)
+        return found
+
+    other = KafkaLogs(in_kafka.brokers)
+    monkeypatch.setattr(in_kafka.brokers, "span", span)
+    async with aclosing(in_kafka.log.read(1)) as batches, asyncio.timeout(10):
+        reading = asyncio.ensure_future(anext(batches))
+        while cuts:  # noqa: ASYNC110 - a thread does it
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)  # The reader hears that its offset is gone.
+        await push(other, "b", 2)
+        assert numbers_of((await reading).batch) == [2]
+    await other.close()
+
+
+async def test_where_a_log_may_be_cut_is_the_event_loops_alone(in_kafka: KafkaPushing) -> None:
+    """A thread that removes one while the oldest is looked at has another's records deleted."""
+    threads = set()
+
+    class Watched(deque[tuple[int, int]]):
+        def append(self, bound: tuple[int, int]) -> None:
+            threads.add(threading.current_thread())
+            super().append(bound)
+
+        def extend(self, bounds: Iterable[tuple[int, int]]) -> None:
+            for bound in bounds:
+                self.append(bound)
+
+    await in_kafka.push("a", 1)
+    log = KafkaLog(in_kafka.brokers, PIPELINE)
+    log._bounds = Watched()
+    async with aclosing(log.read(0)) as batches:
+        await anext(batches)
+    assert threads == {threading.current_thread()}
 
 
 async def test_rows_that_somebody_deleted_are_an_error(in_kafka: KafkaPushing) -> None:

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from dataflow.connect import Checkpoint, Corrupted, Fenced, Rejected, SinkStep, Stamp, Unavailable
 from dataflow.connect.testkit.places import context, task
 from dataflow.connectors.kafka import sink as kafka_sink
+from dataflow.connectors.kafka import target
 from dataflow.connectors.kafka.sink import KafkaSink, open_sink
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.core.checkpoint import SplitPosition
@@ -139,6 +141,29 @@ async def test_a_topic_is_made_where_that_is_asked_for(kafka: str) -> None:
     rows = pa.record_batch({"id": [1]})
     await written(sink_to(kafka, missing, createTopic=wanted), rows)
     assert values(kafka, missing) == [{"id": 1}]
+
+
+async def test_a_topic_that_another_task_has_just_made_is_waited_for(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller says that it is there before a broker knows it, and calls it missing."""
+    topic = new_topic(kafka)
+    unheard = ["when asked", "after making it", "and once more"]
+
+    class Late(AdminClient):
+        def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
+            found = super().list_topics(topic, timeout)
+            if unheard and topic is not None:
+                unheard.pop()
+                missing = super().list_topics(f"{topic}-missing", timeout)
+                found.topics = {topic: missing.topics[f"{topic}-missing"]}
+            return found
+
+    monkeypatch.setattr(target, "AdminClient", Late)
+    sink = sink_to(kafka, topic, createTopic={"partitions": 1})
+    await sink.recover(task(1), SEED)
+    assert not unheard
+    await sink.close()
 
 
 async def test_settings_the_brokers_refuse_are_named(kafka: str) -> None:
