@@ -65,6 +65,13 @@ class Source(ABC, Generic[PositionT, PinnedT]):
     fixed: bool = False
     """Whether ``splits`` lists the same ones for as long as a run lasts."""
 
+    resumes: bool = False
+    """Set by the engine BEFORE ``open``: a split has a position, which ``read`` will start from.
+
+    A lineage may go on from the positions of the one before and have pinned nothing yet: what
+    upstream holds for them must not be begun anew.
+    """
+
     async def open(self, pinned: PinnedT | None) -> PinnedT | None:
         """Get ready, and return what holds for the whole lineage, decided before its first row.
 

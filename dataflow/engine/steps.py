@@ -5,11 +5,14 @@ A step that cannot be made raises ``StepFailed``, which says whose error it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from dataflow.connect import Pinned, Position, Source, Transform, load
+from dataflow.core.checkpoint import SplitPosition
 from dataflow.core.events import ErrorType
 from dataflow.core.ids import PipelineId
 from dataflow.engine.failure import blaming
@@ -38,6 +41,17 @@ class Input:
     pinned: type[Pinned]
     rejects: Rejects
     poll_interval_s: float
+
+    def resumes(self, positions: Iterable[SplitPosition]) -> bool:
+        """Tell whether one of them is the source's: a pipeline may have had another before."""
+        return any(one.position and self._is_own(one.position) for one in positions)
+
+    def _is_own(self, position: str) -> bool:
+        try:
+            self.position.model_validate_json(position)
+        except ValidationError:
+            return False
+        return True
 
 
 POLL_INTERVAL_S = 1.0

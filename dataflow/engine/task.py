@@ -123,6 +123,7 @@ class Task:
         source, name = self._input.source, self._input.name
         text = self._start.pinned.get(name, "")
         pinned = self._input.pinned.model_validate_json(text) if text else None
+        source.resumes = self._input.resumes(self._start.positions.values())
         while True:
             try:
                 pinned = await source.open(pinned)

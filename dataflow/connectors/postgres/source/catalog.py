@@ -29,6 +29,7 @@ class SourceTable:
         primary: its primary key.
         identity: the columns by which the log tells which row was changed; empty for none.
         types: of the columns, as SQL, with their collations.
+        inherited: other tables hold rows of it, and the log tells those by their names.
     """
 
     name: TableName
@@ -36,6 +37,7 @@ class SourceTable:
     primary: tuple[str, ...]
     identity: tuple[str, ...]
     types: Mapping[str, str]
+    inherited: bool
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -70,6 +72,7 @@ async def described(connection: Connection[Record], name: TableName) -> SourceTa
         primary,
         {"d": primary, "i": index, "f": primary}.get(kind, ()),
         {row["attname"]: row["type"] + row["collation"] for row in columns},
+        found["inherited"],
     )
 
 
@@ -99,6 +102,9 @@ def require_keys(table: SourceTable) -> None:
             f"table {str(table.name)!r} has no primary key to read it in order of; give it one"
         )
         raise Rejected(message, field="options.table")
+    if generated := {*table.keys} - {column.name for column in table.columns}:
+        message = f"table {str(table.name)!r} has a key column that is generated, and not logged:"
+        raise Rejected(f"{message} {min(generated)!r}", field="options.table")
 
 
 def require_identity(table: SourceTable) -> None:
@@ -107,6 +113,11 @@ def require_identity(table: SourceTable) -> None:
     Raises:
         Rejected: it has none; published, it would refuse updates and deletions.
     """
+    if table.inherited:
+        message = (
+            f"table {str(table.name)!r} is inherited from, and its log tells no rows of others"
+        )
+        raise Rejected(f"{message}; name one of those", field="options.table")
     if table.identity:
         return
     where = quoted(table.name)

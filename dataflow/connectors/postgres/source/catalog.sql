@@ -1,6 +1,7 @@
 -- name: table
 SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind = 'p' OR c.relkind = 'r' AS plain,
-    c.relreplident AS identity
+    c.relreplident AS identity,
+    c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) AS inherited
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass($1)
@@ -28,11 +29,18 @@ ORDER BY k.at
 SELECT current_setting('wal_level') AS wal_level, current_setting('server_encoding') AS encoding
 
 -- name: publication
-SELECT p.pubname, p.puballtables OR EXISTS (
-    SELECT FROM pg_publication_tables t
-    WHERE t.pubname = p.pubname AND t.schemaname = $2 AND t.tablename = $3
-) AS covers
+-- Parts of a table are told by their own names, unless the publication holds the whole.
+SELECT t.tablename IS NOT NULL AS covers, to_jsonb(t) ->> 'rowfilter' AS rows,
+    ARRAY(
+        SELECT a.attname FROM pg_attribute a
+        WHERE a.attrelid = format('%I.%I', $2::text, $3::text)::regclass
+            AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+            AND NOT (to_jsonb(t) -> 'attnames') ? a.attname::text
+        ORDER BY a.attnum
+    ) AS hidden
 FROM pg_publication p
+LEFT JOIN pg_publication_tables t
+    ON t.pubname = p.pubname AND t.schemaname = $2 AND t.tablename = $3
 WHERE p.pubname = $1
 
 -- name: slot
@@ -71,8 +79,10 @@ WHERE oid = to_regclass($1) OR oid IN (SELECT relid FROM pg_partition_tree(to_re
 SELECT pg_current_snapshot()::text, pg_export_snapshot()
 
 -- name: as_of
-SELECT ((CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)
-    - '0/0'::pg_lsn)::bigint
+-- Not how far the log is written: a commit that waits for no disk shows before that.
+SELECT ((CASE
+    WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn()
+END) - '0/0'::pg_lsn)::bigint
 
 -- name: largest
 SELECT max({cursor})::text FROM {table}

@@ -67,6 +67,11 @@ class Changed:
         beside = [pa.field(name, of) for name, of in self._beside.items()]
         self.schema = pa.schema([*self._converter.schema, *beside])
 
+    @property
+    def nothing(self) -> pa.RecordBatch:
+        """Return no rows."""
+        return pa.RecordBatch.from_pylist([], schema=self.schema)
+
     def rows(
         self,
         relation: p.Relation,

@@ -193,9 +193,17 @@ class Changes:
         """Take note of how the table's rows look from now on.
 
         Raises:
-            Rejected: it has columns that the lineage does not know, or lacks one of its keys.
+            Rejected: it has another name, has columns that the lineage does not know, or lacks
+                one of its keys.
         """
         if (relation.schema, relation.name) != (self._table.schema, self._table.name):
+            if self._relation is not None and relation.oid == self._relation.oid:
+                raise Rejected(
+                    f"table {str(self._table)!r} is called {relation.schema}.{relation.name} now;"
+                    " name it back, or replay the pipeline with the other name",
+                    code="SOURCE_CHANGED",
+                    field="options.table",
+                )
             return
         if relation == self._relation:
             return
@@ -206,6 +214,14 @@ class Changes:
             raise Rejected(
                 f"table {str(self._table)!r} has lost its key column {min(lacking)!r}; replay the"
                 " pipeline, which begins anew",
+                code="SOURCE_CHANGED",
+                field="options.table",
+            )
+        if untold := self._keys - frozenset(relation.identity):
+            raise Rejected(
+                f"table {str(self._table)!r} has got another replica identity, and its log does not"
+                f" tell {min(untold)!r} of changed rows any more; replay the pipeline, which begins"
+                " anew with another key",
                 code="SOURCE_CHANGED",
                 field="options.table",
             )

@@ -22,6 +22,9 @@ ROWS = frozenset((INSERT, UPDATE, DELETE))
 
 TEXT, UNCHANGED = b"tu"
 
+_IN_IDENTITY = 1
+"""Among a column's flags."""
+
 _PADDING = bytes(8)
 """Behind the last value, where a length would stand."""
 
@@ -49,12 +52,17 @@ def end_of(message: bytes) -> int:
 
 
 class Relation(NamedTuple):
-    """A table as the messages behind this one hold its rows."""
+    """A table as the messages behind this one hold its rows.
+
+    Attributes:
+        identity: the columns by which they tell which row was changed.
+    """
 
     oid: int
     schema: str
     name: str
     columns: tuple[str, ...]
+    identity: tuple[str, ...]
 
     @classmethod
     def of(cls, message: bytes) -> Relation:
@@ -64,12 +72,15 @@ class Relation(NamedTuple):
         name, at = _text(message, at)
         (count,) = struct.unpack_from("!h", message, at + 1)
         at += 3
-        columns = []
+        columns, identity = [], []
         for _ in range(count):
+            is_key = message[at] & _IN_IDENTITY
             column, at = _text(message, at + 1)
             columns.append(column)
+            if is_key:
+                identity.append(column)
             at += 8
-        return cls(oid, schema, name, tuple(columns))
+        return cls(oid, schema, name, tuple(columns), tuple(identity))
 
 
 def _text(message: bytes, at: int) -> tuple[str, int]:

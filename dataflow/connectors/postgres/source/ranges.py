@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from dataflow.connect import Chunk, Split, SplitId
+from dataflow.connect import Chunk, Rejected, Split, SplitId
 from dataflow.connectors.formats.parse import rejected
 from dataflow.connectors.postgres.source.catalog import SourceTable
 from dataflow.connectors.postgres.source.changed import Changed
@@ -48,20 +48,32 @@ class Ranges:
         seen = start.seen
         if not start.done:
             table, pinned, changed = self._opened
+            if pinned.resumes and pinned.bounds:
+                raise _elsewhere()
             part = int(split.id.removeprefix(PREFIX))
-            taken = await self._snapshots.taken()
-            now = Seen(part=part, after=start.after, snapshot=taken.shows, lsn=taken.lsn)
+            taken = await self._snapshots.taken(table.name)
+            after = start.after or (pinned.bounds[part - 1 : part] if part else ())
+            now = Seen(
+                part=part,
+                ranges=len(self.splits),
+                after=after,
+                snapshot=taken.shows,
+                lsn=taken.lsn,
+            )
             seen = (*seen, now)
             reading = Range.of_part(table, pinned, part)
             async with (
-                self._snapshots.session() as connection,
+                self._snapshots.session(taken) as connection,
                 aclosing(reading.pages(connection, start.after, self._rows_max)) as pages,
             ):
+                page = None
                 async for page in pages:
                     parsed = await asyncio.to_thread(changed.read, page.texts)
                     bad = rejected(parsed.bad) if parsed.bad else None
                     position = PostgresPosition(after=page.last, seen=seen)
                     yield Chunk(parsed.batch, position, bad, page.size)
+            if page is None:  # What comes into it later has to be told by the snapshot, too.
+                yield Chunk(changed.nothing, start.model_copy(update={"seen": seen, "done": True}))
         self.ended(split, seen)
         if len(self._read) == len(self.splits):
             await self._snapshots.close()
@@ -72,8 +84,23 @@ class Ranges:
         self._one_ended.set()
 
     async def all_seen(self) -> Sequence[Seen]:
-        """Wait until every range has been read; return in which snapshots."""
+        """Wait until every range has been read; return in which snapshots.
+
+        Raises:
+            Rejected: there were other ranges, and what snapshots showed of them is not known.
+        """
         while any(split.id not in self._read for split in self.splits):
             self._one_ended.clear()
             await self._one_ended.wait()
-        return [seen for split in self.splits for seen in self._read[split.id]]
+        found = [seen for split in self.splits for seen in self._read[split.id]]
+        if any(seen.ranges != len(self.splits) for seen in found):
+            raise _elsewhere()
+        return found
+
+
+def _elsewhere() -> Rejected:
+    return Rejected(
+        "the pipeline was updated before its table had been read and a change behind it, and its"
+        " ranges end elsewhere now; replay it, which reads the table anew",
+        field="options.snapshotRanges",
+    )

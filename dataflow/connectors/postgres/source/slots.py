@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from hashlib import blake2b
 
 from asyncpg import Connection, Record
@@ -66,31 +67,49 @@ class Slot:
         """Have changes of the table published, BEFORE a slot is made: it sees what was there then.
 
         Raises:
-            Rejected: the publication does not cover the table, or cannot be made.
+            Rejected: the publication cannot be made.
         """
-        found = await self._published(table)
-        if found is None:
-            create = (
-                f"CREATE PUBLICATION {quoted(self._publication)} FOR TABLE {quoted(table.name)}"
-                " WITH (publish_via_partition_root = true)"
-            )
-            with translating_slots(self._where, self._name):
-                try:
-                    await self._connection.execute(create)
-                except DuplicateObjectError:
-                    found = await self._published(table)
-        if found is False:
-            name = quoted(self._publication)
-            raise Rejected(
-                f"{self._where}: publication {self._publication!r} does not hold table"
-                f" {str(table.name)!r}; ALTER PUBLICATION {name} ADD TABLE {quoted(table.name)}",
-                field="options.publication",
-            )
+        if await self._published(table) is not None:
+            return
+        create = (
+            f"CREATE PUBLICATION {quoted(self._publication)} FOR TABLE {quoted(table.name)}"
+            " WITH (publish_via_partition_root = true)"
+        )
+        with translating_slots(self._where, self._name), suppress(DuplicateObjectError):
+            await self._connection.execute(create)
 
-    async def _published(self, table: SourceTable) -> bool | None:
+    async def require_published(self, table: SourceTable, *, whole: bool) -> None:
+        """Refuse a publication by which changes of the table would be missing, and nobody told.
+
+        Args:
+            table: what is read.
+            whole: every row of it, for those that are there are read without regard to a filter.
+
+        Raises:
+            Rejected: the publication does not hold the table, or not all of it.
+        """
+        name, of = quoted(self._publication), quoted(table.name)
+        found = await self._published(table)
+        if found is None or not found["covers"]:
+            why = (
+                f"does not hold table {str(table.name)!r}; ALTER PUBLICATION {name} ADD TABLE {of},"
+                " or if it holds all, but its parts by their own names,"
+                " SET (publish_via_partition_root = true)"
+            )
+        elif found["hidden"]:
+            why = f"leaves out columns of {str(table.name)!r}: {', '.join(found['hidden'])}"
+        elif whole and found["rows"]:
+            why = f"leaves out rows of {str(table.name)!r}, and the table is read with them; set"
+            why += " snapshot to false, or take a publication without WHERE"
+        else:
+            return
+        raise Rejected(
+            f"{self._where}: publication {self._publication!r} {why}", field="options.publication"
+        )
+
+    async def _published(self, table: SourceTable) -> Record | None:
         where = table.name.schema, table.name.name
-        row = await self._connection.fetchrow(SQL["publication"], self._publication, *where)
-        return None if row is None else bool(row["covers"])
+        return await self._connection.fetchrow(SQL["publication"], self._publication, *where)
 
     async def renew(self) -> int:
         """Make the slot, in place of one that is there; returns where changes begin."""

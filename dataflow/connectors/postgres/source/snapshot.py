@@ -23,6 +23,7 @@ from dataflow.connect.batches import one_batch
 from dataflow.connectors.postgres.errors import translating
 from dataflow.connectors.postgres.names import listed, literal, quoted
 from dataflow.connectors.postgres.session import close, connect
+from dataflow.connectors.postgres.sink_spec import TableName
 from dataflow.connectors.postgres.source.catalog import SQL, SourceTable
 from dataflow.connectors.postgres.source.spec import PostgresPinned
 
@@ -65,35 +66,39 @@ class Page:
 class Snapshots:
     """The snapshot of a run: taken by the first who asks, shared by all others."""
 
-    def __init__(self, url: str, session: str, where: str) -> None:
+    def __init__(self, url: str, session: str, where: str, *, primary: bool) -> None:
+        """``primary``: no replica, which may be behind a slot and names no open transactions."""
         self._url = url
         self._session = session
         self._where = where
+        self._primary = primary
         self._holding: Connection[Record] | None = None
         self._taken: Taken | None = None
         self._taking = asyncio.Lock()
 
-    async def taken(self) -> Taken:
-        """Return the snapshot, held until ``close``."""
+    async def taken(self, table: TableName) -> Taken:
+        """Return the snapshot, held until ``close``, and with it the form of the table."""
         async with self._taking:
             if self._taken is None:
-                self._taken = await self._take()
+                self._taken = await self._take(table)
             return self._taken
 
-    async def _take(self) -> Taken:
-        self._holding = await connect(self._url, self._session, writes=False)
+    async def _take(self, table: TableName) -> Taken:
+        self._holding = await connect(self._url, self._session, writes=self._primary)
         with translating(self._where):
             await self._holding.execute(BEGIN)
+            # BEFORE the snapshot: a table that is rewritten or truncated afterwards is empty in it.
+            # https://www.postgresql.org/docs/15/mvcc-caveats.html
+            await self._holding.execute(f"LOCK TABLE {quoted(table)} IN ACCESS SHARE MODE")
             row = await self._holding.fetchrow(SQL["snapshot"])
             lsn = await self._holding.fetchval(SQL["as_of"])
         assert row is not None  # noqa: S101 - a query without FROM has one row
         return Taken(row[0], lsn, row[1])
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Connection[Record]]:
+    async def session(self, taken: Taken) -> AsyncIterator[Connection[Record]]:
         """Have a session that sees what the snapshot shows."""
-        taken = await self.taken()
-        connection = await connect(self._url, self._session, writes=False)
+        connection = await connect(self._url, self._session, writes=self._primary)
         try:
             with translating(self._where):
                 await connection.execute(BEGIN)

@@ -85,7 +85,7 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
         self._session = f"dataflow source {context.pipeline}"[:NAME_MAX]
         self._table = table_name(options.table)
         self._opened: tuple[SourceTable, PostgresPinned] | None = None
-        self._snapshots = Snapshots(self._url, self._session, self._where)
+        self._snapshots = Snapshots(self._url, self._session, self._where, primary=self._follows)
         self._ranges = Ranges(self._snapshots, self._rows_max)
         self._cursor = Incremental(step, options, context, self._url) if by_cursor else None
         self._end = 0
@@ -119,6 +119,7 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
                     columns=tuple(table.columns),
                     keys=keys,
                     bounds=await bounds(connection, table, ranges),
+                    resumes=self.resumes,
                 )
             self._require_apart(pinned)
             if self._follows and not self._previews:
@@ -130,10 +131,12 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
         return pinned
 
     async def _claim(self, slot: Slot, table: SourceTable, *, is_new: bool) -> None:
-        if is_new:
+        begins = is_new and not self.resumes
+        if begins:
             await slot.publish(table)
-            if self._options.create_slot:
-                await slot.renew()
+        await slot.require_published(table, whole=self._begins_with_table)
+        if begins and self._options.create_slot:
+            await slot.renew()
         await slot.require()
 
     async def splits(self) -> Sequence[Split]:

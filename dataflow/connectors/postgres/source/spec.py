@@ -141,12 +141,15 @@ class Seen(Model):
 
     Attributes:
         part: the number of the range of the table.
-        after: the keys are larger than this one; empty at the beginning of the range.
+        ranges: how many there were.
+        after: the keys are larger than this one, or what it begins with; empty at the beginning of
+            the table.
         snapshot: ``xmin:xmax:xip_list``, which tells the transactions that it showed.
         lsn: those are committed before this position.
     """
 
     part: int = 0
+    ranges: int = 1
     after: tuple[str, ...] = ()
     snapshot: str
     lsn: int
@@ -179,11 +182,13 @@ class PostgresPinned(Pinned):
         columns: of the table.
         keys: those of them that order its rows and tell them apart.
         bounds: where ranges of the first key end, but the last one.
+        resumes: positions were there already, of ranges that may have ended elsewhere.
     """
 
     columns: tuple[PinnedColumn, ...]
     keys: tuple[str, ...]
     bounds: tuple[str, ...] = ()
+    resumes: bool = False
 
 
 def check(step: SourceStep, options: PostgresSourceOptions) -> Sequence[Problem]:

@@ -36,7 +36,7 @@ class Shown:
 
     Args:
         seen: what was read in which of them; in the order of keys.
-        pinned: the columns of the key, and where ranges end.
+        pinned: the columns of the key.
         types: of those columns, as SQL.
         url: of the database, which knows how keys compare.
     """
@@ -86,11 +86,10 @@ class Shown:
         """Return what holds for keys of each part but the first, and of all behind it."""
         found = []
         for one in self.seen[1:]:
-            after = one.after or (self._pinned.bounds[one.part - 1],)
             values = [
                 f"{literal(text)}::{of}".replace("%", "%%")
-                for text, of in zip(after, types, strict=False)
+                for text, of in zip(one.after, types, strict=False)
             ]
-            keys = ", ".join(f"k.{name}" for name in names[: len(after)])
+            keys = ", ".join(f"k.{name}" for name in names[: len(one.after)])
             found.append(f"({keys}) > ({', '.join(values)})")
         return found

@@ -48,6 +48,7 @@ class Reading:
     async def opened(self) -> AsyncIterator[PostgresSource]:
         """Have a source that is ready."""
         source = self.source()
+        source.resumes = bool(self.position or self.positions)
         try:
             self.pinned = await source.open(self.pinned)
             yield source
