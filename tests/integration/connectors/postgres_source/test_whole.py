@@ -203,6 +203,24 @@ async def test_a_table_of_which_the_log_would_tell_too_little_is_refused(
         await Reading(database.url, {**ALL, "publication": "mine"}).begin()
 
 
+async def test_rows_that_a_policy_hides_are_not_left_out_of_a_copy(database: Database) -> None:
+    """The log knows no policies: deletions would come of rows that nobody was told of."""
+    user = f"hidden_{database.name}"
+    database.execute(
+        f"CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);"  # noqa: S608 - this test's own
+        f"CREATE ROLE {user} LOGIN REPLICATION; GRANT SELECT ON t TO {user};"
+        f"ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY one ON t USING (id = 1);"
+        f"CREATE PUBLICATION mine FOR TABLE t"
+    )
+    try:
+        url = database.at(database.address, user)
+        with pytest.raises(Rejected, match="row-level security policy"):
+            await Reading(url, {**ALL, "publication": "mine"}).read()
+        assert await Reading(url, {"mode": "snapshot"}).read() == [{"id": 1}]
+    finally:
+        database.execute(f"DROP OWNED BY {user}; DROP ROLE {user}")
+
+
 async def test_a_table_that_is_made_anew_is_not_taken_for_the_one_before(
     database: Database,
 ) -> None:
