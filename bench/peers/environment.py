@@ -15,7 +15,7 @@ LOCKS = Path(__file__).parent
 ENVIRONMENTS = ROOT / ".venv" / "peers"
 
 NAMES = tuple(sorted(lock.stem for lock in LOCKS.glob("*.lock")))
-"""Every peer there is."""
+"""Every peer with an environment of its own; others need nothing that the project does not."""
 
 RUN_S_MAX = 1800
 """Of one run: 12 million rows at the slowest rate that was measured take a minute."""
@@ -30,10 +30,11 @@ class Taken:
     peak_rss_mib: float
 
 
-def run(peer: str, workload: str, source: Path, target: Path) -> Taken:
-    """Let a peer do a workload; its output is in ``target``."""
+def run(peer: str, *arguments: str | Path) -> Taken:
+    """Let a peer do what the arguments tell its program."""
+    python = _python(peer) if peer in NAMES else sys.executable
     done = subprocess.run(
-        [_python(peer), "-m", f"bench.peers.run_{peer}", workload, source, target],
+        [python, "-m", f"bench.peers.run_{peer}", *arguments],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         timeout=RUN_S_MAX,
@@ -45,7 +46,7 @@ def run(peer: str, workload: str, source: Path, target: Path) -> Taken:
 
 
 def _python(peer: str) -> Path:
-    """Return the interpreter of a peer's environment, which holds what its lock file says."""
+    """Return the interpreter of a peer's own environment, which holds what its lock file says."""
     lock, home = LOCKS / f"{peer}.lock", ENVIRONMENTS / peer
     stamp = home / "lock"
     if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -14,7 +11,8 @@ from typing import Any
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from bench.peers.environment import ROOT, RUN_S_MAX, Taken
+from bench.peers import environment
+from bench.peers.environment import Taken
 from bench.report import Row, compared, median
 from bench.server import Place, Server, place
 from bench.workloads.workload import Ask, Workload, completed
@@ -29,7 +27,7 @@ ANSWER_S = 60.0
 WARM_UP_RECORDS = 1_000
 """Pass before the clock starts, as in the workloads over files."""
 
-CONFLUENT = "confluent"
+PEERS = ("confluent", "quix")
 
 
 def run(ask: Ask) -> list[Row]:
@@ -53,7 +51,11 @@ def run(ask: Ask) -> list[Row]:
 
 
 def _measured(system: str, here: Place, where: tuple[str, str], records: int) -> Row:
-    taken = _ours(here, *where) if system == "dataflow" else _theirs(*where, records)
+    if system == "dataflow":
+        taken = _ours(here, *where)
+    else:
+        brokers, target = where
+        taken = environment.run(system, brokers, SOURCE, target, f"{records}")
     return Row(
         workload=WORKLOAD.name,
         system=system,
@@ -103,21 +105,6 @@ def _pipeline(target: str, brokers: str, source: str) -> dict[str, Any]:
         },
         "options": {"checkpointInterval": "1s"},
     }
-
-
-def _theirs(brokers: str, target: str, records: int) -> Taken:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "bench.peers.run_confluent"),
-            *(brokers, SOURCE, target, f"{records}"),
-        ],
-        cwd=ROOT,
-        timeout=RUN_S_MAX,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return Taken(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def _make(brokers: str, topic: str) -> None:
@@ -181,5 +168,5 @@ WORKLOAD = Workload(
     "Kafka to Kafka, half filtered, a computed field, exactly once, a transaction a second",
     RECORDS,
     run,
-    (CONFLUENT,),
+    PEERS,
 )

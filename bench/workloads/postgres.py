@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +11,8 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from bench.data import orders
-from bench.peers.environment import ROOT, RUN_S_MAX, Taken
+from bench.peers import environment
+from bench.peers.environment import RUN_S_MAX, Taken
 from bench.report import Row, compared, median
 from bench.server import Place, Server, place
 from bench.workloads.kafka import check_count
@@ -70,7 +68,7 @@ def run_file(ask: Ask) -> list[Row]:
 
         def copy(name: str) -> Taken:
             asyncio.run(_execute(stage.database, f'CREATE TABLE "{name}" ({COLUMNS})'))
-            return _theirs("run_copy", stage.database, name, source)
+            return environment.run(COPY, stage.database, name, source)
 
         def check(name: str) -> None:
             found = asyncio.run(_execute(stage.database, f'SELECT count(*) FROM "{name}"'))  # noqa: S608 - our name
@@ -90,7 +88,7 @@ def run_changes(ask: Ask) -> list[Row]:
             return _ours(stage.here, [_changes_pipeline(name, stage, kafka.address)])
 
         def drain(name: str) -> Taken:
-            return _theirs("run_drain", stage.database, name, "changed", f"{ask.rows}")
+            return environment.run(DRAIN, stage.database, name, "changed", f"{ask.rows}")
 
         def check(name: str) -> None:
             if name.startswith("dataflow"):
@@ -193,18 +191,6 @@ async def _work(server: Server, pipeline: dict[str, Any]) -> tuple[float, float]
         await df.start(name)
         await completed(df, name, created)
         return time.perf_counter() - started, server.cpu_s() - cpu_s
-
-
-def _theirs(program: str, *arguments: str) -> Taken:
-    done = subprocess.run(
-        [sys.executable, "-m", f"bench.peers.{program}", *arguments],
-        cwd=ROOT,
-        timeout=RUN_S_MAX,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return Taken(**json.loads(done.stdout.splitlines()[-1]))
 
 
 FILE = Workload(
