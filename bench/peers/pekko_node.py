@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from bench.asked import Asked
-from deploy.stack.places import cache
+from bench.peers.maven import built
 
-PROJECT = Path(__file__).with_name("pekko")
 HEAP = "512m"
 """More gains nothing: it holds 200 small entities."""
-
-BUILD_S_MAX = 600
-"""Ten times what fetching 60 jars took."""
 
 
 class Node(Asked):
@@ -47,7 +38,7 @@ class Node(Asked):
 @contextmanager
 def nodes(cassandra: str, keyspace: str, ports: Sequence[int]) -> Iterator[Sequence[Node]]:
     """Return the nodes of one cluster, which the first makes and the others join."""
-    jars = _built()
+    jars = built("pekko")
     started: list[Node] = []
     try:
         started += [Node(jars, cassandra, keyspace, (port, ports[0])) for port in ports]
@@ -57,25 +48,3 @@ def nodes(cassandra: str, keyspace: str, ports: Sequence[int]) -> Iterator[Seque
     finally:
         for node in reversed(started):
             node.stop()
-
-
-def _built() -> str:
-    """Return the class path of the peer, built from what ``pekko/`` says now.
-
-    Raises:
-        RuntimeError: Java or Maven is missing.
-    """
-    if missing := [program for program in ("java", "mvn") if shutil.which(program) is None]:
-        raise RuntimeError(f"the peer pekko needs {' and '.join(missing)} (Java 17, Maven 3.8)")
-    sources = hashlib.sha256()
-    for file in sorted(path for path in PROJECT.rglob("*") if path.is_file()):
-        sources.update(file.relative_to(PROJECT).as_posix().encode() + b"\0" + file.read_bytes())
-    home = cache() / f"pekko-{sources.hexdigest()[:16]}"
-    if not home.exists():
-        cache().mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix="making-", dir=cache()))
-        pom, out = f"{PROJECT}/pom.xml", f"-Dout={made}"
-        command = ["mvn", "-B", "-q", "-ntp", "-f", pom, out, "package"]
-        subprocess.run(command, check=True, timeout=BUILD_S_MAX)
-        made.rename(home)  # AFTER the build, so that a broken one is made again
-    return f"{home}/*:{home}/libs/*"

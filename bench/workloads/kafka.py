@@ -27,7 +27,7 @@ ANSWER_S = 60.0
 WARM_UP_RECORDS = 1_000
 """Pass before the clock starts, as in the workloads over files."""
 
-PEERS = ("confluent", "quix")
+PEERS = ("confluent", "streams", "quix")
 
 
 def run(ask: Ask) -> list[Row]:
