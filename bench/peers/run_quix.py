@@ -28,7 +28,7 @@ def work(brokers: str, source: str, target: str, records: int) -> None:
     orders = app.dataframe(app.topic(source))
     orders = orders.filter(lambda row: row["id"] % 2 == 0).apply(_with_total)
     orders.to_topic(app.topic(target))
-    app.run(orders, count=(records + 1) // 2, collect=False)
+    app.run(count=(records + 1) // 2, collect=False)
 
 
 def _with_total(row: dict[str, Any]) -> dict[str, Any]:
