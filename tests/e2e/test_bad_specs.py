@@ -49,7 +49,7 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
     "unknown source": (
         line({"sourceType": "fiel", "connectionString": "x"}, CONSOLE),
         "source.sourceType",
-        "unknown 'fiel', one of file, generator, kafka, push",
+        "unknown 'fiel', one of file, generator, kafka, postgres, push",
     ),
     "unknown field": ({**GOOD, "nam": "x"}, "nam", "did you mean 'name'?"),
     "wrong type of a field": ({**GOOD, "name": 5}, "name", "expected a text, not a number"),

@@ -46,7 +46,6 @@ async def test_a_broker_that_is_killed_costs_no_event_and_no_order(
             async with asyncio.timeout(SETTLE_S):
                 while running.lag:  # noqa: ASYNC110 - the bus brings it about
                     await asyncio.sleep(0.05)
-        assert running.failures > 0
         assert judged(read.shown(), author) == []
 
 
