@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,6 @@ def built(peer: str) -> str:
         made = Path(tempfile.mkdtemp(prefix="making-", dir=cache()))
         pom, out = f"{project}/pom.xml", f"-Dout={made}"
         command = ["mvn", "-B", "-q", "-ntp", "-f", pom, out, "package"]
-        subprocess.run(command, check=True, timeout=BUILD_S_MAX)
+        subprocess.run(command, check=True, timeout=BUILD_S_MAX, stdout=sys.stderr)
         made.rename(home)  # AFTER the build, so that a broken one is made again
     return f"{home}/*:{home}/libs/*"
