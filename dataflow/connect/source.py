@@ -62,6 +62,9 @@ class Source(ABC, Generic[PositionT, PinnedT]):
     Of an unbounded source ``splits`` is asked again every poll interval, unless they are fixed.
     """
 
+    at_once: bool = False
+    """Whether splits that end are read all at once, not one after the other."""
+
     fixed: bool = False
     """Whether ``splits`` lists the same ones for as long as a run lasts."""
 

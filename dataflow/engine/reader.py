@@ -25,7 +25,8 @@ from dataflow.engine.steps import Input
 class Reader:
     """Reads every split from where the checkpoint left it.
 
-    Splits that end are read one after the other, those that do not all at once.
+    Splits that end are read one after the other, unless their source says that all are read at
+    once; those that do not end are.
     """
 
     def __init__(
@@ -51,8 +52,7 @@ class Reader:
         """Read until the source is exhausted, for ever if it is unbounded."""
         splits = await self._first_splits()
         if self._input.source.bounded:
-            for split in splits:
-                await self._split(split)
+            await self._to_their_ends(splits)
             exhausted()
             return
         known: set[SplitId] = set()
@@ -66,6 +66,15 @@ class Reader:
                     return
                 await asyncio.sleep(self._input.poll_interval_s)
                 splits = await self._input.source.splits()
+
+    async def _to_their_ends(self, splits: Sequence[Split]) -> None:
+        if not self._input.source.at_once:
+            for split in splits:
+                await self._split(split)
+            return
+        async with asyncio.TaskGroup() as tasks:
+            for split in splits:
+                tasks.create_task(self._split(split))
 
     async def _first_splits(self) -> Sequence[Split]:
         """List the splits, BEFORE any is read and AFTER the source has allowed for those gone."""

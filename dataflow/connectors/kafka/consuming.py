@@ -32,8 +32,11 @@ from dataflow.connectors.kafka.fetched import Fetched, Partition, Wanted, nothin
 
 log = structlog.get_logger()
 
-WAITING_BYTES = 8 << 20
+WAITING_BYTES = 32 << 20
 """Of records that nobody has taken; beyond it nothing is consumed."""
+
+FETCH_WAIT_MS = 100
+"""How long brokers keep a request that finds nothing: what is assigned meanwhile waits for it."""
 
 FETCHED_KIB = 16 << 10
 """Of records that the client fetches ahead."""
@@ -72,6 +75,7 @@ class Consuming:
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "queued.max.messages.kbytes": FETCHED_KIB,
+                "fetch.wait.max.ms": FETCH_WAIT_MS,
                 "max.poll.interval.ms": 86_400_000,
                 "error_cb": heard,
             },

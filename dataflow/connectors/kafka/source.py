@@ -61,6 +61,8 @@ Result = TypeVar("Result")
 class KafkaSource(Source[KafkaPosition, KafkaPinned]):
     """Reads the partitions of some topics, all at once."""
 
+    at_once = True
+
     def __init__(self, step: SourceStep, options: KafkaSourceOptions, context: Context) -> None:
         self.bounded = options.stop_at_end
         self._options = options
