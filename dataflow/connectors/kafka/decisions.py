@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -58,20 +58,11 @@ class Decisions:
             KafkaException: the brokers do not answer.
             Corrupted: it cannot be read.
         """
-        found = [self._read(topic) for topic in {*self._topics(), self._topic}]
-        return max(filter(None, found), key=lambda one: (one.run, one.decision.stamp), default=None)
+        found = [self._whole(topic, first) for topic, first in self._firsts().items()]
+        return max(found, key=lambda one: (one.run, one.decision.stamp), default=None)
 
-    def _read(self, topic: str) -> Claimed | None:
-        first = self._part(topic, 0)
-        if not first:
-            return None
-        count, _, text = first.partition(":")
-        parts = [text]
-        parts += [self._part(topic, n).partition(":")[2] for n in range(1, int(count or 1))]
-        return _unpacked("".join(parts), packed=bool(count))
-
-    def _topics(self) -> Sequence[str]:
-        """Return the topics under which there is a decision.
+    def _firsts(self) -> Mapping[str, str]:
+        """Return the first part of each decision, by the topic under which it is.
 
         Not by the admin client, which could list them: librdkafka 2.16 ends the process there when
         the group's coordinator moves or has just started (it notifies the client's consumer group,
@@ -79,12 +70,17 @@ class Decisions:
         """
         consumer = self._consumer(0)
         try:
-            known = consumer.list_topics(timeout=self._timeout_s).topics
-            asked = [TopicPartition(topic, 0) for topic in known]
-            found = consumer.committed(asked, self._timeout_s) if asked else []
+            known = {*consumer.list_topics(timeout=self._timeout_s).topics, self._topic}
+            found = self._committed(consumer, 0, known)
         finally:
             consumer.close()
-        return [one.topic for one in found if one.metadata]
+        return {topic: metadata for topic, metadata in found.items() if metadata}
+
+    def _whole(self, topic: str, first: str) -> Claimed:
+        count, _, text = first.partition(":")
+        parts = [text]
+        parts += [self._part(topic, n).partition(":")[2] for n in range(1, int(count or 1))]
+        return _unpacked("".join(parts), packed=bool(count))
 
     def put(self, producer: Producer, claimed: Claimed) -> None:
         """Have a decision committed with the open transaction.
@@ -114,14 +110,20 @@ class Decisions:
         producer.send_offsets_to_transaction([offset], self._members[number], self._timeout_s)
 
     def _part(self, topic: str, number: int) -> str:
-        """Return the metadata of a group, and keep what names it in transactions."""
+        """Return a part of a decision; empty where there is none."""
         consumer = self._consumer(number)
         try:
-            self._members[number] = consumer.consumer_group_metadata()
-            (found,) = consumer.committed([TopicPartition(topic, 0)], self._timeout_s)
+            return self._committed(consumer, number, [topic])[topic]
         finally:
             consumer.close()
-        return found.metadata or ""
+
+    def _committed(
+        self, consumer: Consumer, number: int, topics: Collection[str]
+    ) -> Mapping[str, str]:
+        """Return a group's metadata by topic, and keep what names the group in transactions."""
+        self._members[number] = consumer.consumer_group_metadata()
+        asked = [TopicPartition(topic, 0) for topic in topics]
+        return {one.topic: one.metadata or "" for one in consumer.committed(asked, self._timeout_s)}
 
     def _consumer(self, number: int) -> Consumer:
         return Consumer(

@@ -26,6 +26,7 @@ from dataflow.connectors.formats.parse import Refused
 from dataflow.connectors.kafka.registry.avro_types import Avro, parsed, wire
 from dataflow.connectors.kafka.registry.client import Schema
 from dataflow.connectors.kafka.registry.fitting import as_plain, listed, nulls
+from dataflow.connectors.kafka.registry.varints import varint
 
 FRAME_BYTES = 5
 """A zero, and the schema's id as a big-endian number of four bytes."""
@@ -65,7 +66,7 @@ class AvroReader:
             return empty(self.schema)
         bounds = pa.Array.from_buffers(pa.int32(), count + 1, [None, ends], offset=values.offset)
         block = memoryview(data)[bounds[0].as_py() : bounds[count].as_py()]
-        file = b"".join((self._head, _long(count), _long(len(block)), block, _SYNC))
+        file = b"".join((self._head, varint(count), varint(len(block)), block, _SYNC))
         try:
             table = pl.read_avro(io.BytesIO(file)).to_arrow()
             if table.num_rows != count or not self._in_step(table.column(_FRAME)):
@@ -143,14 +144,12 @@ def _list(lists: pa.ListArray[Any], of: Avro) -> pa.Array[Any]:
 def _head(schema: bytes) -> bytes:
     """Return what a file begins with."""
     key = b"avro.schema"
-    parts: Sequence[bytes] = (_long(1), _long(len(key)), key, _long(len(schema)), schema, _long(0))
+    parts: Sequence[bytes] = (
+        varint(1),
+        varint(len(key)),
+        key,
+        varint(len(schema)),
+        schema,
+        varint(0),
+    )
     return b"Obj\1" + b"".join(parts) + _SYNC
-
-
-def _long(number: int) -> bytes:
-    """Return a number that is not negative, as Avro writes it."""
-    left, found = number << 1, bytearray()
-    while left > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        found.append(left & 0x7F | 0x80)
-        left >>= 7
-    return bytes(found + bytes([left]))

@@ -23,6 +23,7 @@ from grpc_tools import protoc
 from dataflow.connectors.formats.parse import Refused
 from dataflow.connectors.kafka.registry.avro_types import Unreadable
 from dataflow.connectors.kafka.registry.client import Schema
+from dataflow.connectors.kafka.registry.varints import read_varint, varint
 
 _CONFIG = ptars.PtarsConfig(
     timestamp_unit="us",
@@ -183,14 +184,14 @@ def read_indexes(value: bytes, at: int) -> tuple[Indexes, int]:
     Raises:
         ValueError: there is none.
     """
-    count, at = _varint(value, at)
+    count, at = read_varint(value, at)
     if count == 0:
         return (0,), at
     if not 0 < count <= _DEPTH_MAX:
         raise ValueError("no place of a message")
     found = []
     for _ in range(count):
-        index, at = _varint(value, at)
+        index, at = read_varint(value, at)
         found.append(index)
     return tuple(found), at
 
@@ -199,23 +200,4 @@ def write_indexes(indexes: Indexes) -> bytes:
     """Return a message's place as it stands before the payload."""
     if indexes == (0,):
         return b"\0"
-    return b"".join(_zigzag(number) for number in (len(indexes), *indexes))
-
-
-def _varint(value: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while at < len(value) and shift <= 28:  # noqa: PLR2004 - 32 bits, seven a byte
-        byte = value[at]
-        number |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:  # noqa: PLR2004 - the last one
-            return (number >> 1) ^ -(number & 1), at
-    raise ValueError("no place of a message")
-
-
-def _zigzag(number: int) -> bytes:
-    left, found = number << 1, bytearray()
-    while left > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        found.append(left & 0x7F | 0x80)
-        left >>= 7
-    return bytes([*found, left])
+    return b"".join(varint(number) for number in (len(indexes), *indexes))
