@@ -103,19 +103,22 @@ class Pipelined(Generic[Q, A]):
         self._end_if_done()
 
     def _open(self) -> aio.StreamStreamCall[Q, A]:
-        self._sent.clear()
+        self._sent = deque()  # Another one: gRPC may still be reading for the stream that broke.
         self._unsent = asyncio.Queue()
         for place in self._pending:
             if not place.done and not place.resting:
                 self._unsent.put_nowait(place)
         self._end_if_done()
-        return self._method(self._requests(self._unsent))
+        return self._method(self._requests(self._unsent, self._sent))
 
-    async def _requests(self, unsent: asyncio.Queue[_Place[Q, A] | None]) -> AsyncIterator[Q]:
+    async def _requests(
+        self, unsent: asyncio.Queue[_Place[Q, A] | None], sent: deque[_Place[Q, A]]
+    ) -> AsyncIterator[Q]:
         while (place := await unsent.get()) is not None:
-            self._sent.append(place)  # BEFORE it is sent: its answer may be here at once
-            if self._alarm is not None and self._alarm.when() is None:
-                self._arm(self._alarm)
+            sent.append(place)  # BEFORE it is sent: its answer may be here at once
+            alarm = self._alarm if sent is self._sent else None
+            if alarm is not None and alarm.when() is None:
+                self._arm(alarm)
             yield place.slot.request()
 
     async def _read(self, call: aio.StreamStreamCall[Q, A]) -> bool:
