@@ -9,6 +9,7 @@ suite in ``dataflow.connect.testkit``.
 from dataflow.connect.context import Context, Log, LogBatch
 from dataflow.connect.decision import decision_from, decision_held, decision_text
 from dataflow.connect.model import Committable, Duration, Model, Options, Pinned, Position
+from dataflow.connect.operator import Operator, OperatorOptions, Via
 from dataflow.connect.sink import (
     REFUSED_COLUMNS,
     AtLeastOnceSink,
@@ -55,6 +56,8 @@ __all__ = [
     "LogBatch",
     "Model",
     "OnError",
+    "Operator",
+    "OperatorOptions",
     "Options",
     "Output",
     "Pinned",
@@ -79,6 +82,7 @@ __all__ = [
     "TransformSpec",
     "TransformStep",
     "Unavailable",
+    "Via",
     "Waiting",
     "decision_from",
     "decision_held",

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from dataflow.connect.misfits import misfits
 from dataflow.connect.model import Committable, Options, Pinned, Position
+from dataflow.connect.transform import MAIN
 from dataflow.core.errors import Code, Invalid, Problem, Rejected
 from dataflow.core.spec import Sink as SinkStep
 from dataflow.core.spec import Source as SourceStep
@@ -26,6 +27,12 @@ ENTRY_POINT_GROUP = "dataflow.connectors"
 
 Load: TypeAlias = str
 """Where code is: ``package.module:name``."""
+
+Columns: TypeAlias = Mapping[str, str]
+"""Names of types by column, as people write them."""
+
+INPUTS_MAX = 100
+"""Of one step; as many as a pipeline has steps."""
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
@@ -72,20 +79,32 @@ class TransformSpec(Generic[OptionsT]):
     """A transform: all that is needed to check, document and draw it.
 
     Attributes:
-        open: a callable ``(step: core.Transform, options, context) -> connect.Transform``.
+        open: a callable ``(step: core.Transform, options, context)`` that returns a
+            ``connect.Transform`` or a ``connect.Operator``.
         check: finds what the model cannot; given the columns and types that come in, where
             they are known.
-        schema: the columns and types that go out, given those that come in.
+        schema: the columns and types that go out at ``MAIN``, given those that come in; any
+            other output has the columns that come in.
+        outputs: the names of its outputs; another step reads one as ``<id>.<output>``.
+        inputs: how many it reads, at least and at most. Their columns are the same, unless
+            ``check_inputs`` and ``schema_of_inputs`` take the place of ``check`` and ``schema``:
+            these are given the columns of each input, in the order of the step's ``inputs``.
     """
 
     name: str
     summary: str
     options: type[OptionsT]
     open: Load
-    check: Callable[[TransformStep, OptionsT, Mapping[str, str] | None], Sequence[Problem]] = (
-        _no_problems
-    )
-    schema: Callable[[OptionsT, Mapping[str, str]], Mapping[str, str] | None] = lambda *_: None
+    check: Callable[[TransformStep, OptionsT, Columns | None], Sequence[Problem]] = _no_problems
+    schema: Callable[[OptionsT, Columns], Columns | None] = lambda *_: None
+    outputs: Callable[[OptionsT], Sequence[str]] = lambda _: (MAIN,)
+    inputs: tuple[int, int] = (1, INPUTS_MAX)
+    check_inputs: (
+        Callable[[TransformStep, OptionsT, Sequence[Columns | None]], Sequence[Problem]] | None
+    ) = None
+    schema_of_inputs: (
+        Callable[[TransformStep, OptionsT, Sequence[Columns | None]], Columns | None] | None
+    ) = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The contract of a transform: a batch in, batches out, in a thread."""
+"""The contract of a transform without a memory: a batch in, batches out, in a thread."""
 
 from __future__ import annotations
 
@@ -57,12 +57,5 @@ class Transform(ABC):
                 missing; the pipeline fails. A bad row goes to ``Output.rejected`` instead.
         """
 
-    def snapshot(self) -> bytes | None:
-        """Return the state after the batches so far; None where there is none."""
-        return None
-
-    def restore(self, state: bytes) -> None:
-        """Take up a state that ``snapshot`` returned; called before the first batch."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no state, yet was given {state!r:.40}"
-        )
+    def close(self) -> None:  # noqa: B027 - optional
+        """Release what it holds. Called once, also after an error."""

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 
 import pyarrow as pa
 
-from dataflow.connect import Context, OnError
+from dataflow.connect import Context, OnError, Operator, Via
 from dataflow.connect.transform import MAIN, ORDINAL
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.clock import Clock
@@ -68,7 +68,11 @@ async def preview(
     for step in _made(lambda: make_steps(plan, pipeline, contexts)):
         rows.dead.clear()
         with _saying(step.name):
-            output = await asyncio.to_thread(step.transform.apply, rows.batch)
+            if isinstance(step.transform, Operator):
+                via = Via("", rows.split)
+                output = await asyncio.to_thread(step.transform.apply, rows.batch, via)
+            else:
+                output = await asyncio.to_thread(step.transform.apply, rows.batch)
         rows.batch = output.batches.get(MAIN, rows.batch.slice(0, 0))
         if output.rejected is not None:
             kept = Rejects(step.name, OnError.DEAD_LETTER)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dataflow.connect import Pinned, Position, Source, Transform, load
+from dataflow.connect import Operator, Pinned, Position, Source, Transform, load
 from dataflow.core.checkpoint import SplitPosition
 from dataflow.core.events import ErrorType
 from dataflow.core.ids import PipelineId
@@ -27,7 +27,7 @@ class Step:
     """A transform, its name, and what it does with rows it cannot handle."""
 
     name: str
-    transform: Transform
+    transform: Transform | Operator
     rejects: Rejects
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from dataflow.connect import Operator, Via
 from dataflow.connect.gathering import size_of
 from dataflow.connect.transform import MAIN
 from dataflow.core.clock import Clock
@@ -43,7 +44,10 @@ class Chain:
 
     def _apply(self, step: Step, rows: Rows) -> None:
         taken = rows.batch.num_rows
-        output = step.transform.apply(rows.batch)
+        if isinstance(step.transform, Operator):
+            output = step.transform.apply(rows.batch, Via("", rows.split))
+        else:
+            output = step.transform.apply(rows.batch)
         main = output.batches.get(MAIN)
         rows.batch = main if main is not None else rows.batch.slice(0, 0)
         rows.filtered += output.filtered
@@ -63,8 +67,10 @@ class Chain:
         """Save what the transforms keep; returns where, by step."""
         kept: dict[str, bytes] = {}
         for step in self._steps:
+            if not isinstance(step.transform, Operator):
+                continue
             with blaming(ErrorType.TRANSFORM, step.name):
-                state = await asyncio.to_thread(step.transform.snapshot)
+                state = await asyncio.to_thread(step.transform.changes, whole=True)
             if state is not None:
                 kept[step.name] = state
         return await states.save(run, number, kept)
@@ -73,5 +79,6 @@ class Chain:
         """Give every transform what was saved for it."""
         for step in self._steps:
             with blaming(ErrorType.TRANSFORM, step.name):
-                if name := saved.get(step.name):
-                    await asyncio.to_thread(step.transform.restore, await states.load(name))
+                name = saved.get(step.name)
+                if name and isinstance(step.transform, Operator):
+                    await asyncio.to_thread(step.transform.restore, [await states.load(name)])

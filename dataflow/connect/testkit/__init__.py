@@ -4,7 +4,7 @@ Subclass the suite in a test module and say how to build what is tested; pytest 
 mode) finds the tests by their names. Nothing here imports pytest, so they run anywhere:
 
 * ``SourceSuite``
-* ``TransformSuite``
+* ``TransformSuite``, or ``OperatorSuite`` for a step with a memory
 * ``StagingSinkSuite``, or ``InPlaceSinkSuite`` where readers may see rows before their decision
 * ``TransactionalSinkSuite``
 * ``IdempotentSinkSuite``
@@ -15,6 +15,7 @@ what its readers see.
 
 from dataflow.connect.testkit.crashes import Crashes, Died
 from dataflow.connect.testkit.idempotent import IdempotentSinkSuite
+from dataflow.connect.testkit.operator import OperatorSuite
 from dataflow.connect.testkit.places import SinkPlace, context, ids_in, rows, task
 from dataflow.connect.testkit.source import SourceSuite
 from dataflow.connect.testkit.staging import InPlaceSinkSuite, StagingSinkSuite
@@ -26,6 +27,7 @@ __all__ = [
     "Died",
     "IdempotentSinkSuite",
     "InPlaceSinkSuite",
+    "OperatorSuite",
     "SinkPlace",
     "SourceSuite",
     "StagingSinkSuite",

@@ -1,4 +1,4 @@
-"""What a transform promises: ``TransformSuite``."""
+"""What a transform without a memory promises: ``TransformSuite``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dataflow.connect.transform import ERROR, ORDINAL, Output, Transform
+from dataflow.connect.transform import ERROR, ORDINAL, Transform
 
 
 class TransformSuite(ABC):
@@ -69,27 +69,7 @@ class TransformSuite(ABC):
             assert {name: made.schema for name, made in output.batches.items()} == schemas
             assert [made.num_rows for made in output.batches.values()] == [0] * len(schemas)
 
-    def test_a_restored_instance_goes_on_as_if_nothing_had_happened(self) -> None:
-        """A crash between any two batches changes nothing: all that is kept is in the snapshot."""
-        batches = self.batches()
-        whole = self.transform()
-        expected = [_plain(whole.apply(batch)) for batch in batches]
-        for cut in range(len(batches) + 1):
-            before, after = self.transform(), self.transform()
-            found = [_plain(before.apply(batch)) for batch in batches[:cut]]
-            state = before.snapshot()
-            if state is not None:
-                after.restore(state)
-            found += [_plain(after.apply(batch)) for batch in batches[cut:]]
-            assert found == expected
-
 
 def _ordinals(batch: pa.RecordBatch) -> list[int]:
     found: list[Any] = batch.column(ORDINAL).to_pylist()
     return found
-
-
-def _plain(output: Output) -> object:
-    batches = {name: made.to_pylist() for name, made in output.batches.items()}
-    rejected = output.rejected.to_pylist() if output.rejected is not None else []
-    return batches, rejected, output.filtered, output.produced, output.absorbed

@@ -5,6 +5,7 @@ A suite that a broken connector passes proves nothing; a mutation that survives 
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from inspect import iscoroutinefunction
 from itertools import count
@@ -19,14 +20,17 @@ from dataflow.connect import (
     Checkpoint,
     Chunk,
     Fenced,
+    Operator,
     Output,
     Pinned,
     Split,
     Task,
     Transform,
+    Via,
 )
 from dataflow.connect.testkit import (
     IdempotentSinkSuite,
+    OperatorSuite,
     SourceSuite,
     StagingSinkSuite,
     TransactionalSinkSuite,
@@ -453,29 +457,17 @@ async def test_a_broken_idempotent_sink_is_caught(
 
 
 class Odd(Transform):
-    """Keeps odd numbers, refuses negative ones, and numbers what it keeps."""
-
-    def __init__(self) -> None:
-        self.kept = 0
+    """Keeps odd numbers and refuses negative ones."""
 
     def apply(self, batch: pa.RecordBatch) -> Output:
         a = batch.column("a")
         bad = pc.less(a, pa.scalar(0))
         odd = pc.and_not(pc.equal(pc.bit_wise_and(a, pa.scalar(1)), pa.scalar(1)), bad)
         made = batch.filter(odd)
-        numbers = pa.array(range(self.kept, self.kept + made.num_rows), pa.int64())
-        self.kept += made.num_rows
         refused = batch.filter(bad)
         errors = pa.array(["negative"] * refused.num_rows, pa.large_string())
         filtered = batch.num_rows - made.num_rows - refused.num_rows
-        made = made.add_column(0, "n", numbers)
         return Output({MAIN: made}, refused.append_column(ERROR, errors), filtered)
-
-    def snapshot(self) -> bytes | None:
-        return b"%d" % self.kept
-
-    def restore(self, state: bytes) -> None:
-        self.kept = int(state)
 
 
 class MiscountsFiltered(Odd):
@@ -515,13 +507,6 @@ class RefusesWhatItMade(Odd):
         return Output(output.batches, output.rejected.drop_columns(["a"]), output.filtered)
 
 
-class ForgetsItsState(Odd):
-    """A snapshot of nothing."""
-
-    def snapshot(self) -> bytes | None:
-        return None
-
-
 class ChangesItsSchemaWhenEmpty(Odd):
     """An empty batch without columns."""
 
@@ -554,7 +539,6 @@ class OddSuite(TransformSuite):
         (DropsOrdinals, "rows_keep_their_ordinals"),
         (RenumbersOrdinals, "rows_keep_their_ordinals"),
         (RefusesWhatItMade, "refused_rows_come_with_their_columns_and_a_reason"),
-        (ForgetsItsState, "a_restored_instance_goes_on_as_if_nothing_had_happened"),
         (ChangesItsSchemaWhenEmpty, "an_empty_batch_keeps_the_schema"),
     ],
 )
@@ -570,3 +554,114 @@ class TestOdd(OddSuite):
 
     The other examples pass their suites in ``test_examples``.
     """
+
+
+# --- operators ---------------------------------------------------------------------------------
+
+
+class Sums(Operator):
+    """Keeps sums by key and gives them at the end; tells the sums that have changed."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, int] = {}
+        self.changed: set[str] = set()
+
+    def apply(self, batch: pa.RecordBatch, via: Via) -> Output:
+        for row in batch.to_pylist():
+            self.sums[row["key"]] = self.sums.get(row["key"], 0) + row["n"]
+            self.changed.add(row["key"])
+        return Output(absorbed=batch.num_rows)
+
+    def input_ended(self, input_name: str) -> Output:
+        keys = sorted(self.sums)
+        made = pa.record_batch({"key": keys, "sum": [self.sums[key] for key in keys]})
+        return Output({MAIN: made}, produced=made.num_rows)
+
+    def changes(self, *, whole: bool) -> bytes | None:
+        told = dict(self.sums) if whole else {key: self.sums[key] for key in self.changed}
+        self.changed.clear()
+        return json.dumps(told).encode() if told else None
+
+    def restore(self, parts: Sequence[bytes]) -> None:
+        for part in parts:
+            self.sums.update(json.loads(part))
+
+
+class CountsNothingAbsorbed(Sums):
+    """Loses rows without a word."""
+
+    def apply(self, batch: pa.RecordBatch, via: Via) -> Output:
+        super().apply(batch, via)
+        return Output()
+
+
+class CountsNothingProduced(Sums):
+    """Gives rows that nobody counts."""
+
+    def input_ended(self, input_name: str) -> Output:
+        return Output(super().input_ended(input_name).batches)
+
+
+class EndsAtAnEmptyBatch(Sums):
+    """Takes a batch without rows for the end."""
+
+    def apply(self, batch: pa.RecordBatch, via: Via) -> Output:
+        if not batch.num_rows:
+            self.sums.clear()
+        return super().apply(batch, via)
+
+
+class ForgetsItsState(Sums):
+    """Tells nothing."""
+
+    def changes(self, *, whole: bool) -> bytes | None:
+        return None
+
+
+class TellsOnlyTheFirstTime(Sums):
+    """Takes every later change for told."""
+
+    def changes(self, *, whole: bool) -> bytes | None:
+        return super().changes(whole=True) if whole else None
+
+
+class TakesUpOnlyTheLastPart(Sums):
+    """Takes a change for the whole."""
+
+    def restore(self, parts: Sequence[bytes]) -> None:
+        super().restore(parts[-1:])
+
+
+class SumsSuite(OperatorSuite):
+    """The operator suite over a mutated operator."""
+
+    kind: type[Sums] = Sums
+
+    def operator(self) -> Sums:
+        return self.kind()
+
+    def batches(self) -> Sequence[pa.RecordBatch]:
+        return [
+            pa.record_batch({"key": ["a", "b"], "n": [1, 2], ORDINAL: [0, 1]}),
+            pa.record_batch({"key": ["a"], "n": [5], ORDINAL: [2]}),
+            pa.record_batch({"key": ["c", "a"], "n": [7, 1], ORDINAL: [3, 4]}),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "test"),
+    [
+        (CountsNothingAbsorbed, "every_row_is_accounted_for"),
+        (CountsNothingProduced, "every_row_is_accounted_for"),
+        (EndsAtAnEmptyBatch, "an_empty_batch_brings_nothing"),
+        (ForgetsItsState, "a_restored_instance_goes_on_as_if_nothing_had_happened"),
+        (TellsOnlyTheFirstTime, "a_restored_instance_goes_on_as_if_nothing_had_happened"),
+        (TakesUpOnlyTheLastPart, "a_restored_instance_goes_on_as_if_nothing_had_happened"),
+    ],
+)
+async def test_a_broken_operator_is_caught(kind: type[Sums], test: str) -> None:
+    """By the test that says what it broke, which its sound twin passes."""
+    suite = SumsSuite()
+    assert not await is_caught(suite, test)
+    suite.kind = kind
+    assert await is_caught(suite, test)

@@ -16,6 +16,7 @@ from dataflow.connect import (
     Chunk,
     Context,
     Guarantee,
+    Operator,
     Options,
     Output,
     Pinned,
@@ -32,6 +33,7 @@ from dataflow.connect import (
     Transform,
     TransformSpec,
     TransformStep,
+    Via,
 )
 from dataflow.connect.transform import MAIN
 from tests.contract.connect.examples.arrow_files import SPEC as ARROW_FILES
@@ -91,22 +93,22 @@ class Passing(Transform):
         return Output({MAIN: batch.slice(self._options.loses)})
 
 
-class RunningTotal(Transform):
+class RunningTotal(Operator):
     """Replaces each number by the sum up to it: a state that is lost or doubled shows."""
 
     total = 0
 
-    def apply(self, batch: pa.RecordBatch) -> Output:
+    def apply(self, batch: pa.RecordBatch, via: Via) -> Output:
         totals = pc.cumulative_sum(batch.column("id"), start=pa.scalar(self.total))
         self.total = totals[-1].as_py()
         at = batch.schema.get_field_index("id")
         return Output({MAIN: batch.set_column(at, "id", totals)})
 
-    def snapshot(self) -> bytes:
+    def changes(self, *, whole: bool) -> bytes:
         return str(self.total).encode()
 
-    def restore(self, state: bytes) -> None:
-        self.total = int(state)
+    def restore(self, parts: Sequence[bytes]) -> None:
+        self.total = int(parts[-1])
 
 
 class TellingOptions(Options):
