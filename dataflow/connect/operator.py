@@ -76,6 +76,15 @@ class Operator(ABC):
     def apply(self, batch: pa.RecordBatch, via: Via) -> Output:
         """Handle one batch; raises as ``Transform.apply``."""
 
+    def rest(self) -> Output | None:
+        """Return more of what the call before gives, None once there is no more.
+
+        So what one batch makes may be larger than memory: each ``Output`` is of a bounded size.
+        Asked after every call that returns an ``Output``, again and again, BEFORE any other call
+        and BEFORE a checkpoint; its rows all count as ``produced``.
+        """
+        return None
+
     def splits(self, input_name: str, splits: Sequence[str], *, idles: bool) -> None:  # noqa: B027 - optional
         """Take note of the splits that an input reads from now on, those known before included.
 

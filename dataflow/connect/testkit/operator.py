@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -17,9 +18,18 @@ VIA = Via("input", "split")
 Plain: TypeAlias = tuple[dict[str, list[dict[str, object]]], list[dict[str, object]], int, int, int]
 """An output: rows by its name, those refused, and counts of filtered, produced, absorbed."""
 
+Arrival: TypeAlias = tuple[Via, pa.RecordBatch]
+"""A batch, and the way on which it comes."""
+
+Call: TypeAlias = Callable[[Operator], Output]
+
 
 class OperatorSuite(ABC):
-    """For an operator with one input: give it batches that make it keep, pass and refuse rows."""
+    """Give an operator batches that make it keep, pass and refuse rows.
+
+    For one with several inputs override ``arrivals``: it is given those in ``first`` before the
+    others, and each input ends behind its last batch.
+    """
 
     @abstractmethod
     def operator(self) -> Operator:
@@ -29,47 +39,98 @@ class OperatorSuite(ABC):
     def batches(self) -> Sequence[pa.RecordBatch]:
         """Return at least two batches of one schema, with ``ORDINAL`` as the last column."""
 
+    def arrivals(self) -> Sequence[Arrival]:
+        """Return batches by the way on which each comes, in their order."""
+        return [(VIA, batch) for batch in self.batches()]
+
     def test_every_row_is_accounted_for(self) -> None:
         """Rows in + produced = rows out + filtered + absorbed + rejected, call by call."""
         operator = self.operator()
-        for batch in self.batches():
-            assert _missing(operator.apply(batch, VIA), batch.num_rows) == 0
-        assert _missing(operator.split_ended(VIA), 0) == 0
-        assert _missing(operator.input_ended(VIA.input), 0) == 0
+        _begin(operator, self.arrivals())
+        for call, taken in _calls(self.arrivals()):
+            assert _missing(call(operator), taken) == 0
+            for more in _more(operator):
+                assert _missing(more, 0) == 0
 
     def test_an_empty_batch_brings_nothing(self) -> None:
         """It may come first, or between others: the rows that follow come out as ever."""
-        plain, mixed = self.operator(), self.operator()
-        expected = _life(plain, self.batches(), [])
-        empty = self.batches()[0].slice(0, 0)
-        with_empty = [empty, *(each for batch in self.batches() for each in (batch, empty))]
-        assert _rows(_life(mixed, with_empty, [])) == _rows(expected)
+        given = self.arrivals()
+        expected = _life(self.operator(), _calls(given), [], given)
+        with_empty: list[Arrival] = []
+        for via, batch in given:
+            empty = batch.slice(0, 0)
+            with_empty += [(via, empty), (via, batch), (via, empty)]
+        mixed = _life(self.operator(), _calls(with_empty), [], given)
+        assert _rows(mixed) == _rows(expected)
 
     def test_a_restored_instance_goes_on_as_if_nothing_had_happened(self) -> None:
-        """A crash between any two batches changes nothing: all that is kept is in the changes.
+        """A crash between any two calls changes nothing: all that is kept is in the changes.
 
         Told whole or change by change, and taken up again twice.
         """
-        batches = self.batches()
-        expected = _life(self.operator(), batches, [])
-        for cut in range(len(batches) + 1):
-            for step in (1, len(batches) + 1):
+        given = self.arrivals()
+        calls = _calls(given)
+        expected = _life(self.operator(), calls, [], given)
+        for cut in range(len(calls) + 1):
+            for step in (1, len(calls) + 1):
                 before = self.operator()
                 parts: list[bytes] = []
                 found: list[Plain] = []
-                _begin(before)
-                for number, batch in enumerate(batches[:cut], start=1):
-                    found.append(_plain(before.apply(batch, VIA)))
+                _begin(before, given)
+                for number, (call, _) in enumerate(calls[:cut], start=1):
+                    found.append(_called(before, call))
                     if number % step == 0:
                         parts += _told(before, parts)
                 parts += _told(before, parts)
                 after = self.operator()
-                found += _life(after, batches[cut:], parts)
+                found += _life(after, calls[cut:], parts, given)
                 assert found == expected
 
 
-def _begin(operator: Operator) -> None:
-    operator.splits(VIA.input, [VIA.split], idles=False)
+def _begin(operator: Operator, arrivals: Sequence[Arrival]) -> None:
+    for name in dict.fromkeys(via.input for via, _ in arrivals):
+        splits = dict.fromkeys(via.split for via, _ in arrivals if via.input == name)
+        operator.splits(name, list(splits), idles=False)
+
+
+def _calls(arrivals: Sequence[Arrival]) -> Sequence[tuple[Call, int]]:
+    """Return what the engine does, and the rows that each call is given."""
+    calls: list[tuple[Call, int]] = []
+    for at, (via, batch) in enumerate(arrivals):
+        calls.append((partial(_apply, batch=batch, via=via), batch.num_rows))
+        later = [other for other, _ in arrivals[at + 1 :]]
+        if via not in later:
+            calls.append((partial(_split_ended, via=via), 0))
+        if via.input not in {other.input for other in later}:
+            calls.append((partial(_input_ended, name=via.input), 0))
+    return calls
+
+
+def _apply(operator: Operator, batch: pa.RecordBatch, via: Via) -> Output:
+    return operator.apply(batch, via)
+
+
+def _split_ended(operator: Operator, via: Via) -> Output:
+    return operator.split_ended(via)
+
+
+def _input_ended(operator: Operator, name: str) -> Output:
+    return operator.input_ended(name)
+
+
+def _more(operator: Operator) -> Iterator[Output]:
+    while (more := operator.rest()) is not None:
+        yield more
+
+
+def _called(operator: Operator, call: Call) -> Plain:
+    first = _plain(call(operator))
+    batches, rejected, filtered, produced, absorbed = first
+    for more in _more(operator):
+        for name, rows in _plain(more)[0].items():
+            batches.setdefault(name, []).extend(rows)
+        produced += more.produced
+    return batches, rejected, filtered, produced, absorbed
 
 
 def _told(operator: Operator, parts: Sequence[bytes]) -> list[bytes]:
@@ -78,14 +139,16 @@ def _told(operator: Operator, parts: Sequence[bytes]) -> list[bytes]:
 
 
 def _life(
-    operator: Operator, batches: Sequence[pa.RecordBatch], parts: Sequence[bytes]
+    operator: Operator,
+    calls: Sequence[tuple[Call, int]],
+    parts: Sequence[bytes],
+    given: Sequence[Arrival],
 ) -> list[Plain]:
-    """Return what a whole life of an operator gives, call by call."""
+    """Return what is left of the life of an operator, call by call."""
     if parts:
         operator.restore(parts)
-    _begin(operator)
-    found = [_plain(operator.apply(batch, VIA)) for batch in batches]
-    found += [_plain(operator.split_ended(VIA)), _plain(operator.input_ended(VIA.input))]
+    _begin(operator, given)
+    found = [_called(operator, call) for call, _ in calls]
     operator.close()
     return found
 

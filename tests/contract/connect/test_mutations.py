@@ -602,6 +602,22 @@ class CountsNothingProduced(Sums):
         return Output(super().input_ended(input_name).batches)
 
 
+class CountsNothingOfTheRest(Sums):
+    """Gives what does not fit into one batch afterwards, and does not count it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[pa.RecordBatch] = []
+
+    def input_ended(self, input_name: str) -> Output:
+        (made,) = super().input_ended(input_name).batches.values()
+        self.left = [made.slice(1)]
+        return Output({MAIN: made.slice(0, 1)}, produced=1)
+
+    def rest(self) -> Output | None:
+        return Output({MAIN: self.left.pop()}) if self.left else None
+
+
 class EndsAtAnEmptyBatch(Sums):
     """Takes a batch without rows for the end."""
 
@@ -653,6 +669,7 @@ class SumsSuite(OperatorSuite):
     [
         (CountsNothingAbsorbed, "every_row_is_accounted_for"),
         (CountsNothingProduced, "every_row_is_accounted_for"),
+        (CountsNothingOfTheRest, "every_row_is_accounted_for"),
         (EndsAtAnEmptyBatch, "an_empty_batch_brings_nothing"),
         (ForgetsItsState, "a_restored_instance_goes_on_as_if_nothing_had_happened"),
         (TellsOnlyTheFirstTime, "a_restored_instance_goes_on_as_if_nothing_had_happened"),
