@@ -8,12 +8,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflow.expressions.type_names import parse_type
-from dataflow.expressions.types import DecimalType, Kind, TimestampType, Type
+from dataflow.expressions.types import (
+    DecimalType,
+    Kind,
+    ListType,
+    StructType,
+    TimestampType,
+    Type,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DecimalType", "Kind", "TimestampType", "Type", "from_arrow", "parse_type", "to_arrow"]
+__all__ = [
+    "DecimalType",
+    "Kind",
+    "ListType",
+    "StructType",
+    "TimestampType",
+    "Type",
+    "from_arrow",
+    "parse_type",
+    "to_arrow",
+]
 
 
 def to_arrow(of: Type) -> pa.DataType:

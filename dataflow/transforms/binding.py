@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from dataflow.connect import Problem, Rejected
 from dataflow.connect.transform import ERROR, HIDDEN
 from dataflow.connect.types import Type, from_arrow
 
@@ -21,6 +22,12 @@ def visible(schema: pa.Schema) -> pa.Schema:
 def types_of(schema: pa.Schema) -> Mapping[str, Type]:
     """Return the columns that users may name, by their types."""
     return {field.name: from_arrow(field.type) for field in visible(schema)}
+
+
+def demand(problems: Sequence[Problem]) -> None:
+    """Refuse columns that options do not go with."""
+    if problems:
+        raise Rejected("; ".join(map(str, problems)))
 
 
 def refused(batch: pa.RecordBatch, rows: Array, errors: Array) -> pa.RecordBatch:

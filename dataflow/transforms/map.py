@@ -16,7 +16,7 @@ from dataflow.connect import Context, Output, Rejected, Transform, TransformStep
 from dataflow.connect.expressions import ExpressionError, compile_expression
 from dataflow.connect.transform import HIDDEN, MAIN
 from dataflow.connect.types import Type, to_arrow
-from dataflow.transforms.binding import Array, count_up, refused, types_of, visible
+from dataflow.transforms.binding import Array, count_up, demand, refused, types_of, visible
 from dataflow.transforms.map_columns import CONSTANT_KINDS, Columns, Computed
 from dataflow.transforms.map_options import MapOptions
 
@@ -110,8 +110,7 @@ class _Bound:
         if twice:
             raise Rejected(f"two columns are named {twice[0]!r}; give one another name")
         columns = Columns(options, types_of(schema))
-        if columns.problems:
-            raise Rejected("; ".join(map(str, columns.problems)))
+        demand(columns.problems)
         self._renamed = columns.renamed
         fields = {field.name: field for field in visible(schema)}
         try:

@@ -14,13 +14,12 @@ from dataflow.connect.expressions import (
     Expression,
     ExpressionError,
     check,
-    listing,
     parse,
     quoted,
 )
-from dataflow.connect.transform import HIDDEN
 from dataflow.connect.types import Kind, Type, parse_type
 from dataflow.transforms.map_options import MapOptions
+from dataflow.transforms.naming import named_badly, unknown
 
 ANY = Type(Kind.NULL)
 """Of a column with a problem: it goes with everything, so that one mistake is reported once."""
@@ -145,13 +144,10 @@ class Columns:
         self.types = kept
 
     def _may_be_named(self, option: str, name: str) -> None:
-        if name in HIDDEN:
-            self._add(option, f"{name!r} is a name of the engine's own; choose another")
+        self.problems += named_badly(f"options.{option}", name)
 
     def _must_exist(self, option: str, name: str) -> bool:
-        self._may_be_named(option, name)
-        if self._known and name not in self.types and name not in HIDDEN:
-            self._add(option, f"unknown column {name!r}; there are {listing(self.types)}")
+        self.problems += unknown(f"options.{option}", name, self.types if self._known else None)
         return name in self.types
 
     def _add(self, option: str, message: str) -> None:

@@ -16,6 +16,7 @@ from pydantic import (
 from pydantic import WithJsonSchema as Shown
 
 from dataflow.connect import Options
+from dataflow.transforms.naming import Name
 
 _TEXT = {"type": "string"}
 _BY_NAME = {"type": "object", "additionalProperties": _TEXT}
@@ -43,9 +44,6 @@ def _by_name(given: Any) -> Any:  # noqa: ANN401 - what people wrote, before it 
     if len(set(names)) != len(names):
         raise ValueError("a name is used twice; the later expression would hide the earlier one")
     return {item["name"]: item["expression"] for item in given}
-
-
-Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
 def _int64(given: object) -> object:

@@ -10,6 +10,7 @@ from dataflow.connect import Transform
 from dataflow.connect.testkit import TransformSuite
 from dataflow.connect.transform import ORDINAL
 from dataflow.transforms.filter_spec import SPEC as FILTER
+from dataflow.transforms.flat_map_spec import SPEC as FLAT_MAP
 from dataflow.transforms.map_spec import SPEC as MAP
 from tests.unit.transforms.rig import opened
 
@@ -45,3 +46,16 @@ class TestMap(TransformSuite):
 
     def batches(self) -> Sequence[pa.RecordBatch]:
         return BATCHES
+
+
+class TestFlatMap(TransformSuite):
+    """Records of one item, of several, of none, and of too many."""
+
+    def transform(self) -> Transform:
+        return opened(FLAT_MAP, {"column": "a", "delimiter": ",", "itemsMax": 2})
+
+    def batches(self) -> Sequence[pa.RecordBatch]:
+        return [
+            pa.record_batch({"a": ["1", "2,3", None, "4,5,6"], ORDINAL: [0, 1, 2, 3]}),
+            pa.record_batch({"a": ["", "7,8"], ORDINAL: [4, 5]}),
+        ]
