@@ -12,6 +12,7 @@ from dataflow.connect.transform import ORDINAL
 from dataflow.transforms.filter_spec import SPEC as FILTER
 from dataflow.transforms.flat_map_spec import SPEC as FLAT_MAP
 from dataflow.transforms.map_spec import SPEC as MAP
+from dataflow.transforms.route_spec import SPEC as ROUTE
 from tests.unit.transforms.rig import opened
 
 BATCHES = [
@@ -59,3 +60,15 @@ class TestFlatMap(TransformSuite):
             pa.record_batch({"a": ["1", "2,3", None, "4,5,6"], ORDINAL: [0, 1, 2, 3]}),
             pa.record_batch({"a": ["", "7,8"], ORDINAL: [4, 5]}),
         ]
+
+
+class TestRoute(TransformSuite):
+    """Rows for several outputs, for none, and without a value."""
+
+    def transform(self) -> Transform:
+        big = {"name": "big", "when": "CAST(a AS int) > 2"}
+        routes = [big, {"name": "odd", "when": "b % 2 = 1"}]
+        return opened(ROUTE, {"routes": routes, "mode": "every", "default": "rest"})
+
+    def batches(self) -> Sequence[pa.RecordBatch]:
+        return BATCHES
