@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataflow.connect import Problem, Rejected
 from dataflow.connect.transform import ERROR, HIDDEN
 from dataflow.connect.types import Type, from_arrow
 
 Array: TypeAlias = "pa.Array[Any]"
+
+_PLACE = r" \(line \d+, column \d+\)$"
 
 
 def visible(schema: pa.Schema) -> pa.Schema:
@@ -33,6 +36,12 @@ def demand(problems: Sequence[Problem]) -> None:
 def refused(batch: pa.RecordBatch, rows: Array, errors: Array) -> pa.RecordBatch:
     """Return rows of a batch with what is wrong with each, as ``Output.rejected`` wants them."""
     return batch.take(rows).append_column(ERROR, errors.cast(pa.large_string()))
+
+
+def without_place(messages: Array) -> Array:
+    """Return the messages of an expression without the place in it, which its user never wrote."""
+    replaced: Array = pc.replace_substring_regex(messages, _PLACE, "")
+    return replaced
 
 
 def count_up(rows: int) -> pa.Int64Array:

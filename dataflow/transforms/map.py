@@ -16,7 +16,15 @@ from dataflow.connect import Context, Output, Rejected, Transform, TransformStep
 from dataflow.connect.expressions import ExpressionError, compile_expression
 from dataflow.connect.transform import HIDDEN, MAIN
 from dataflow.connect.types import Type, to_arrow
-from dataflow.transforms.binding import Array, count_up, demand, refused, types_of, visible
+from dataflow.transforms.binding import (
+    Array,
+    count_up,
+    demand,
+    refused,
+    types_of,
+    visible,
+    without_place,
+)
 from dataflow.transforms.map_columns import CONSTANT_KINDS, Columns, Computed
 from dataflow.transforms.map_options import MapOptions
 
@@ -26,9 +34,6 @@ if TYPE_CHECKING:
 # what a column holds is known when the program runs, not when the stubs' overloads are chosen
 _joined: Callable[..., Array] = pc.binary_join_element_wise
 _repeated: Callable[..., Array] = pa.repeat
-
-_PLACE = r" \(line \d+, column \d+\)$"
-"""Where in a cast's expression a fault is: nothing that its user wrote."""
 
 
 def open_map(_: TransformStep, options: MapOptions, __: Context) -> Map:
@@ -82,7 +87,7 @@ class _Value:
         return outcome.values
 
     def _said(self, messages: pa.StringArray) -> Array:
-        said = messages if self._place else pc.replace_substring_regex(messages, _PLACE, "")
+        said = messages if self._place else without_place(messages)
         return _joined(pa.scalar(self.name), said, pa.scalar(": "))
 
 

@@ -46,13 +46,14 @@ def _by_name(given: Any) -> Any:  # noqa: ANN401 - what people wrote, before it 
     return {item["name"]: item["expression"] for item in given}
 
 
-def _int64(given: object) -> object:
+def int64(given: object) -> object:
+    """Refuse a whole number that no column can hold."""
     if isinstance(given, int) and not INT64_MIN <= given <= INT64_MAX:
         raise ValueError("an integer has 64 bits; write a larger number as text")
     return given
 
 
-Constant = Annotated[StrictBool | StrictInt | StrictFloat | StrictStr, AfterValidator(_int64)]
+Constant = Annotated[StrictBool | StrictInt | StrictFloat | StrictStr, AfterValidator(int64)]
 
 
 class MapOptions(Options):

@@ -13,6 +13,7 @@ from dataflow.transforms.filter_spec import SPEC as FILTER
 from dataflow.transforms.flat_map_spec import SPEC as FLAT_MAP
 from dataflow.transforms.map_spec import SPEC as MAP
 from dataflow.transforms.route_spec import SPEC as ROUTE
+from dataflow.transforms.validate_spec import SPEC as VALIDATE
 from tests.unit.transforms.rig import opened
 
 BATCHES = [
@@ -69,6 +70,21 @@ class TestRoute(TransformSuite):
         big = {"name": "big", "when": "CAST(a AS int) > 2"}
         routes = [big, {"name": "odd", "when": "b % 2 = 1"}]
         return opened(ROUTE, {"routes": routes, "mode": "every", "default": "rest"})
+
+    def batches(self) -> Sequence[pa.RecordBatch]:
+        return BATCHES
+
+
+class TestValidate(TransformSuite):
+    """Rows that fit, that cannot be converted, and that break two rules; a column that is added."""
+
+    def transform(self) -> Transform:
+        asked = {
+            "a": {"type": "int64", "min": 2},
+            "b": {"required": True, "nullable": False},
+            "c": {"type": "date"},
+        }
+        return opened(VALIDATE, {"columns": asked, "missing": "null"})
 
     def batches(self) -> Sequence[pa.RecordBatch]:
         return BATCHES

@@ -37,7 +37,7 @@ def table(records: list[tuple[Any, Any, Any]]) -> pa.Table:
     return pa.Table.from_arrays(columns, names=["n", "l", "t"])
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     RECORDS, st.integers(1, 5), st.sampled_from(["drop", "null"]), st.sampled_from(["", ",", ", "])
 )

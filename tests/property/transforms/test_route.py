@@ -57,7 +57,7 @@ CONDITIONS = ("a > b", "a < 2", "b IS NULL", "a = b OR a > 3", "NOT (b < 0)", "N
 NUMBERS = st.none() | st.integers(-5, 5)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=12),
     st.lists(st.sampled_from(CONDITIONS), min_size=1, max_size=3),
