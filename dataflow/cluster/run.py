@@ -195,7 +195,7 @@ class RunLoop:
 
     def _notes(self, progress: m.Progress) -> bool:
         """Remember what is going on; returns whether something may have to be done about it."""
-        self._active = self._active or progress.records_read > self.progress.records_read
+        self._active = self._active or progress.is_beyond(self.progress)
         self.progress = progress
         self.rate.add(self._around.clock.steady(), progress.records_read)
         return not self._shown or progress.phase is m.Phase.WAITING

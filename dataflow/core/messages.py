@@ -143,6 +143,13 @@ class Progress:
     lag_records: int = -1
     """Records known to wait in the source; -1 where it cannot know."""
     lag_bytes: int = -1
+    positions_moved: int = 0
+    """How often a position has moved on in this run without a record."""
+
+    def is_beyond(self, before: Progress) -> bool:
+        """Tell whether there is something to decide since."""
+        now = self.records_read + self.positions_moved
+        return now > before.records_read + before.positions_moved
 
 
 ToWorker: TypeAlias = RunTask | Barrier | Decided | Abandon

@@ -47,6 +47,8 @@ class Reader:
         self.waiting = ""
         """What the source waits for; empty while it reads."""
         self.records = 0
+        self.moves = 0
+        """How often a position has moved on without a record."""
 
     async def read(self, exhausted: Callable[[], None]) -> None:
         """Read until the source is exhausted, for ever if it is unbounded."""
@@ -119,6 +121,7 @@ class Reader:
                         await self._channel.put(rows, rows.size)
                         position, records = chunk.resume_at, records + rows.read
                         self.records += rows.read
+                        self.moves += rows.read == 0
             except Waiting as error:
                 self.waiting = error.message
                 await asyncio.sleep(self._input.poll_interval_s)

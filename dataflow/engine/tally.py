@@ -44,11 +44,12 @@ class Tally:
         self._skipped += rows.skipped
         self._absorbed += rows.absorbed
         self._dead += sum(batch.num_rows for batch in rows.dead)
-        self._batches += 1
+        if rows.read or rows.produced:
+            self._batches += 1
+            self._last = now
         self._bytes_read += rows.bytes_read
         self._measure(rows.batch)
         self._processing_s += rows.processing_s
-        self._last = now
         self._positions[rows.split] = rows.resume_at
         self._records[rows.split] = self._records.get(rows.split, 0) + rows.read
 

@@ -212,7 +212,7 @@ class Task:
 
     def _count(self, rows: int, reader: Reader, dead_bytes: int) -> None:
         if self._rows_since_barrier == 0:
-            self._tell(m.Phase.PROCESSING, "", reader.records)  # There is something to decide.
+            self._tell(m.Phase.PROCESSING, "", reader)  # There is something to decide.
         self._rows_since_barrier += rows
         rows_due = 0 < self._options.checkpoint_rows <= self._rows_since_barrier
         if rows_due or dead_bytes >= DEAD_BYTES_MAX:
@@ -262,12 +262,13 @@ class Task:
             phase = m.Phase.WAITING if reader.waiting else m.Phase.PROCESSING
             phase = m.Phase.DRAINING if self._draining else phase
             self._lag = await self._input.source.lag()
-            news = self._tell(phase, reader.waiting, reader.records)
+            news = self._tell(phase, reader.waiting, reader)
             await asyncio.sleep(PROGRESS_EVERY_S if news else PROGRESS_EVERY_S_MAX)
 
-    def _tell(self, phase: m.Phase, detail: str, records: int = 0) -> bool:
+    def _tell(self, phase: m.Phase, detail: str, reader: Reader | None = None) -> bool:
         """Say what is going on, unless that has been said; returns whether it was news."""
-        news = m.Progress(self._pipeline, self._run, phase, detail, records, *self._lag)
+        read, moves = (reader.records, reader.moves) if reader is not None else (0, 0)
+        news = m.Progress(self._pipeline, self._run, phase, detail, read, *self._lag, moves)
         if news == self._told:
             return False
         self._told = news

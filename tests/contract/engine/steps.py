@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -72,6 +73,16 @@ class Numbers(Source[Row, Pinned]):
 
     async def lag(self) -> tuple[int, int]:
         return LAG
+
+
+class Still(Numbers):
+    """Moves on once, with nothing to tell, and then waits."""
+
+    bounded = False
+
+    async def read(self, split: Split, start: Row | None) -> AsyncGenerator[Chunk[Row], None]:
+        yield Chunk(pa.record_batch({"id": pa.array([], pa.int64())}), Row(row=3))
+        await asyncio.Event().wait()
 
 
 class PassingOptions(Options):
@@ -142,6 +153,11 @@ def open_numbers(step: SourceStep, _: Options, context: Context) -> Numbers:
     return Numbers(step.batch_size, context.probe)
 
 
+def open_still(step: SourceStep, _: Options, context: Context) -> Still:
+    """Return the source of a step."""
+    return Still(step.batch_size, context.probe)
+
+
 def open_passing(_: TransformStep, options: PassingOptions, __: Context) -> Passing:
     """Return the transform of a step."""
     return Passing(options)
@@ -164,6 +180,7 @@ NUMBERS = SourceSpec(
     open=f"{__name__}:open_numbers",
     position=Row,
 )
+STILL = replace(NUMBERS, name="still", open=f"{__name__}:open_still")
 PASSING = TransformSpec(
     name="passing",
     summary="Rows as they come.",
@@ -183,4 +200,4 @@ TELLING = SinkSpec(
     options=TellingOptions,
     open=f"{__name__}:open_telling",
 )
-REGISTRY = Registry([NUMBERS, PASSING, RUNNING_TOTAL, TELLING, ARROW_FILES, SQLITE_TABLE])
+REGISTRY = Registry([NUMBERS, STILL, PASSING, RUNNING_TOTAL, TELLING, ARROW_FILES, SQLITE_TABLE])

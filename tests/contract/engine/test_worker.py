@@ -18,7 +18,7 @@ from dataflow.connect import Context, Options, Registry, SinkSpec
 from dataflow.connect.testkit.places import Clock
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
-from dataflow.core.ids import Lineage, Run
+from dataflow.core.ids import Lineage, Run, SplitId
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 from dataflow.engine import task as task_module
 from dataflow.engine.objects import Objects
@@ -73,10 +73,12 @@ class Line:
                 return message
             assert isinstance(message, m.Progress | m.Exhausted | m.CheckpointDue), message
 
-    async def prepare(self, number: int, *, final: bool = False) -> None:
+    async def prepare(self, number: int, *, final: bool = False) -> Checkpoint:
         """Have a checkpoint of run 7 prepared."""
         self.worker.receive(m.Barrier(PIPELINE, Run(7), number, final))
-        assert (await self.next(m.Prepared)).checkpoint.stamp.number == number
+        prepared = (await self.next(m.Prepared)).checkpoint
+        assert prepared.stamp.number == number
+        return prepared
 
     async def commit(self, number: int) -> None:
         """Have a decided checkpoint of run 7 committed."""
@@ -281,10 +283,10 @@ async def test_a_record_that_cannot_be_handled_fails_the_run_with_its_name(
         assert "onError" in failed.message
 
 
-async def seeded(said: Line, root: Path) -> None:
+async def seeded(said: Line, root: Path, source: str = "numbers") -> None:
     """Begin run 7 of a pipeline whose steps tell what the engine asks of them."""
-    source = Source("numbers", batch_size=ROWS)
-    spec = canonical(PipelineSpec(source=source, sink=Sink("telling", str(root / "held"))))
+    of = Source(source, batch_size=ROWS)
+    spec = canonical(PipelineSpec(source=of, sink=Sink("telling", str(root / "held"))))
     said.start(7, spec, SEED)
     await said.next(m.Opened)
     await said.prepare(1)
@@ -309,6 +311,19 @@ async def test_a_source_hears_how_far_it_is_decided_after_each_decision_and_neve
             assert acknowledged() == before
             await said.commit(decided + 1)
             assert acknowledged() == [f"acknowledged {ROWS}"] * decided
+
+
+async def test_a_position_that_moves_without_a_record_is_told_and_no_batch(
+    way: Way, tmp_path: Path
+) -> None:
+    """What upstream holds for it is let go by a decision, and nothing else asks for one."""
+    async with way(tmp_path, steps=REGISTRY) as said:
+        await seeded(said, tmp_path, "still")
+        while not (await said.next(m.Progress)).positions_moved:
+            pass
+        moved = await said.prepare(2)
+        assert moved.positions[SplitId("numbers")].position == '{"row":3}'
+        assert (moved.totals.batches, moved.totals.last_processed_at) == (0, None)
 
 
 async def test_progress_says_how_far_the_source_is_behind(way: Way, tmp_path: Path) -> None:

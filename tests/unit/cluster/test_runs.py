@@ -216,6 +216,14 @@ async def test_an_idle_pipeline_decides_nothing() -> None:
         assert owner.worker.told.empty()
 
 
+async def test_a_position_that_moves_without_a_record_is_decided() -> None:
+    """Upstream may forget what is decided, and nothing else."""
+    async with owning() as owner:
+        task = await started(owner)
+        owner.worker.say(m.Progress(P, task.run, m.Phase.PROCESSING, positions_moved=1))
+        await owner.worker.checkpoint(task, 0)
+
+
 async def test_exhausted_input_completes_the_pipeline_after_its_last_checkpoint() -> None:
     """Completed means that everything is decided and visible."""
     async with owning() as owner:

@@ -17,6 +17,7 @@ from dataflow.connectors.formats.parse import rejected
 from dataflow.connectors.postgres.sink_spec import TableName
 from dataflow.connectors.postgres.source import pgoutput as p
 from dataflow.connectors.postgres.source.changed import Changed, Transaction
+from dataflow.connectors.postgres.source.replication import shown
 from dataflow.connectors.postgres.source.spec import (
     PostgresPinned,
     PostgresPosition,
@@ -108,6 +109,12 @@ class Changes:
                 self._begin(p.Begin.of(message))
             elif kind == p.COMMIT:
                 self._commit(p.end_of(message))
+
+    def moved(self, since: int) -> Chunk[PostgresPosition] | None:
+        """Return a chunk without rows that moves the position on, if it has moved between two."""
+        if self.pending or self.position.lsn <= since:
+            return None
+        return Chunk(self._changed.nothing, self.position)
 
     def passed(self, lsn: int) -> None:
         """Note that nothing of ours stands before a position, while no transaction is open."""
@@ -245,14 +252,3 @@ class Changes:
             bad = rejected(parsed.bad) if parsed.bad else None
             size = sum(map(len, gathered.messages))
             self._found.append(Chunk(parsed.batch, self.position, bad, size))
-
-
-def shown(lsn: int) -> str:
-    """Return a position in the log as PostgreSQL writes it."""
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
-
-
-def position_of(text: str) -> int:
-    """Return the number of a position as PostgreSQL writes it."""
-    high, _, low = text.partition("/")
-    return (int(high, 16) << 32) + int(low, 16)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg2
+import psycopg
 from asyncpg import PostgresError
 
 from dataflow.connect import Rejected, Unavailable
+from dataflow.connectors.postgres.source.replication import shown
 
 MISSING, NOT_READY, IN_USE, DENIED = "42704", "55000", "55006", "42501"
 """SQLSTATE: there is no such slot or publication; the slot is invalid; another session reads it;
@@ -26,10 +27,32 @@ def lost(where: str, slot: str, why: str) -> Rejected:
     )
 
 
-def translated(error: psycopg2.Error, where: str, slot: str) -> Rejected | Unavailable:
+def ahead(where: str, slot: str, at: int, position: int) -> Rejected:
+    """Return the error of a slot that begins behind what has been read."""
+    return Rejected(
+        f"{where}: replication slot {slot!r} begins at {shown(at)}, and the pipeline goes on from"
+        f" {shown(position)}: somebody has read the slot, moved it or made it anew, and changes"
+        " between are lost; replay the pipeline, which reads the table anew",
+        code="SOURCE_CHANGED",
+        field="options.slot",
+    )
+
+
+def set_back(where: str, end: int, position: int) -> Rejected:
+    """Return the error of a log that ends before what has been read."""
+    return Rejected(
+        f"{where}: the log ends at {shown(end)}, and the pipeline goes on from {shown(position)}:"
+        " the database is an older one, of a backup or a replica that had not caught up, and what"
+        " is new in it would be taken for read; replay the pipeline, which reads the table anew",
+        code="SOURCE_CHANGED",
+        field="connectionString",
+    )
+
+
+def translated(error: psycopg.Error, where: str, slot: str) -> Rejected | Unavailable:
     """Return the error of a stream that says who must act."""
     told = " ".join(str(error).split())
-    return _of(error.pgcode or "", f"{where}: {told}", where, slot)
+    return _of(error.sqlstate or "", f"{where}: {told}", where, slot)
 
 
 @contextmanager

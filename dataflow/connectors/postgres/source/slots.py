@@ -12,7 +12,12 @@ from asyncpg.exceptions import DuplicateObjectError
 from dataflow.connect import PipelineId, Rejected, Unavailable
 from dataflow.connectors.postgres.names import quoted
 from dataflow.connectors.postgres.source.catalog import SQL, SourceTable
-from dataflow.connectors.postgres.source.refusals import lost, translating_slots
+from dataflow.connectors.postgres.source.refusals import (
+    ahead,
+    lost,
+    set_back,
+    translating_slots,
+)
 
 SHOWN_MAX = 36
 """Characters of a pipeline's id in a name of 63, beside ``dataflow_``, ``_`` and the digest."""
@@ -141,6 +146,21 @@ class Slot:
             )
         lsn: int = slot["lsn"]
         return lsn
+
+    async def require_from(self, position: int) -> None:
+        """Refuse a slot that does not hold all changes from a position on.
+
+        Only what is decided is ever acknowledged, so its own pipeline never moves it so far.
+
+        Raises:
+            Rejected: it begins later, or the log ends before; or as ``require``.
+        """
+        at = await self.require()
+        if at > position:
+            raise ahead(self._where, self._name, at, position)
+        end: int = await self._connection.fetchval(SQL["now"])
+        if end < position:
+            raise set_back(self._where, end, position)
 
     async def end_reader(self) -> None:
         """End the session that reads the slot: of an older run, which may be frozen.

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from urllib.parse import unquote, urlsplit
 
-import psycopg2
+import psycopg
 from asyncpg import Connection, Record
 
 from dataflow.connect import (
@@ -50,6 +50,10 @@ CHANGES, ROWS = Split(SplitId("changes")), Split(SplitId("rows"))
 ROWS_MAX = 10_000
 """Of a batch, unless ``batchSize`` says otherwise."""
 
+MOVE_EVERY_S = 10.0
+"""How often a table at rest has its position moved on, which is a checkpoint: the log of all others
+is held until then. A server at rest itself has nothing to move on to."""
+
 LAG_EVERY_S = 1.0
 """How often the server is asked for the end of its log."""
 
@@ -91,10 +95,8 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
         self._end = 0
         """Where a run ends that ends."""
         self._stream: Stream | None = None
-        self._last: PostgresPosition | None = None
-        """Of the last rows that were read."""
         self._passed = 0
-        """Up to here there is nothing of ours behind them."""
+        """What is before it is read, as far as there is anything of ours."""
         self._lag = -1
         self._lag_due_s = 0.0
         self._asking: Connection[Record] | None = None
@@ -124,20 +126,23 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
             self._require_apart(pinned)
             if self._follows and not self._previews:
                 # AFTER all that can be refused: a slot holds back the log of the whole server.
-                await self._claim(slot, table, is_new=is_new)
+                begins = await self._claim(slot, table, is_new=is_new)
+                if is_new:
+                    pinned = pinned.model_copy(update={"begins": begins})
                 self._end = await connection.fetchval(SQL["now"])
         self._opened = table, pinned
         self._ranges.open(table, pinned, Changed(pinned, self._options))
         return pinned
 
-    async def _claim(self, slot: Slot, table: SourceTable, *, is_new: bool) -> None:
+    async def _claim(self, slot: Slot, table: SourceTable, *, is_new: bool) -> int:
+        """Have the slot hold what is to be read; returns where it begins."""
         begins = is_new and not self.resumes
         if begins:
             await slot.publish(table)
         await slot.require_published(table, whole=self._begins_with_table)
         if begins and self._options.create_slot:
             await slot.renew()
-        await slot.require()
+        return await slot.require()
 
     async def splits(self) -> Sequence[Split]:
         """See ``Source``."""
@@ -176,28 +181,43 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
             if not self.bounded:
                 await asyncio.Event().wait()  # What would be read takes a slot.
             return
+        position = start or PostgresPosition(lsn=pinned.begins)
         async with self._asked() as (_, slot):
             await slot.end_reader()
-            begin = await slot.require()
-        position = start or PostgresPosition(lsn=begin)
+            await slot.require_from(position.lsn)
         shown = Shown(seen, pinned, table.types, self._url) if seen else None
         changes = Changes(self._table, pinned, self._options, start=position, shown=shown)
-        self._last, self._passed = None, position.lsn
+        self._passed = position.lsn
         stream = Stream(self._following(position.lsn), self._rows_max)
         self._stream = stream
         try:
-            async with aclosing(stream.blocks()) as blocks:
-                async for block in blocks:
-                    for chunk in await self._read(changes, block):
-                        yield chunk
-                    if changes.refused is not None:
-                        raise changes.refused
-                    self._release(stream)
-                    if self.bounded and not changes.pending and self._passed >= self._end:
-                        return
+            async with aclosing(self._chunks(changes, stream)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         finally:
             self._stream = None
             await stream.close()
+
+    async def _chunks(
+        self, changes: Changes, stream: Stream
+    ) -> AsyncGenerator[Chunk[PostgresPosition], None]:
+        """Yield what a stream tells, and now and then how far there is nothing of ours."""
+        moved, due_s = changes.position.lsn, self._clock.steady() + MOVE_EVERY_S
+        async with aclosing(stream.blocks()) as blocks:
+            async for block in blocks:
+                for chunk in await self._read(changes, block):
+                    yield chunk
+                    moved, due_s = chunk.resume_at.lsn, self._clock.steady() + MOVE_EVERY_S
+                if changes.refused is not None:
+                    raise changes.refused
+                ends = self.bounded and not changes.pending and self._passed >= self._end
+                if ends or self._clock.steady() >= due_s:
+                    if (move := changes.moved(moved)) is not None:
+                        yield move
+                        moved = move.resume_at.lsn
+                    due_s = self._clock.steady() + MOVE_EVERY_S
+                if ends:
+                    return
 
     async def _read(self, changes: Changes, block: Block) -> Sequence[Chunk[PostgresPosition]]:
         """Return the chunks of a block, and note how far they go."""
@@ -207,17 +227,10 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
         else:
             try:
                 chunks = await asyncio.to_thread(changes.chunks, block.messages)
-            except psycopg2.Error as error:
+            except psycopg.Error as error:
                 raise translated(error, self._where, self._slot) from error
-        if chunks:
-            self._last = chunks[-1].resume_at
         self._passed = changes.position.lsn
         return chunks
-
-    def _release(self, stream: Stream) -> None:
-        """Let the server forget what holds nothing of ours, once all of ours is decided."""
-        if self._last is None:
-            stream.decided(self._passed, at_once=False)
 
     def _following(self, lsn: int) -> Following:
         return Following(self._url, self._session, self._where, self._slot, self._publication, lsn)
@@ -243,12 +256,7 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
 
     async def acknowledge(self, split: Split, position: PostgresPosition) -> None:
         """See ``Source``: the server may forget what is decided, and never anything else."""
-        if self._stream is None or split != CHANGES:
-            return
-        if position == self._last:
-            self._last = None
-            self._stream.decided(self._passed)
-        else:
+        if self._stream is not None and split == CHANGES:
             self._stream.decided(position.lsn)
 
     async def lag(self) -> tuple[int, int]:

@@ -183,12 +183,14 @@ class PostgresPinned(Pinned):
         keys: those of them that order its rows and tell them apart.
         bounds: where ranges of the first key end, but the last one.
         resumes: positions were there already, of ranges that may have ended elsewhere.
+        begins: where the slot began when the lineage did.
     """
 
     columns: tuple[PinnedColumn, ...]
     keys: tuple[str, ...]
     bounds: tuple[str, ...] = ()
     resumes: bool = False
+    begins: int = 0
 
 
 def check(step: SourceStep, options: PostgresSourceOptions) -> Sequence[Problem]:

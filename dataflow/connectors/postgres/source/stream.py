@@ -6,7 +6,7 @@
 A block is handed over when it is full, or nothing else comes and nobody is busy with one: the
 more there is to do, the larger they are.
 
-psycopg2 streams, which asyncpg cannot. The server sends a transaction whole, when it is committed;
+The server sends a transaction whole, when it is committed;
 what nobody has taken is bounded here, and waits in the server's spill files behind that.
 """
 
@@ -21,10 +21,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import psycopg2
-from psycopg2.extras import LogicalReplicationConnection, ReplicationCursor
+import psycopg
 
 from dataflow.connectors.postgres.source.refusals import translated
+from dataflow.connectors.postgres.source.replication import Replication
 
 WAITING_BYTES = 8 << 20
 """Of messages that nobody has taken; beyond it nothing is read."""
@@ -38,12 +38,6 @@ TELL_S = 2.0
 ``wal_sender_timeout`` (60 s), after which it would end the session."""
 
 STOP_S = 10.0
-
-OPTIONS = (
-    "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex"
-    " -c extra_float_digits=1"
-)
-"""How values are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +104,10 @@ class Stream:
             if self._waiting == 0:
                 self._rouse()
 
-    def decided(self, lsn: int, *, at_once: bool = True) -> None:
+    def decided(self, lsn: int) -> None:
         """Have the server told that it may forget what is before a position."""
         self._decided = max(self._decided, lsn)
-        if at_once:
-            self._rouse()
+        self._rouse()
 
     async def close(self) -> None:
         """End the session."""
@@ -135,62 +128,48 @@ class Stream:
 
     def _follow(self) -> None:
         following = self._following
-        connection = None
+        session = None
         try:
-            connection = psycopg2.connect(
-                following.url,
-                connection_factory=LogicalReplicationConnection,
-                application_name=following.name,
-                client_encoding="UTF8",
-                options=OPTIONS,
-                connect_timeout=10,
-            )
-            cursor = connection.cursor()
-            cursor.start_replication(
-                slot_name=following.slot,
-                start_lsn=following.lsn,
-                options={"proto_version": "1", "publication_names": _quoted(following.publication)},
-                decode=False,
-            )
-            self._take(cursor, connection.fileno())
-        except psycopg2.Error as error:
+            session = Replication(following.url, following.name)
+            session.start(following.slot, following.publication, following.lsn)
+            self._take(session)
+        except psycopg.Error as error:
             self._tell(translated(error, following.where, following.slot))
         except BaseException as error:  # noqa: BLE001 - whoever reads must hear of it
             self._tell(error)
         finally:
-            if connection is not None:
-                with suppress(psycopg2.Error):
-                    connection.close()
+            if session is not None:
+                session.close()
 
-    def _take(self, cursor: ReplicationCursor, log: int) -> None:
+    def _take(self, session: Replication) -> None:
         messages: list[bytes] = []
         size = 0
         while not self._stopping:
-            message = cursor.read_message()
+            message = session.next()
             if message is not None:
-                messages.append(message.payload)
-                size += len(message.payload) + MESSAGE_BYTES
+                messages.append(message)
+                size += len(message) + MESSAGE_BYTES
                 if size < BLOCK_BYTES and len(messages) < self._rows_max:
                     continue
             if messages and (message is not None or self._waiting == 0):
                 self._hand_over(Block(messages, size))
                 messages, size = [], 0
-                self._wait_for_room(cursor)
+                self._wait_for_room(session)
                 continue
             if not messages:
-                self._pass(cursor)
-            self._tell_server(cursor)
-            ready, _, _ = select.select([log, self._woken.fileno()], [], [], TELL_S)
+                self._pass(session)
+            self._tell_server(session)
+            ready, _, _ = select.select([session.socket, self._woken.fileno()], [], [], TELL_S)
             if self._woken.fileno() in ready:
                 with suppress(BlockingIOError):
                     self._woken.recv(4096)
             elif not ready:
                 self._told = -1  # Say it again: it is the sign of life.
 
-    def _pass(self, cursor: ReplicationCursor) -> None:
+    def _pass(self, session: Replication) -> None:
         """Hand over how far the server has got, for there may have been nothing of ours."""
-        if cursor.wal_end and cursor.wal_end > self._passed:
-            self._passed = cursor.wal_end
+        if session.passed > self._passed:
+            self._passed = session.passed
             self._hand_over(Block((), 0, self._passed))
 
     def _hand_over(self, block: Block) -> None:
@@ -199,9 +178,9 @@ class Stream:
         with suppress(RuntimeError):  # The loop is gone, and with it everyone who reads.
             self._loop.call_soon_threadsafe(self._deliver, block)
 
-    def _wait_for_room(self, cursor: ReplicationCursor) -> None:
+    def _wait_for_room(self, session: Replication) -> None:
         while True:
-            self._tell_server(cursor)
+            self._tell_server(session)
             with self._room:
                 if self._room.wait_for(self._has_room, TELL_S):
                     return
@@ -210,13 +189,10 @@ class Stream:
     def _has_room(self) -> bool:
         return self._stopping or self._waiting < WAITING_BYTES
 
-    def _tell_server(self, cursor: ReplicationCursor) -> None:
+    def _tell_server(self, session: Replication) -> None:
         lsn = self._decided
         if lsn > self._told:
-            asks = self._told < 0
-            cursor.send_feedback(  # type: ignore[no-untyped-call]  # the stubs give it no types
-                write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, reply=asks, force=True
-            )
+            session.tell(lsn, asks=self._told < 0)
             self._told = lsn
 
     def _tell(self, error: BaseException) -> None:
@@ -232,7 +208,3 @@ class Stream:
     def _fail(self, error: BaseException) -> None:
         self._failure = error
         self._came.set()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import psycopg2
+import psycopg
 
 from dataflow.connectors.postgres.names import listed, literal
 from dataflow.connectors.postgres.source.spec import PostgresPinned, Seen
@@ -61,7 +61,7 @@ class Shown:
             keys: the texts of each column of the key.
 
         Raises:
-            psycopg2.Error: the database cannot be asked.
+            psycopg.Error: the database cannot be asked.
         """
         names = [f"k{at}" for at in range(len(keys))]
         types = [self._types[name] for name in self._pinned.keys]
@@ -74,13 +74,9 @@ class Shown:
             f"SELECT {behind} FROM unnest({arrays}) WITH ORDINALITY AS t ({listed(names)}, at),"  # noqa: S608 - quoted
             f" LATERAL (SELECT {casts}) AS k ORDER BY at"
         )
-        connection = psycopg2.connect(self._url)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(query, [list(column) for column in keys])
-                return [int(part) for (part,) in cursor.fetchall()]
-        finally:
-            connection.close()
+        with psycopg.connect(self._url, client_encoding="UTF8") as connection:
+            found = connection.execute(query.encode(), [list(column) for column in keys])
+            return [int(part) for (part,) in found]
 
     def _bounds(self, names: Sequence[str], types: Sequence[str]) -> Sequence[str]:
         """Return what holds for keys of each part but the first, and of all behind it."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dataflow.connect import Rejected, Unavailable
+from dataflow.connectors.postgres.source.spec import PostgresPosition
 from deploy.stack import postgres as stack
 from deploy.stack.postgres import Postgres
 from tests.databases import Database, database_of
@@ -93,6 +94,44 @@ async def test_a_slot_that_is_dropped_says_what_is_lost_and_how_to_go_on(
     with pytest.raises(Rejected, match="is gone, and with it changes that were not read") as lost:
         await reading.read()
     assert (lost.value.code, lost.value.field) == ("SOURCE_CHANGED", "options.slot")
+
+
+ADVANCE = f"SELECT pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) FROM ({LEFT}) s"  # noqa: S608 - this module's own
+REMAKE = f"""
+SELECT pg_drop_replication_slot(slot_name),
+    pg_create_logical_replication_slot(slot_name, 'pgoutput') FROM ({LEFT}) s"""  # noqa: S608 - likewise
+
+
+@pytest.mark.parametrize("moved", [ADVANCE, REMAKE], ids=["advanced", "remade"])
+@pytest.mark.parametrize("has_read", [True, False])
+async def test_a_slot_that_is_ahead_of_the_pipeline_says_what_is_lost(
+    database: Database, moved: str, *, has_read: bool
+) -> None:
+    """The server would go on from the slot, and nobody would miss what is between."""
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    reading = Reading(database.url)
+    await reading.begin()
+    if has_read:
+        database.execute("INSERT INTO t VALUES (1)")
+        assert told(await reading.read(), "id") == [("c", 1)]
+    database.execute("INSERT INTO t VALUES (2)")
+    database.fetch(moved)
+    with pytest.raises(Rejected, match="and changes between are lost; replay") as ahead:
+        await reading.read()
+    assert (ahead.value.code, ahead.value.field) == ("SOURCE_CHANGED", "options.slot")
+
+
+async def test_a_database_that_was_set_back_is_not_taken_for_the_one_that_was_read(
+    database: Database,
+) -> None:
+    """Its new changes stand where the pipeline has been, and would never be read."""
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    reading = Reading(database.url)
+    await reading.begin()
+    reading.position = PostgresPosition(lsn=1 << 60)
+    with pytest.raises(Rejected, match="the database is an older one") as older:
+        await reading.read()
+    assert (older.value.code, older.value.field) == ("SOURCE_CHANGED", "connectionString")
 
 
 async def test_a_slot_that_held_too_much_log_says_what_is_lost(

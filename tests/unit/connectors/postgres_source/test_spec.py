@@ -11,8 +11,8 @@ import pytest
 
 from dataflow.connect import PipelineId, SourceStep
 from dataflow.connect.spec import parse
-from dataflow.connectors.postgres.source.changes import position_of, shown
 from dataflow.connectors.postgres.source.columns import type_of
+from dataflow.connectors.postgres.source.replication import shown
 from dataflow.connectors.postgres.source.slots import slot_name
 from dataflow.connectors.postgres.source.spec import SPEC, PostgresSourceOptions
 
@@ -39,7 +39,7 @@ def test_options_that_contradict_each_other_are_refused(options: dict[str, Any],
 def test_the_spec_loads_no_driver_and_no_arrow() -> None:
     """It is imported by every program, whether or not a pipeline uses it."""
     module = "dataflow.connectors.postgres.source.spec"
-    drivers = "{'asyncpg', 'psycopg2', 'polars', 'pyarrow'}"
+    drivers = "{'asyncpg', 'psycopg', 'polars', 'pyarrow'}"
     script = f"import sys, {module}; print(*{drivers} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -80,4 +80,3 @@ def test_types_are_those_that_hold_every_value(postgres: str, ours: str) -> None
 def test_positions_read_as_the_server_writes_them() -> None:
     """An operator compares them with pg_replication_slots."""
     assert shown(0x1_0000_00AB) == "1/AB"
-    assert position_of("1/AB") == 0x1_0000_00AB
