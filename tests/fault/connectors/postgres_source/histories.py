@@ -62,6 +62,13 @@ class Mirror:
             "CREATE TABLE copy (id int PRIMARY KEY, version int, name text);"
             f"INSERT INTO t SELECT i, -1, 'row ' || i FROM generate_series({-self.before}, -1) i"
         )
+        for name in (
+            ("history", "topic") if self.broker else ("history",)
+        ):  # BEFORE any change, however late a pipeline begins.
+            self.database.execute(f"CREATE PUBLICATION {self._slot(name)} FOR TABLE t")
+            self.database.fetch(
+                f"SELECT pg_create_logical_replication_slot('{self._slot(name)}', 'pgoutput')"
+            )
         self._keys = [*range(-self.before, 0)]
 
     def specs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -81,15 +88,21 @@ class Mirror:
                 "sink": {"sinkType": "postgres", "connectionString": url, "options": upsert},
                 "options": options,
             },
-            "history": self._to_file({"snapshot": False}, "history", options),
+            "history": self._to_file(self._by_slot("history"), "history", options),
             "whole": self._to_file({"snapshotRanges": 2}, "whole", options),
             **({"topic": self._to_topic(options)} if self.broker else {}),
         }
 
+    def _slot(self, name: str) -> str:
+        return f"{name}_{self.database.name}"
+
+    def _by_slot(self, name: str) -> Mapping[str, Any]:
+        return {"snapshot": False, "slot": self._slot(name), "createSlot": False}
+
     def _to_topic(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         to = {"topic": self.topic, "keyColumn": "id", "idPrefix": self.topic}
         return {
-            **self._to_file({"snapshot": False}, "", options),
+            **self._to_file(self._by_slot("topic"), "", options),
             "sink": {"sinkType": "kafka", "connectionString": self.broker, "options": to},
         }
 
