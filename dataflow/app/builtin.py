@@ -11,7 +11,14 @@ from dataflow.connectors.kafka import sink_spec as kafka_sink
 from dataflow.connectors.kafka import source_spec as kafka_source
 from dataflow.connectors.postgres import sink_spec as postgres_sink
 from dataflow.connectors.postgres.source import spec as postgres_source
-from dataflow.transforms import filter_spec, flat_map_spec, map_spec, route_spec, validate_spec
+from dataflow.transforms import (
+    deduplicate_spec,
+    filter_spec,
+    flat_map_spec,
+    map_spec,
+    route_spec,
+    validate_spec,
+)
 
 BUILTIN: tuple[AnySpec, ...] = (
     file_source.SPEC,
@@ -24,6 +31,7 @@ BUILTIN: tuple[AnySpec, ...] = (
     flat_map_spec.SPEC,
     route_spec.SPEC,
     validate_spec.SPEC,
+    deduplicate_spec.SPEC,
     console.SPEC,
     file_sink.SPEC,
     kafka_sink.SPEC,
