@@ -167,8 +167,11 @@ class AtLeastOnceSink(ABC):
         """Connect; raises as ``StagingSink.open``."""
 
     @abstractmethod
-    async def write(self, batch: pa.RecordBatch) -> None:
-        """Write rows; may return before they are delivered."""
+    async def write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
+        """Write rows; may return before they are delivered.
+
+        Returns those that the target cannot hold, as ``TransactionalSink.write`` does.
+        """
 
     @abstractmethod
     async def flush(self) -> None:

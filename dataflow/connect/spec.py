@@ -114,6 +114,7 @@ class SinkSpec(Generic[OptionsT]):
     Attributes:
         open: a callable ``(step: core.Sink, options, context)`` that returns one of the kinds in
             ``dataflow.connect.sink``.
+        guaranteed: what it guarantees with these options, where they can make it less.
         committable: of a staging sink.
         place: where the sink writes, in the form that sources of its kind know; empty if none.
         node_local: tells whether what it writes is there on one node alone, as a local path is.
@@ -124,6 +125,7 @@ class SinkSpec(Generic[OptionsT]):
     guarantee: Guarantee
     options: type[OptionsT]
     open: Load
+    guaranteed: Callable[[OptionsT], Guarantee] | None = None
     committable: type[Committable] = Committable
     check: Callable[[SinkStep, OptionsT], Sequence[Problem]] = _no_problems
     place: Callable[[SinkStep], str] = lambda _: ""

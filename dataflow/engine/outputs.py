@@ -171,14 +171,19 @@ class AtLeastOnce(Output):
     """Rows may come again, and the sink's spec says so."""
 
     sink: AtLeastOnceSink
+    refuses = True
 
     async def open(self, task: Task, start: Checkpoint) -> None:  # noqa: ARG002 - same face
         """Connect."""
         await self.sink.open(task)
 
-    async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:  # noqa: ARG002 - same face
-        """Write."""
-        await self.sink.write(batch)
+    async def write(
+        self,
+        batch: pa.RecordBatch,
+        split: SplitId,  # noqa: ARG002 - same face
+    ) -> pa.RecordBatch | None:
+        """Write; returns what the sink refuses."""
+        return await self.sink.write(batch)
 
     async def prepare(self, number: int, *, final: bool) -> Staged:  # noqa: ARG002 - same face
         """Wait until all rows are delivered."""

@@ -46,7 +46,8 @@ class Plan:
     @property
     def guarantee(self) -> Guarantee:
         """What a crash can do to rows already written."""
-        return self.sink.guarantee
+        guaranteed = self.sink.guaranteed
+        return guaranteed(self.sink_options) if guaranteed is not None else self.sink.guarantee
 
     def policy(self, options: Options) -> OnError:
         """Return what one step does with a record it cannot handle."""

@@ -8,11 +8,13 @@ mode) finds the tests by their names. Nothing here imports pytest, so they run a
 * ``StagingSinkSuite``, or ``InPlaceSinkSuite`` where readers may see rows before their decision
 * ``TransactionalSinkSuite``
 * ``IdempotentSinkSuite``
+* ``AtLeastOnceSinkSuite``
 
 Every test asks for a new place to read from or write to. What a sink leaves there is judged by
 what its readers see.
 """
 
+from dataflow.connect.testkit.at_least_once import AtLeastOnceSinkSuite
 from dataflow.connect.testkit.crashes import Crashes, Died
 from dataflow.connect.testkit.idempotent import IdempotentSinkSuite
 from dataflow.connect.testkit.operator import OperatorSuite
@@ -23,6 +25,7 @@ from dataflow.connect.testkit.transactional import TransactionalSinkSuite
 from dataflow.connect.testkit.transform import TransformSuite
 
 __all__ = [
+    "AtLeastOnceSinkSuite",
     "Crashes",
     "Died",
     "IdempotentSinkSuite",

@@ -9,7 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from dataflow.connectors.kafka.errors import Heard
 from dataflow.connectors.kafka.records import Records
+from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
+from dataflow.connectors.kafka.target import Limits
 
 QUEUE_BYTES = 64 << 20
 """Of records that wait to be sent; then all of them are waited for.
@@ -31,11 +34,35 @@ LIMITS = {
 """Beyond ``QUEUE_BYTES`` together with one batch, however large or small its rows."""
 
 
+BATCH_BYTES = 1_000_000
+"""Of a request's records of one partition; no more than a record of the topic may have."""
+
+LINGER_MS = 20
+"""A checkpoint comes once a second: records gather in larger requests meanwhile."""
+
+_PARTITIONERS = {
+    "murmur2": "murmur2_random",
+    "consistent": "consistent_random",
+    "random": "random",
+}
+
 PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)  # noqa: SLF001 - the driver's names
 """Given up with the rest, as when a newer producer has come: no reason by itself."""
 
 NOW = 0
 """The moment of a record that has none: when it is queued."""
+
+
+def producer_settings(options: KafkaSinkOptions, limits: Limits, heard: Heard) -> Mapping[str, Any]:
+    """Return how records are sent, by librdkafka's names."""
+    return {
+        "linger.ms": LINGER_MS,
+        "compression.type": options.compression,
+        "partitioner": _PARTITIONERS[options.partitioner],
+        "message.max.bytes": limits.driver_bytes,
+        "batch.size": min(limits.driver_bytes, BATCH_BYTES),
+        "error_cb": heard,
+    }
 
 
 class Producing(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -37,6 +37,20 @@ class Records(NamedTuple):
     headers: Sequence[Headers] | None
     times_ms: pa.Array[Any] | None
     unfit: Mapping[int, str] = {}
+
+    def without(self, rows: Collection[int]) -> Records:
+        """Return all but some of them."""
+        mask = pa.array([row not in rows for row in range(len(self.values))])
+        headers = None
+        if self.headers is not None:
+            headers = [one for row, one in enumerate(self.headers) if row not in rows]
+        return Records(
+            values=self.values.filter(mask),
+            gap=self.gap,
+            keys=None if self.keys is None else self.keys.filter(mask),
+            headers=headers,
+            times_ms=None if self.times_ms is None else self.times_ms.filter(mask),
+        )
 
     def value_list(self) -> Sequence[bytes | None]:
         """Return the values as objects."""
@@ -85,6 +99,22 @@ class Encoder:
             headers=pairs,
             times_ms=None if times is None else _times_ms(times),
         )
+
+    def taken(
+        self, batch: pa.RecordBatch, limits: Limits, now_ms: int
+    ) -> tuple[Records, pa.Array[Any], Mapping[int, str]]:
+        """Return the records of a batch that a topic takes, their sizes, and why not the others.
+
+        Raises:
+            Rejected: as ``records``.
+        """
+        records = self.records(batch)
+        sizes = self.sizes(records)
+        wrong = refused(records, sizes, limits, now_ms)
+        if wrong:
+            records = records.without(wrong)
+            sizes = self.sizes(records)
+        return records, sizes, wrong
 
     def close(self) -> None:
         """Close what it asks for schemas."""

@@ -26,7 +26,6 @@ from dataflow.connect import (
     Context,
     Corrupted,
     Fenced,
-    Rejected,
     SinkStep,
     Task,
     TransactionalSink,
@@ -46,8 +45,9 @@ from dataflow.connectors.kafka.errors import (
     is_passing,
     translated,
 )
-from dataflow.connectors.kafka.producing import Producing
-from dataflow.connectors.kafka.records import Encoder, refused
+from dataflow.connectors.kafka.producing import Producing, producer_settings
+from dataflow.connectors.kafka.records import Encoder
+from dataflow.connectors.kafka.repeating import RepeatingKafkaSink
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.connectors.kafka.target import Limits, require_topic
 
@@ -60,21 +60,9 @@ CALL_S_MAX, CLOSE_S_MAX = 30.0, 10.0
 AGAIN_S = 0.2
 """Between two tries of what the brokers were not ready for."""
 
-BATCH_BYTES = 1_000_000
-"""Of a request's records of one partition; no more than a record of the topic may have."""
-
 KEPT = timedelta(days=7)
 """How long brokers keep the offsets of a group that nobody writes to, unless they are told
 otherwise (``offsets.retention.minutes``)."""
-
-LINGER_MS = 20
-"""A checkpoint comes once a second: records gather in larger requests meanwhile."""
-
-_PARTITIONERS = {
-    "murmur2": "murmur2_random",
-    "consistent": "consistent_random",
-    "random": "random",
-}
 
 log = structlog.get_logger()
 
@@ -132,23 +120,14 @@ class KafkaSink(TransactionalSink):
         name = f"{self._options.id_prefix}.{task.pipeline}.{task.index}"
         timeout_ms = round(self._options.transaction_timeout.total_seconds() * 1000)
         with self._translating(f"beginning transactions, {self._what}"):
-            wanted = self._options.create_topic
             given = {**self._settings, "error_cb": self._heard}
-            self._limits = require_topic(given, self._topic, wanted, ANSWER_S)
-            if self._limits.is_compacted and not self._options.key_column:
-                message = f"missing; {self._topic} is compacted, and takes no record without a key"
-                raise Rejected(message, field="options.keyColumn")
+            self._limits = limits = require_topic(given, self._options, ANSWER_S)
             self._producing = way.BEST.producing(
                 {
                     **self._settings,
+                    **producer_settings(self._options, limits, self._heard),
                     "transactional.id": name,
                     "transaction.timeout.ms": timeout_ms,
-                    "linger.ms": LINGER_MS,
-                    "compression.type": self._options.compression,
-                    "partitioner": _PARTITIONERS[self._options.partitioner],
-                    "message.max.bytes": self._limits.driver_bytes,
-                    "batch.size": min(self._limits.driver_bytes, BATCH_BYTES),
-                    "error_cb": self._heard,
                 },
                 self._topic,
             )
@@ -187,13 +166,8 @@ class KafkaSink(TransactionalSink):
         return decision_held(stored.decision, seed)
 
     def _write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
-        records = self._encoder.records(batch)
-        sizes = self._encoder.sizes(records)
         now_ms = round(self._clock.now().timestamp() * 1000)
-        wrong = refused(records, sizes, self._limits, now_ms)
-        if wrong:
-            kept = pa.array([row not in wrong for row in range(batch.num_rows)])
-            records = self._encoder.records(batch.filter(kept))
+        records, sizes, wrong = self._encoder.taken(batch, self._limits, now_ms)
         with self._translating(f"writing, {self._what}"):
             self._begin()
             if self._producing is not None:
@@ -293,6 +267,10 @@ class KafkaSink(TransactionalSink):
         return Unavailable(f"{what}: the transaction took too long, or another producer came in")
 
 
-def open_sink(step: SinkStep, options: KafkaSinkOptions, context: Context) -> KafkaSink:
+def open_sink(
+    step: SinkStep, options: KafkaSinkOptions, context: Context
+) -> KafkaSink | RepeatingKafkaSink:
     """Return the sink of a step."""
+    if options.delivery == "at-least-once":
+        return RepeatingKafkaSink(step, options, context)
     return KafkaSink(step, options, context)

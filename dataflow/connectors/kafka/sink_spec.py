@@ -75,6 +75,11 @@ class KafkaSinkOptions(Options):
     create_topic: NewTopic | None = Field(
         default=None, description="Make the topic if it is not there; by default that is an error."
     )
+    delivery: Literal["exactly-once", "at-least-once"] = Field(
+        default="exactly-once",
+        description="exactly-once: in transactions; at-least-once: without, for brokers that have"
+        " none, or readers that shall not wait for checkpoints.",
+    )
     transaction_timeout: Annotated[Duration, AfterValidator(_timeout)] = Field(
         default=TRANSACTION_TIMEOUT,
         description="How long the brokers keep what a dead pipeline left open; readers of"
@@ -110,9 +115,10 @@ def check(step: SinkStep, options: KafkaSinkOptions) -> Sequence[Problem]:
 
 SPEC = SinkSpec(
     name="kafka",
-    summary="Records of a topic, in transactions that hold their own decision.",
+    summary="Records of a topic, in transactions that hold their own decision, or without.",
     guarantee=Guarantee.EXACTLY_ONCE,
     options=KafkaSinkOptions,
     open="dataflow.connectors.kafka.sink:open_sink",
+    guaranteed=lambda options: Guarantee(options.delivery),
     check=check,
 )

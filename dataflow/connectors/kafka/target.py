@@ -44,20 +44,29 @@ KNOWN_EVERY_S = 0.1
 
 
 def require_topic(
-    settings: Mapping[str, Any], topic: str, wanted: sink_spec.NewTopic | None, timeout_s: float
+    settings: Mapping[str, Any], options: sink_spec.KafkaSinkOptions, timeout_s: float
 ) -> Limits:
     """Make a topic if it is not there and may be made; return what it takes.
 
     Raises:
         KafkaException: the brokers do not answer, or refuse.
-        Rejected: it is not there, or the brokers do not take its settings.
+        Rejected: it is not there, or takes no such records, or the brokers not its settings.
     """
+    topic = options.topic
     admin = AdminClient(dict(settings))
     try:
-        _require(admin, topic, wanted, timeout_s)
+        _require(admin, topic, options.create_topic, timeout_s)
     except KafkaException:
         admin.poll(0)  # It tells what it has heard within its calls alone.
         raise
+    limits = _limits(admin, topic, timeout_s)
+    if limits.is_compacted and not options.key_column:
+        message = f"missing; {topic} is compacted, and takes no record without a key"
+        raise Rejected(message, field="options.keyColumn")
+    return limits
+
+
+def _limits(admin: AdminClient, topic: str, timeout_s: float) -> Limits:
     asked = ConfigResource(ResourceType.TOPIC, topic)
     try:
         found = admin.describe_configs([asked], request_timeout=timeout_s)[asked].result()

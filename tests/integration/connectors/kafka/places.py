@@ -11,10 +11,11 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from dataflow.connect import SinkStep, TransactionalSink
+from dataflow.connect import AtLeastOnceSink, SinkStep, TransactionalSink
 from dataflow.connect.testkit import SinkPlace
 from dataflow.connect.testkit.places import context
-from dataflow.connectors.kafka.sink import KafkaSink, open_sink
+from dataflow.connectors.kafka.repeating import RepeatingKafkaSink
+from dataflow.connectors.kafka.sink import KafkaSink
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 
 ANSWER_S, POLL_S = 30.0, 0.1
@@ -83,7 +84,7 @@ class KafkaPlace(SinkPlace[TransactionalSink]):
     def sink(self, probe: Callable[[str], None]) -> KafkaSink:
         options = {"topic": self.topic, "idPrefix": self.prefix} | self._options
         step = SinkStep("kafka", self.broker)
-        return open_sink(step, KafkaSinkOptions.model_validate(options), context(probe))
+        return KafkaSink(step, KafkaSinkOptions.model_validate(options), context(probe))
 
     def visible(self) -> Sequence[int]:
         return [value["id"] for value in values(self.broker, self.topic)]
@@ -94,6 +95,25 @@ class KafkaPlace(SinkPlace[TransactionalSink]):
         if producer is not None:
             producer.purge()
         await sink.close()
+
+
+class RepeatingPlace(SinkPlace[AtLeastOnceSink]):
+    """A topic that is written to without transactions."""
+
+    def __init__(self, broker: str) -> None:
+        self.broker = broker
+        self.topic = new_topic(broker)
+
+    def sink(self, probe: Callable[[str], None]) -> RepeatingKafkaSink:
+        options = {"topic": self.topic, "delivery": "at-least-once"}
+        step = SinkStep("kafka", self.broker)
+        return RepeatingKafkaSink(step, KafkaSinkOptions.model_validate(options), context(probe))
+
+    def visible(self) -> Sequence[int]:
+        return [value["id"] for value in values(self.broker, self.topic)]
+
+    async def kill(self, sink: AtLeastOnceSink) -> None:
+        await sink.close()  # It gives up what is not acknowledged.
 
 
 class Sent(NamedTuple):

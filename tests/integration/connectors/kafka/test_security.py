@@ -13,7 +13,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from dataflow.connect import Rejected, SinkStep, SourceStep
 from dataflow.connect.spec import parse
 from dataflow.connect.testkit import context
-from dataflow.connectors.kafka.sink import KafkaSink, open_sink
+from dataflow.connectors.kafka.sink import KafkaSink
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.connectors.kafka.source import KafkaSource
 from dataflow.connectors.kafka.source_spec import KafkaSourceOptions
@@ -64,7 +64,7 @@ def sink(broker: str, topic: str, **security: str) -> KafkaSink:
     """Return a sink whose names begin with its topic's."""
     given = {"topic": topic, "idPrefix": topic, "security": security}
     step = SinkStep("kafka", broker)
-    return open_sink(step, KafkaSinkOptions.model_validate(given), context())
+    return KafkaSink(step, KafkaSinkOptions.model_validate(given), context())
 
 
 def topic_with_a_record(secured: Secured) -> str:

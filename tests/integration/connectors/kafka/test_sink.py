@@ -14,7 +14,7 @@ from dataflow.connect import Checkpoint, Corrupted, Fenced, Rejected, SinkStep, 
 from dataflow.connect.testkit.places import context, task
 from dataflow.connectors.kafka import sink as kafka_sink
 from dataflow.connectors.kafka import target
-from dataflow.connectors.kafka.sink import KafkaSink, open_sink
+from dataflow.connectors.kafka.sink import KafkaSink
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.core.checkpoint import SplitPosition
 from dataflow.core.ids import Lineage, Run
@@ -33,7 +33,7 @@ def sink_to(broker: str, topic: str, **options: object) -> KafkaSink:
     """Return a sink with a prefix of its topic's own."""
     given = {"topic": topic, "idPrefix": topic} | options
     step = SinkStep("kafka", broker)
-    return open_sink(step, KafkaSinkOptions.model_validate(given), context())
+    return KafkaSink(step, KafkaSinkOptions.model_validate(given), context())
 
 
 async def written(sink: KafkaSink, batch: pa.RecordBatch) -> pa.RecordBatch | None:
