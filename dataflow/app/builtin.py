@@ -19,6 +19,7 @@ from dataflow.transforms import (
     route_spec,
     validate_spec,
 )
+from dataflow.transforms.python import spec as python_spec
 
 BUILTIN: tuple[AnySpec, ...] = (
     file_source.SPEC,
@@ -32,6 +33,7 @@ BUILTIN: tuple[AnySpec, ...] = (
     route_spec.SPEC,
     validate_spec.SPEC,
     deduplicate_spec.SPEC,
+    python_spec.SPEC,
     console.SPEC,
     file_sink.SPEC,
     kafka_sink.SPEC,

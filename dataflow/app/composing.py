@@ -103,6 +103,7 @@ async def composed(
     ``command`` begins a worker process, where there shall be any.
     """
     clock, watchers, steps = SystemClock(), Watchers(), registry()
+    settings = settings.with_python(alone=belonging.send_to is None)
     ingest, objects = stores.ingest, stores.objects
     past = Past(stores.journal, stores.views, clock)
     fanout = Fanout(stores.views, belonging.shards)
@@ -110,7 +111,7 @@ async def composed(
         host = await stack.enter_async_context(
             Host.open(_around_host(stores, belonging, fanout, past))
         )
-        contexts = Contexts(clock, Paths(settings.file_roots), ingest.log, probe)
+        contexts = _contexts(settings, clock, ingest, probe)
         link = _Link(contexts.secrets, belonging.tell)
         hide = contexts.secrets.hide
         here = Surroundings(steps, contexts, objects, clock, link.to_owner, probe, hide)
@@ -137,6 +138,13 @@ async def composed(
         made = belonging.name, host, runs, stores, past, watchers, steps, workers, clock
         parts = Parts(*made, takes_push, bus)
         yield Composed(Node(parts), host, runs, workers, cleaning, bus)
+
+
+def _contexts(
+    settings: Settings, clock: SystemClock, ingest: IngestLogs, probe: Callable[[str], None]
+) -> Contexts:
+    allowed = settings.python == "allowed"
+    return Contexts(clock, Paths(settings.file_roots), ingest.log, probe, python_allowed=allowed)
 
 
 def _around_host(

@@ -114,6 +114,7 @@ class Contexts:
     log: Callable[[PipelineId], Log]
     probe: Callable[[str], None]
     secrets: Secrets = field(default_factory=Secrets)
+    python_allowed: bool = False
 
     def __call__(self, pipeline: PipelineId, step: str) -> Context:
         """Return the context of one step of one pipeline."""
@@ -125,4 +126,5 @@ class Contexts:
             path=self.paths,
             log=self.log(pipeline),
             probe=self.probe,
+            python_allowed=self.python_allowed,
         )

@@ -37,6 +37,8 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = "console"
     file_roots: tuple[Path, ...] = ()
     """Folders in which file connectors may read and write; none named is no restriction."""
+    python: Literal["", "allowed", "refused"] = ""
+    """Whether ``python`` steps run: whoever may start a pipeline then runs programs here."""
     insecure_bind: bool = False
     """Serve an address that other machines reach, without TLS."""
     workers: int = Field(default=0, ge=0, le=256)
@@ -102,6 +104,17 @@ class Settings(BaseModel):
             name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)
         }
         return json.dumps({**self.model_dump(mode="json"), **secrets})
+
+    def with_python(self, *, alone: bool) -> Settings:
+        """Return settings that say whether ``python`` steps run.
+
+        Unless they did, only where whoever can start a pipeline might run programs anyway: in a
+        program ``dataflow`` (``alone``) that this machine alone reaches and that writes any file.
+        """
+        if self.python:
+            return self
+        is_free = alone and not self.insecure_bind and not self.file_roots
+        return self.model_copy(update={"python": "allowed" if is_free else "refused"})
 
     @property
     def stop_grace(self) -> timedelta:

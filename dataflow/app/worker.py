@@ -60,7 +60,9 @@ def parts(begin: Begin, log: Callable[[PipelineId], Log]) -> Parts:
 
     return Parts(
         registry=registry(),
-        contexts=Contexts(clock, Paths(settings.file_roots), log, probe, secrets),
+        contexts=Contexts(
+            clock, Paths(settings.file_roots), log, probe, secrets, settings.python == "allowed"
+        ),
         objects=objects_of(settings),
         clock=clock,
         probe=probe,

@@ -68,6 +68,7 @@ class Context:
         log: the pipeline's ingest log, where it has one.
         probe: called with a name between two effects that must not swap; tests die there.
         previews: somebody looks at the first records: nothing is to be left behind anywhere.
+        python_allowed: whether this node runs functions that people bring, in processes.
     """
 
     pipeline: PipelineId
@@ -78,3 +79,4 @@ class Context:
     log: Log | None = None
     probe: Callable[[str], None] = lambda _: None
     previews: bool = False
+    python_allowed: bool = False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 import pyarrow as pa
+import pytest
 
 from dataflow.connect import Transform
 from dataflow.connect.testkit import TransformSuite
@@ -14,6 +16,7 @@ from dataflow.transforms.flat_map_spec import SPEC as FLAT_MAP
 from dataflow.transforms.map_spec import SPEC as MAP
 from dataflow.transforms.route_spec import SPEC as ROUTE
 from dataflow.transforms.validate_spec import SPEC as VALIDATE
+from tests.integration.transforms.python.rig import step as python_step
 from tests.unit.transforms.rig import opened
 
 BATCHES = [
@@ -85,6 +88,22 @@ class TestValidate(TransformSuite):
             "c": {"type": "date"},
         }
         return opened(VALIDATE, {"columns": asked, "missing": "null"})
+
+    def batches(self) -> Sequence[pa.RecordBatch]:
+        return BATCHES
+
+
+class TestPython(TransformSuite):
+    """A function that drops rows, makes others, and raises for a whole batch."""
+
+    @pytest.fixture(autouse=True)
+    def processes(self) -> Iterator[None]:
+        """End what a test has begun."""
+        with ExitStack() as self.steps:
+            yield
+
+    def transform(self) -> Transform:
+        return self.steps.enter_context(python_step("suited", rowNumber="row"))
 
     def batches(self) -> Sequence[pa.RecordBatch]:
         return BATCHES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,22 @@ def test_a_node_of_a_cluster_wants_an_object_store_that_others_reach() -> None:
     """Dead letters in one node's folder would be gone, and a takeover with them."""
     with pytest.raises(Rejected, match="every node reaches"):
         node_program.reachable(Settings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "where", "python"),
+    [
+        ({}, "alone", "allowed"),
+        ({}, "cluster", "refused"),
+        ({"file_roots": ["/data"]}, "alone", "refused"),
+        ({"insecure_bind": True}, "alone", "refused"),
+        ({"insecure_bind": True, "python": "allowed"}, "cluster", "allowed"),
+        ({"python": "refused"}, "alone", "refused"),
+    ],
+)
+def test_functions_run_by_default_where_their_users_could_run_programs_anyway(
+    settings: Mapping[str, object], where: str, python: str
+) -> None:
+    """On a laptop nobody else reaches the program, and it writes wherever its user can."""
+    told = Settings.model_validate(settings).with_python(alone=where == "alone")
+    assert told.python == python
