@@ -49,6 +49,7 @@ def decision_held(stored: Checkpoint, seed: Checkpoint) -> Checkpoint:
         seed,
         stamp=Stamp(seed.stamp.run, stored.stamp.number),
         positions=stored.positions,
+        states=stored.states,
         committables=letters,
         totals=stored.totals,
     )

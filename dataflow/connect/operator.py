@@ -101,7 +101,10 @@ class Operator(ABC):
         return NOTHING
 
     def input_ended(self, input_name: str) -> Output:  # noqa: ARG002 - optional
-        """Take note that an input brings no more rows; after the last, nothing is called."""
+        """Take note that an input brings no more rows; after the last, nothing is called.
+
+        A later run calls it again, where an input had ended before: what it gave then is decided.
+        """
         return NOTHING
 
     def tick(self, now: datetime) -> Output:  # noqa: ARG002 - optional
@@ -116,6 +119,7 @@ class Operator(ABC):
     def changes(self, *, whole: bool) -> bytes | None:  # noqa: ARG002 - optional
         """Return what has changed since the last call, or the whole state; None if nothing has.
 
+        A whole one takes the place of all before: an empty state is told too, unless none was.
         A restored state counts as told. The rows of a batch are in it once ``apply`` returned.
         """
         return None

@@ -116,6 +116,7 @@ class SinkSpec(Generic[OptionsT]):
             ``dataflow.connect.sink``.
         guaranteed: what it guarantees with these options, where they can make it less.
         committable: of a staging sink.
+        decides: tells whether it is transactional: of such sinks a pipeline has one at most.
         place: where the sink writes, in the form that sources of its kind know; empty if none.
         node_local: tells whether what it writes is there on one node alone, as a local path is.
     """
@@ -128,6 +129,7 @@ class SinkSpec(Generic[OptionsT]):
     guaranteed: Callable[[OptionsT], Guarantee] | None = None
     committable: type[Committable] = Committable
     check: Callable[[SinkStep, OptionsT], Sequence[Problem]] = _no_problems
+    decides: Callable[[OptionsT], bool] = lambda _: False
     place: Callable[[SinkStep], str] = lambda _: ""
     node_local: Callable[[SinkStep, OptionsT], bool] = lambda *_: False
 

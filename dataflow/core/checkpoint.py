@@ -121,9 +121,10 @@ def next_tick(now_s: float, interval_s: float, phase: float) -> float:
 class Checkpoint:
     """Everything that recovery needs, decided in one write.
 
-    Position = the next thing to read. ``pinned`` is what a source fixed for the lineage (an
-    inferred schema), ``committables`` what each sink staged, ``states`` where transforms keep
-    theirs; all are JSON text of the connector's own models, by the step's name.
+    Position = the next thing to read, by split; those of all sources stand together. ``pinned`` is
+    what a source fixed for the lineage (an inferred schema), ``committables`` what each sink
+    staged, both as JSON text of the connector's own models; ``states`` where steps with a memory
+    keep theirs: an object. All three are by the step's name.
     """
 
     lineage: Lineage = Lineage(0)
@@ -207,6 +208,7 @@ def starting_point(
         stamp=stored.stamp,
         latest=start.origin is Origin.LATEST,
         positions=begins_at.positions if kept else {},
+        states=begins_at.states if kept else {},
         committables=stored.committables if start.keeps_sink else _letters(stored.committables),
         totals=stored.totals,
         hidden=stored.hidden if start.keeps_sink else 0,

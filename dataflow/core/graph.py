@@ -1,103 +1,204 @@
-"""The shape of a pipeline: what feeds what, and what is wrong with it, by path."""
+"""The shape of a pipeline: what feeds what, and what is wrong with it, by path.
+
+A step is named by its key or id. Another step reads its main output by that name, and one of its
+other outputs as ``<name>.<output>``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TypeVar
 
 from dataflow.core.errors import Problem
-from dataflow.core.spec import PipelineSpec, Sink, Source, Transform
-
-End = TypeVar("End", Source, Sink)
+from dataflow.core.spec import PipelineSpec, Sink, Source, Transform, shown
 
 STEPS_MAX = 100
 """A limit on the transforms of one pipeline; far above any that a person can read."""
 
+ENDS_MAX = 100
+"""A limit on its sources, and on its sinks; each holds connections."""
+
 TOO_MANY = Problem("transforms", f"use at most {STEPS_MAX}")
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", re.ASCII)
+NAME_RULE = "use letters, digits, _ and -, at most 100 of them"
+"""Of a step: it stands in references with a dot, in names of splits, of objects and of columns."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A graph without branches: one source, steps in order, one sink."""
+class Feed:
+    """What a step reads: a step, and which of its outputs; the main one has no name."""
 
-    source_name: str
-    source: Source
+    step: str
+    output: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.step}.{self.output}" if self.output else self.step
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Steps in an order in which each comes behind all that it reads.
+
+    ``feeds`` has what each transform and each sink reads, in the order of its ``inputs``.
+    """
+
+    sources: Mapping[str, Source]
     transforms: tuple[Transform, ...]
-    sink_name: str
-    sink: Sink
+    sinks: Mapping[str, Sink]
+    feeds: Mapping[str, tuple[Feed, ...]]
 
 
-def line(spec: PipelineSpec) -> Line:
-    """Return a canonical spec that ``problems`` finds nothing wrong with as a line."""
-    (source_name, source), (sink_name, sink) = _only(spec.sources), _only(spec.sinks)
-    return Line(source_name, source, spec.transforms, sink_name, sink)
+def graph(spec: PipelineSpec) -> Graph:
+    """Return the graph of a canonical spec that ``problems`` finds nothing wrong with."""
+    feeds = _feeds(spec)
+    steps = {transform.id: transform for transform in spec.transforms}
+    ordered, _ = _ordered(steps, feeds)
+    transforms = tuple(steps[name] for name in ordered)
+    return Graph(spec.sources, transforms, spec.sinks, feeds)
 
 
 def problems(spec: PipelineSpec) -> Sequence[Problem]:
-    """Return what is wrong with the edges of a canonical spec.
-
-    Only a line runs today; what makes it more than one is named by its path.
-    """
+    """Return what is wrong with the edges of a canonical spec."""
     if len(spec.transforms) > STEPS_MAX:
         return [TOO_MANY]  # alone: naming what could be read takes the square of the steps
+    ends = [("sources", spec.sources), ("sinks", spec.sinks)]
+    if many := [name for name, them in ends if len(them) > ENDS_MAX]:
+        return [Problem(name, f"use at most {ENDS_MAX}") for name in many]
     found = [*_name_problems(spec), *_input_problems(spec)]
-    return found or _branch_problems(spec)
+    return found or [*_cycle_problems(spec)] or [*_unread_problems(spec), *_apart_problems(spec)]
 
 
-def _only(things: Mapping[str, End]) -> tuple[str, End]:
-    ((name, thing),) = things.items()
-    return name, thing
-
-
-def _name_problems(spec: PipelineSpec) -> list[Problem]:
-    found = []
-    taken = set(spec.sources)
-    for index, transform in enumerate(spec.transforms):
-        if transform.id in taken:
-            found.append(Problem(f"transforms[{index}].id", f"{transform.id!r} is used twice"))
-        taken.add(transform.id)
+def upstream(graph: Graph, feeds: Iterable[Feed]) -> AbstractSet[str]:
+    """Return every step that rows can have come through, or from, on their way to ``feeds``."""
+    found: set[str] = set()
+    waiting = [feed.step for feed in feeds]
+    while waiting:
+        step = waiting.pop()
+        if step not in found:
+            found.add(step)
+            waiting += [feed.step for feed in graph.feeds.get(step, ())]
     return found
 
 
-def _input_problems(spec: PipelineSpec) -> list[Problem]:
-    found = []
-    known = set(spec.sources)
-    names = known | {transform.id for transform in spec.transforms}
+def path_of(spec: PipelineSpec, step: str) -> str:
+    """Return where a step stands in the form in which people see a canonical spec."""
+    short = shown(spec)
+    for index, transform in enumerate(spec.transforms):
+        if transform.id == step:
+            return f"transforms[{index}]"
+    if step in spec.sources:
+        return "source" if short.source else f"sources.{step}"
+    return "sink" if short.sink else f"sinks.{step}"
+
+
+def _feeds(spec: PipelineSpec) -> Mapping[str, tuple[Feed, ...]]:
+    names = {*spec.sources, *(transform.id for transform in spec.transforms)}
+    feeds = {t.id: tuple(_feed(name, names) for name in t.inputs) for t in spec.transforms}
+    return feeds | {name: (_feed(sink.input, names),) for name, sink in spec.sinks.items()}
+
+
+def _feed(name: str, names: AbstractSet[str]) -> Feed:
+    if name in names:
+        return Feed(name)
+    step, _, output = name.partition(".")
+    return Feed(step, output)
+
+
+def _ordered(
+    steps: Mapping[str, Transform], feeds: Mapping[str, tuple[Feed, ...]]
+) -> tuple[Sequence[str], AbstractSet[str]]:
+    """Return transforms behind what they read, as listed where that is open; and those in knots."""
+    waiting = {name: {f.step for f in feeds[name] if f.step in steps} for name in steps}
+    ordered: list[str] = []
+    while ready := next((name for name, before in waiting.items() if not before), None):
+        ordered.append(ready)
+        del waiting[ready]
+        for before in waiting.values():
+            before.discard(ready)
+    return ordered, set(waiting)
+
+
+def _name_problems(spec: PipelineSpec) -> Iterator[Problem]:
+    places = [
+        *((f"sources.{name}", name) for name in spec.sources),
+        *((f"transforms[{index}].id", t.id) for index, t in enumerate(spec.transforms)),
+        *((f"sinks.{name}", name) for name in spec.sinks),
+    ]
+    taken: set[str] = set()
+    for path, name in places:
+        if not NAME.fullmatch(name):
+            yield Problem(path, f"{name!r:.120} is no name of a step; {NAME_RULE}")
+        elif name in taken:
+            yield Problem(path, f"{name!r} is used twice")
+        taken.add(name)
+
+
+def _input_problems(spec: PipelineSpec) -> Iterator[Problem]:
+    names = {*spec.sources, *(transform.id for transform in spec.transforms)}
     for index, transform in enumerate(spec.transforms):
         path = f"transforms[{index}].inputs"
-        if not transform.inputs:
-            found.append(Problem(path, f"missing; one of {_list(known)}"))
-        for name in transform.inputs:
-            if name not in names:
-                found.append(Problem(path, f"unknown {name!r}, one of {_list(known)}"))
-            elif name not in known:
-                found.append(Problem(path, f"{name!r} comes later; a cycle cannot run"))
-        known.add(transform.id)
-    for sink_name, sink in spec.sinks.items():
-        if sink.input not in names:
-            path = f"sinks.{sink_name}.input"
-            found.append(Problem(path, f"unknown {sink.input!r}, one of {_list(known)}"))
-    return found
+        yield from _reference_problems(path, transform.inputs, names, names - {transform.id})
+    for name, sink in spec.sinks.items():
+        given = (sink.input,) if sink.input else ()
+        yield from _reference_problems(f"sinks.{name}.input", given, names, names)
 
 
-def _branch_problems(spec: PipelineSpec) -> list[Problem]:
-    found = []
-    if len(spec.sources) > 1:
-        found.append(Problem("sources", "more than one source cannot run yet"))
-    if len(spec.sinks) > 1:
-        found.append(Problem("sinks", "more than one sink cannot run yet"))
-    before = next(iter(spec.sources))
-    for index, transform in enumerate(spec.transforms):
-        if transform.inputs != (before,):
-            path = f"transforms[{index}].inputs"
-            found.append(Problem(path, f"branches cannot run yet; it must read {before!r}"))
-        before = transform.id
-    for sink_name, sink in spec.sinks.items():
-        if sink.input != before and len(spec.sinks) == 1:
-            path = f"sinks.{sink_name}.input"
-            found.append(Problem(path, f"branches cannot run yet; it must read {before!r}"))
-    return found
+def _reference_problems(
+    path: str, given: Sequence[str], names: AbstractSet[str], others: AbstractSet[str]
+) -> Iterator[Problem]:
+    if not given:
+        yield Problem(path, f"missing; one of {_list(others)}")
+    for name, times in Counter(given).items():
+        if times > 1:
+            yield Problem(path, f"{name!r} is read twice; put a map between for a second way")
+        elif _feed(name, names).step not in names:
+            yield Problem(path, f"unknown {name!r}, one of {_list(others)}")
+
+
+def _cycle_problems(spec: PipelineSpec) -> Iterator[Problem]:
+    feeds = _feeds(spec)
+    steps = {transform.id: transform for transform in spec.transforms}
+    _, knotted = _ordered(steps, feeds)
+    if not knotted:
+        return
+    way = [next(name for name in steps if name in knotted)]
+    while (before := next(f.step for f in feeds[way[-1]] if f.step in knotted)) not in way:
+        way.append(before)
+    way = [*way[way.index(before) :], before][::-1]
+    index = list(steps).index(way[0])
+    yield Problem(f"transforms[{index}].inputs", f"is a cycle: {' -> '.join(way)}")
+
+
+def _unread_problems(spec: PipelineSpec) -> Iterator[Problem]:
+    read = {feed.step for feeds in _feeds(spec).values() for feed in feeds}
+    for name in (*spec.sources, *(transform.id for transform in spec.transforms)):
+        if name not in read:
+            message = f"nothing reads {name!r}; let a step or sink read it"
+            yield Problem(path_of(spec, name), message)
+
+
+def _apart_problems(spec: PipelineSpec) -> Iterator[Problem]:
+    """Name what has nothing to do with the rest: it would wait for a slow sink that is not its."""
+    near: dict[str, set[str]] = {name: set() for name in spec.sources}
+    for name, feeds in _feeds(spec).items():
+        for feed in feeds:
+            near.setdefault(name, set()).add(feed.step)
+            near.setdefault(feed.step, set()).add(name)
+    first = next(iter(spec.sources))
+    found, waiting = {first}, [first]
+    while waiting:
+        new = near[waiting.pop()] - found
+        found |= new
+        waiting += new
+    for name in spec.sources:
+        if name not in found:
+            message = f"shares no step with {first!r}; make it a pipeline of its own"
+            yield Problem(f"sources.{name}", message)
+            return
 
 
 def _list(names: Iterable[str]) -> str:

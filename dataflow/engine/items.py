@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from dataflow.connect import Position
+from dataflow.core.checkpoint import Checkpoint, Ledger
 from dataflow.core.ids import SplitId
 
 if TYPE_CHECKING:
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Rows:
-    """A batch on its way, and what became of the records that are no longer in it.
+    """A batch that a source has read, and the records of it that could not be.
 
     Its split is read up to ``resume_at`` once these rows are written: position and effect
-    travel together, so no checkpoint can hold one without the other.
+    travel together, so no checkpoint can hold one without the other. ``split`` is named as the
+    pipeline knows it; see ``reader.SplitNames``.
     """
 
+    source: str
     split: SplitId
     batch: pa.RecordBatch
     resume_at: Position
@@ -28,28 +32,77 @@ class Rows:
     bytes_read: int
     size: int
     """Bytes of memory that the batch keeps from being freed, or a little more."""
-    produced: int = 0
-    filtered: int = 0
     skipped: int = 0
-    absorbed: int = 0
-    processing_s: float = 0.0
-    dead: list[pa.RecordBatch] = field(default_factory=list)
+    dead: Sequence[pa.RecordBatch] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitsListed:
+    """A source reads these splits from now on; ``idles`` as ``connect.Operator.splits`` says."""
+
+    source: str
+    splits: Sequence[SplitId]
+    idles: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SplitEnded:
     """A split has been read to its end."""
 
+    source: str
     split: SplitId
 
 
 @dataclass(frozen=True, slots=True)
+class SourceEnded:
+    """A source has been read to its end."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+    now: datetime
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What becomes of one item at one sink: rows to write, and an account of all others."""
+
+    batches: list[tuple[SplitId, pa.RecordBatch]]
+    ledger: Ledger
+    size: int
+    processing_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class BarrierItem:
-    """Everything before it belongs to checkpoint ``number``."""
+    """Everything before it belongs to checkpoint ``number``.
+
+    ``moved`` is the checkpoint that the run began from, moved on by all that is before: positions,
+    states, sums. ``dead`` are the letters of sources and transforms since the barrier before.
+    """
 
     number: int
     final: bool
-    states: Mapping[str, str] = field(default_factory=dict)
+    moved: Checkpoint = field(default_factory=Checkpoint)
+    positions: Mapping[SplitId, Position] = field(default_factory=dict)
+    dead: Sequence[pa.RecordBatch] = ()
+
+    def behind(
+        self,
+        moved: Checkpoint,
+        positions: Mapping[SplitId, Position],
+        dead: Sequence[pa.RecordBatch],
+    ) -> BarrierItem:
+        """Return the barrier as it leaves the transforms."""
+        return replace(self, moved=moved, positions=positions, dead=dead)
 
 
-Item: TypeAlias = Rows | SplitEnded | BarrierItem
+Item: TypeAlias = Rows | SplitsListed | SplitEnded | SourceEnded | Tick | BarrierItem
+"""What goes into the transforms."""
+
+Sunk: TypeAlias = Delivery | BarrierItem
+"""What goes into a sink."""

@@ -46,6 +46,9 @@ class Output(ABC):
     refuses = False
     """Whether a write may refuse rows: each is then named by its ordinal."""
 
+    decides = False
+    """Whether a checkpoint is decided by ``decide``, not by the register."""
+
     @abstractmethod
     async def open(self, task: Task, start: Checkpoint) -> Checkpoint | None:
         """Get ready to write behind ``start``; returns the decision that the sink itself holds."""
@@ -119,6 +122,7 @@ class Transactional(Output):
 
     sink: TransactionalSink
     refuses = True
+    decides = True
 
     async def open(self, task: Task, start: Checkpoint) -> Checkpoint | None:
         """Claim the sink and ask what it had decided."""

@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dataflow.connect import Guarantee, Options, Registry, SinkSpec, SourceSpec, TransformSpec
-from dataflow.connect.spec import parse
+from dataflow.connect.spec import Columns, parse
+from dataflow.connect.transform import MAIN
 from dataflow.core import graph
 from dataflow.core.errors import Invalid, Problem, Rejected
-from dataflow.core.spec import OnError, PipelineSpec, Sink, Source, Transform, shown
+from dataflow.core.spec import OnError, PipelineSpec, Sink, Source, Transform
+from dataflow.engine.credentials import credential_problems
 
 T = TypeVar("T")
 SpecT = TypeVar("SpecT", SourceSpec[Any], TransformSpec[Any], SinkSpec[Any])
 
-SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)?$|secret|token|api-?key|credential|authorization", re.IGNORECASE
-)
-"""Names whose values are credentials."""
+StepT = TypeVar("StepT", Source, Transform, Sink)
 
-CREDENTIALS_IN = frozenset({"auth", "headers", "tls", "properties"})
-"""Options whose own keys may name credentials; those of the others are columns."""
 
-SECRET_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s:]*:(?!\$\{)[^/@\s]+@", re.IGNORECASE)
-REFERENCE = re.compile(r"^$|\$\{(env|file):[^}]+\}")
-NO_REFERENCE = re.compile(r"\$\{(?!(env|file):[^}]+\})")
-"""What would be taken as it stands, though somebody meant a value by it."""
+@dataclass(frozen=True, slots=True)
+class Planned(Generic[StepT, SpecT]):
+    """A step whose kind is known and whose options are checked, and what it reads."""
+
+    name: str
+    step: StepT
+    spec: SpecT
+    options: Options
+    feeds: Sequence[graph.Feed] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A line whose every step is known and checked."""
+    """A graph whose every step is known and checked; transforms stand behind what they read.
 
-    line: graph.Line
-    source: SourceSpec[Any]
-    source_options: Options
-    transforms: Sequence[tuple[Transform, TransformSpec[Any], Options]]
-    sink: SinkSpec[Any]
-    sink_options: Options
+    ``columns`` has the names and types that leave each step, as far as they are known before
+    anything runs.
+    """
+
+    graph: graph.Graph
+    sources: Sequence[Planned[Source, SourceSpec[Any]]]
+    transforms: Sequence[Planned[Transform, TransformSpec[Any]]]
+    sinks: Sequence[Planned[Sink, SinkSpec[Any]]]
     on_error: OnError
+    columns: Mapping[str, Columns]
 
     @property
     def guarantee(self) -> Guarantee:
-        """What a crash can do to rows already written."""
-        guaranteed = self.sink.guaranteed
-        return guaranteed(self.sink_options) if guaranteed is not None else self.sink.guarantee
+        """What a crash can do to rows already written; of several sinks, to those of the worst."""
+        weaker = [s for s in self.sinks if s.spec.guarantee is not Guarantee.EXACTLY_ONCE]
+        return weaker[0].spec.guarantee if weaker else Guarantee.EXACTLY_ONCE
 
     def policy(self, options: Options) -> OnError:
         """Return what one step does with a record it cannot handle."""
@@ -63,81 +66,150 @@ def plan(registry: Registry, spec: PipelineSpec) -> Plan:
     problems = list(graph.problems(spec))
     if problems:
         raise Invalid(problems)
-    checked = _Checker(registry, spec)
-    made = checked.plan()
-    if made is None:
-        raise Invalid(checked.problems)
-    return made
+    return _Checker(registry, spec).plan()
 
 
 class _Checker:
-    """Walks a line from its source to its sink, gathering problems and following the columns."""
+    """Walks a graph from its sources to its sinks, gathering problems and following the columns."""
 
     def __init__(self, registry: Registry, spec: PipelineSpec) -> None:
-        self.problems: list[Problem] = []
+        self._problems: list[Problem] = []
         self._registry = registry
         self._spec = spec
-        self._line = graph.line(spec)
-        short = bool(shown(spec).source)
-        self._source_path = "source" if short else f"sources.{self._line.source_name}"
-        self._sink_path = "sink" if short else f"sinks.{self._line.sink_name}"
+        self._graph = graph.graph(spec)
+        self._outputs: dict[str, Sequence[str]] = {}
+        self._columns: dict[graph.Feed, Columns | None] = {}
 
-    def plan(self) -> Plan | None:
-        line = self._line
-        source = self._source(line.source)
-        columns = source[0].schema(source[1]) if source else None
-        transforms = []
-        for index, transform in enumerate(line.transforms):
-            step, columns = self._transform(f"transforms[{index}]", transform, columns)
-            if step:
-                transforms.append((transform, *step))
-        sink = self._sink(line.sink)
-        if source and sink:
-            self._apart(source[0], sink[0])
-        if self.problems or source is None or sink is None or self._spec.options is None:
-            return None
-        return Plan(line, *source, transforms, *sink, self._spec.options.on_error)
+    def plan(self) -> Plan:
+        """Return the plan; raises ``Invalid``."""
+        shape = self._graph
+        sources = [self._source(name, step) for name, step in shape.sources.items()]
+        transforms = [self._transform(step) for step in shape.transforms]
+        sinks = [self._sink(name, step) for name, step in shape.sinks.items()]
+        found = _present(sources), _present(transforms), _present(sinks)
+        self._apart(found[0], found[2])
+        self._one_decides(found[2])
+        if self._problems or self._spec.options is None:
+            raise Invalid(self._problems)
+        known = {str(f): columns for f, columns in self._columns.items() if columns is not None}
+        return Plan(shape, *found, self._spec.options.on_error, known)
 
-    def _apart(self, source: SourceSpec[Any], sink: SinkSpec[Any]) -> None:
-        """Note a sink that writes what the source reads."""
-        place = sink.place(self._line.sink)
-        if place and source.covers(self._line.source, place):
-            problem = "the source reads what is written there; write somewhere else"
-            self.problems.append(Problem(f"{self._sink_path}.connectionString", problem))
+    def _apart(
+        self,
+        sources: Sequence[Planned[Source, SourceSpec[Any]]],
+        sinks: Sequence[Planned[Sink, SinkSpec[Any]]],
+    ) -> None:
+        """Note a sink that writes what a source reads."""
+        for sink in sinks:
+            place = sink.spec.place(sink.step)
+            if place and any(s.spec.covers(s.step, place) for s in sources):
+                problem = "the source reads what is written there; write somewhere else"
+                path = f"{graph.path_of(self._spec, sink.name)}.connectionString"
+                self._problems.append(Problem(path, problem))
 
-    def _source(self, step: Source) -> tuple[SourceSpec[Any], Options] | None:
-        path = self._source_path
+    def _one_decides(self, sinks: Sequence[Planned[Sink, SinkSpec[Any]]]) -> None:
+        """Note sinks that would each decide a checkpoint: one may, and the other may then not."""
+        deciding = [sink.name for sink in sinks if sink.spec.decides(sink.options)]
+        if len(deciding) > 1:
+            names = " and ".join(deciding)
+            problem = f"{names} each commit by a transaction of their own; use one a pipeline"
+            self._problems.append(Problem("sinks", problem))
+
+    def _source(self, name: str, step: Source) -> Planned[Source, SourceSpec[Any]] | None:
+        path = graph.path_of(self._spec, name)
         found = self._step(path, step, lambda: self._registry.source(step.source_type))
-        if found is not None:
-            spec, options = found
-            self._add(path, self._try(path, lambda: spec.check(step, options)))
-        return found
-
-    def _sink(self, step: Sink) -> tuple[SinkSpec[Any], Options] | None:
-        path = self._sink_path
-        found = self._step(path, step, lambda: self._registry.sink(step.sink_type))
-        if found is not None:
-            spec, options = found
-            self._add(path, self._try(path, lambda: spec.check(step, options)))
-        return found
-
-    def _transform(
-        self, path: str, step: Transform, columns: Mapping[str, str] | None
-    ) -> tuple[tuple[TransformSpec[Any], Options] | None, Mapping[str, str] | None]:
-        found = self._step(path, step, lambda: self._registry.transform(step.transform_type))
         if found is None:
-            return None, None
+            return None
         spec, options = found
-        before = len(self.problems)
-        self._add(path, self._try(path, lambda: spec.check(step, options, columns)))
-        known = columns is not None and len(self.problems) == before
-        return found, spec.schema(options, columns) if known and columns else None
+        self._add(path, self._try(path, lambda: spec.check(step, options)))
+        self._outputs[name] = (MAIN,)
+        self._columns[graph.Feed(name)] = spec.schema(options)
+        return Planned(name, step, spec, options)
+
+    def _sink(self, name: str, step: Sink) -> Planned[Sink, SinkSpec[Any]] | None:
+        path = graph.path_of(self._spec, name)
+        found = self._step(path, step, lambda: self._registry.sink(step.sink_type))
+        feeds = self._graph.feeds[name]
+        self._read(f"{path}.input", feeds)
+        if found is None:
+            return None
+        spec, options = found
+        self._add(path, self._try(path, lambda: spec.check(step, options)))
+        return Planned(name, step, spec, options, feeds)
+
+    def _transform(self, step: Transform) -> Planned[Transform, TransformSpec[Any]] | None:
+        path = graph.path_of(self._spec, step.id)
+        feeds = self._graph.feeds[step.id]
+        found = self._step(path, step, lambda: self._registry.transform(step.transform_type))
+        readable = self._read(f"{path}.inputs", feeds)
+        if found is None:
+            return None
+        spec, options = found
+        self._outputs[step.id] = spec.outputs(options)
+        if readable:
+            self._follow(path, step, spec, options)
+        return Planned(step.id, step, spec, options, feeds)
+
+    def _read(self, path: str, feeds: Sequence[graph.Feed]) -> bool:
+        """Tell whether what a step reads is there, noting what is not."""
+        before = len(self._problems)
+        for feed in feeds:
+            outputs = self._outputs.get(feed.step)
+            if outputs is not None and feed.output not in outputs:
+                named = [str(graph.Feed(feed.step, name)) for name in outputs]
+                problem = f"{feed.step!r} has no output {feed.output!r}; one of {', '.join(named)}"
+                self._problems.append(Problem(path, problem))
+        return len(self._problems) == before
+
+    def _follow(
+        self, path: str, step: Transform, spec: TransformSpec[Any], options: Options
+    ) -> None:
+        """Check a step with the columns that it reads, and note those that leave it."""
+        feeds = self._graph.feeds[step.id]
+        given = [self._columns.get(feed) for feed in feeds]
+        before = len(self._problems)
+        fewest, most = spec.inputs
+        if not fewest <= len(feeds) <= most:
+            wanted = str(fewest) if fewest == most else f"{fewest} to {most}"
+            problem = f"a {spec.name} reads {wanted} inputs, not {len(feeds)}"
+            self._problems.append(Problem(f"{path}.inputs", problem))
+            return
+        if spec.check_inputs is not None:
+            many = spec.check_inputs
+            self._add(path, self._try(path, lambda: many(step, options, given)))
+            columns = None
+        else:
+            columns = self._one(f"{path}.inputs", feeds, given)
+            self._add(path, self._try(path, lambda: spec.check(step, options, columns)))
+        good = len(self._problems) == before
+        main = None
+        if good and spec.schema_of_inputs is not None:
+            main = spec.schema_of_inputs(step, options, given)
+        elif good and columns:
+            main = spec.schema(options, columns)
+        for output in spec.outputs(options):
+            self._columns[graph.Feed(step.id, output)] = columns if output != MAIN else main
+
+    def _one(
+        self, path: str, feeds: Sequence[graph.Feed], given: Sequence[Columns | None]
+    ) -> Columns | None:
+        """Return the columns that all inputs of a step have; None where that is not known."""
+        first = given[0]
+        for feed, columns in zip(feeds[1:], given[1:], strict=True):
+            if first is None or columns is None:
+                return None
+            if list(columns.items()) != list(first.items()):
+                problem = f"{feeds[0]} and {feed} have different columns: {_apart(first, columns)}"
+                self._problems.append(Problem(path, problem))
+                return None
+        return first
 
     def _step(
         self, path: str, step: Source | Transform | Sink, find: Callable[[], SpecT]
     ) -> tuple[SpecT, Options] | None:
         """Return what is registered for a step, and its options; None after noting a problem."""
-        self._secrets(path, getattr(step, "connection_string", ""), step.options)
+        connection = getattr(step, "connection_string", "")
+        self._problems += credential_problems(path, connection, step.options)
         spec = self._try(path, find)
         options = self._try(path, lambda: parse(spec.options, step.options)) if spec else None
         return (spec, options) if spec is not None and options is not None else None
@@ -152,44 +224,22 @@ class _Checker:
     def _add(self, path: str, problems: Sequence[Problem] | None) -> None:
         for problem in problems or ():
             field = f"{path}.{problem.field}" if problem.field else path
-            self.problems.append(Problem(field, problem.message))
-
-    def _secrets(self, path: str, connection: str, options: str) -> None:
-        if NO_REFERENCE.search(connection):
-            self.problems.append(
-                Problem(
-                    f"{path}.connectionString",
-                    "holds ${…} that is no reference; write ${env:NAME} or ${file:/path}",
-                )
-            )
-        if SECRET_IN_URL.search(connection):
-            self.problems.append(
-                Problem(
-                    f"{path}.connectionString",
-                    "holds a password in the clear; write ${env:NAME} or ${file:/path} for it",
-                )
-            )
-        for key in _credentials(options):
-            self.problems.append(
-                Problem(
-                    f"{path}.options.{key}",
-                    "is a credential in the clear; write ${env:NAME} or ${file:/path} for it",
-                )
-            )
+            self._problems.append(Problem(field, problem.message))
 
 
-def _credentials(options: str) -> Iterator[str]:
-    """Yield the paths of texts that look like credentials; columns may be called as they like."""
-    try:
-        given = json.loads(options or "{}")
-    except ValueError:
-        return
-    for key, value in given.items() if isinstance(given, dict) else ():
-        nested = value if isinstance(value, dict) and key in CREDENTIALS_IN else {}
-        named = {key: value, **{f"{key}.{name}": inner for name, inner in nested.items()}}
-        for path, text in named.items():
-            if isinstance(text, str) and SECRET_NAME.search(path) and not REFERENCE.search(text):
-                yield path
+def _present(found: Sequence[T | None]) -> Sequence[T]:
+    return [one for one in found if one is not None]
+
+
+def _apart(first: Columns, other: Columns) -> str:
+    """Return the first difference between the columns of two inputs."""
+    for name, of in first.items():
+        if name not in other:
+            return f"only the first has {name}"
+        if other[name] != of:
+            return f"{name} is {of}, and {other[name]}"
+    more = [name for name in other if name not in first]
+    return f"only the second has {more[0]}" if more else "they stand in another order"
 
 
 def node_local(registry: Registry, spec: PipelineSpec) -> bool:

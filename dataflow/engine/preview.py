@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar, cast
 
 import pyarrow as pa
 
-from dataflow.connect import Context, OnError, Operator, Via
-from dataflow.connect.transform import MAIN, ORDINAL
+from dataflow.connect import Context, OnError
+from dataflow.connect.transform import ORDINAL
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.clock import Clock
 from dataflow.core.errors import Rejected, Unavailable
+from dataflow.core.graph import Feed
 from dataflow.core.ids import PipelineId
 from dataflow.engine.channel import Channel
 from dataflow.engine.failure import StepFailed, first_of
-from dataflow.engine.items import BarrierItem, Item, Rows
+from dataflow.engine.flow import Flow, FlowItem
+from dataflow.engine.items import BarrierItem, Item, Rows, SourceEnded, SplitEnded, SplitsListed
 from dataflow.engine.json_rows import json_rows
+from dataflow.engine.order import waits
+from dataflow.engine.passed import Passed
 from dataflow.engine.plan import Plan
 from dataflow.engine.reader import Reader
 from dataflow.engine.records import DeadLetter, PreviewStep
 from dataflow.engine.rejects import Rejects
-from dataflow.engine.steps import Input, make_input, make_steps
+from dataflow.engine.steps import Input, make_inputs, make_steps
 from dataflow.engine.surroundings import Contexts
 
 T = TypeVar("T")
@@ -38,8 +43,10 @@ async def preview(
 ) -> Sequence[PreviewStep]:
     """Return what each step makes of the first records; one it cannot handle is shown with why.
 
+    Sources are read as if they ended there: a step that answers at the end shows its answer.
+
     Raises:
-        Waiting: what the source reads is not there.
+        Waiting: what a source reads is not there.
         Rejected: it cannot be read, or a step cannot handle its rows at all.
     """
     pipeline = PipelineId("preview")
@@ -47,38 +54,82 @@ async def preview(
     def previewing(pipeline: PipelineId, step: str) -> Context:
         return replace(contexts(pipeline, step), previews=True)
 
-    source = _made(lambda: make_input(plan, pipeline, previewing))
-    source = Input(
-        name=source.name,
-        source=source.source,
-        position=source.position,
-        pinned=source.pinned,
-        rejects=Rejects(source.name, OnError.DEAD_LETTER),
-        poll_interval_s=source.poll_interval_s,
-    )
+    steps = _made(lambda: make_steps(plan, pipeline, previewing))
     try:
-        with _saying(source.name):
-            await source.source.open(None)
-            rows = await _first(source, clock, records_max)
+        for step in steps:
+            step.rejects = Rejects(step.name, OnError.DEAD_LETTER)
+        seen = Seen(plan, records_max)
+        flow = Flow(plan.graph, steps, clock, seen.note)
+        order = _made(lambda: waits(plan.graph, steps))
+        made = _made(lambda: make_inputs(plan, pipeline, previewing))
+        for source in sorted(made, key=lambda each: len(order[each.name])):
+            lenient = replace(source, rejects=Rejects(source.name, OnError.DEAD_LETTER))
+            for item in await _items(lenient, clock, records_max):
+                await _go(partial(flow.take, item))
+                seen.account(flow.passed)
+                while flow.has_more:
+                    await _go(flow.more)
+                    seen.account(flow.passed)
     finally:
-        await source.source.close()
-    if rows is None:
-        return []
-    shown = [_shown(source.name, rows, 0)]
-    for step in _made(lambda: make_steps(plan, pipeline, contexts)):
-        rows.dead.clear()
-        with _saying(step.name):
-            if isinstance(step.transform, Operator):
-                via = Via("", rows.split)
-                output = await asyncio.to_thread(step.transform.apply, rows.batch, via)
-            else:
-                output = await asyncio.to_thread(step.transform.apply, rows.batch)
-        rows.batch = output.batches.get(MAIN, rows.batch.slice(0, 0))
-        if output.rejected is not None:
-            kept = Rejects(step.name, OnError.DEAD_LETTER)
-            kept.unhandled(rows, output.rejected, clock.now())
-        shown.append(_shown(step.name, rows, output.filtered))
-    return shown
+        for step in steps:
+            await asyncio.to_thread(step.transform.close)
+    return seen.steps()
+
+
+async def _go(on: Callable[[], object]) -> None:
+    try:
+        await asyncio.to_thread(on)
+    except StepFailed as error:
+        failed = error
+    else:
+        return
+    with _saying(failed.step):
+        raise failed.__cause__ or failed
+
+
+class Seen:
+    """Gathers what comes out of each output of each step."""
+
+    def __init__(self, plan: Plan, records_max: int) -> None:
+        self._records_max = records_max
+        self._outputs = [Feed(name) for name in plan.graph.sources]
+        for planned in plan.transforms:
+            names = planned.spec.outputs(planned.options)
+            self._outputs += [Feed(planned.name, output) for output in names]
+        self._batches: dict[Feed, list[pa.RecordBatch]] = {}
+        self._passed: dict[str, Passed] = {}
+
+    def note(self, step: str, output: str, batch: pa.RecordBatch) -> None:
+        """Take what comes out of one output."""
+        self._batches.setdefault(Feed(step, output), []).append(batch)
+
+    def account(self, passed: Mapping[str, Passed]) -> None:
+        """Take what each step did with an item."""
+        for name, done in passed.items():
+            before = self._passed.setdefault(name, Passed())
+            before.filtered += done.filtered
+            before.dead += done.dead
+
+    def steps(self) -> Sequence[PreviewStep]:
+        """Return what is shown, in the order of the graph; nothing if nothing could be read."""
+        return [self._step(feed) for feed in self._outputs] if self._batches else []
+
+    def _step(self, feed: Feed) -> PreviewStep:
+        batches = self._batches.get(feed, [])
+        shown: list[pa.RecordBatch] = []
+        for batch in batches:
+            visible = [name for name in batch.schema.names if name != ORDINAL]
+            room = self._records_max - sum(each.num_rows for each in shown)
+            shown.append(batch.select(visible).slice(0, room))
+        passed = self._passed.get(feed.step, Passed())
+        letters = [DeadLetter(**row) for dead in passed.dead for row in dead.to_pylist()]
+        return PreviewStep(
+            step=str(feed),
+            columns=[(f.name, str(f.type)) for f in shown[0].schema] if shown else [],
+            records=[str(text) for batch in shown for text in json_rows(batch).to_pylist()],
+            filtered=passed.filtered,
+            rejected=letters,
+        )
 
 
 def _made(make: Callable[[], T]) -> T:
@@ -104,8 +155,21 @@ def _saying(step: str) -> Iterator[None]:
         raise first_of(group) from group
 
 
-async def _first(source: Input, clock: Clock, records_max: int) -> Rows | None:
+async def _items(source: Input, clock: Clock, records_max: int) -> Sequence[FlowItem]:
     """Read until there are enough records, the source ends, or patience does."""
+    try:
+        with _saying(source.name):
+            await source.source.open(None)
+            rows = await _first(source, clock, records_max)
+    finally:
+        await source.source.close()
+    splits = list(dict.fromkeys(each.split for each in rows))
+    begun = SplitsListed(source.name, splits, idles=False)
+    ended = [SplitEnded(source.name, split) for split in splits]
+    return [begun, *rows, *ended, SourceEnded(source.name)]
+
+
+async def _first(source: Input, clock: Clock, records_max: int) -> Sequence[Rows]:
     channel: Channel[Item] = Channel(batches_max=1)
     reader = Reader(source, Checkpoint(), channel, clock)
     gathered: list[Rows] = []
@@ -115,14 +179,11 @@ async def _first(source: Input, clock: Clock, records_max: int) -> Rows | None:
         await asyncio.wait({gathering}, timeout=PATIENCE_S)
         reading.cancel()
         gathering.cancel()
-    if not gathered:
-        return None
-    table = pa.Table.from_batches([rows.batch for rows in gathered])
-    first = gathered[0]
-    first.dead = [batch for rows in gathered for batch in rows.dead]
-    batches = table.slice(0, records_max).combine_chunks().to_batches()
-    first.batch = batches[0] if batches else first.batch.slice(0, 0)
-    return first
+    left = records_max
+    for rows in gathered:
+        rows.batch = rows.batch.slice(0, left)
+        left -= rows.batch.num_rows
+    return gathered
 
 
 async def _read(reader: Reader, channel: Channel[Item]) -> None:
@@ -137,16 +198,3 @@ async def _gather(channel: Channel[Item], gathered: list[Rows], records_max: int
             gathered.append(item)
         elif isinstance(item, BarrierItem):
             return
-
-
-def _shown(step: str, rows: Rows, filtered: int) -> PreviewStep:
-    visible = [name for name in rows.batch.schema.names if name != ORDINAL]
-    batch = rows.batch.select(visible)
-    letters = [DeadLetter(**row) for dead in rows.dead for row in dead.to_pylist()]
-    return PreviewStep(
-        step=step,
-        columns=[(field.name, str(field.type)) for field in batch.schema],
-        records=[str(text) for text in json_rows(batch).to_pylist()],
-        filtered=filtered,
-        rejected=letters,
-    )

@@ -18,7 +18,8 @@ from dataflow.core.checkpoint import Checkpoint, SplitPosition
 from dataflow.core.clock import Clock
 from dataflow.core.ids import SplitId
 from dataflow.engine.channel import Channel
-from dataflow.engine.items import Item, Rows, SplitEnded
+from dataflow.engine.items import Item, Rows, SourceEnded, SplitEnded, SplitsListed
+from dataflow.engine.rejects import Refused
 from dataflow.engine.steps import Input
 
 
@@ -47,27 +48,47 @@ class Reader:
         self.waiting = ""
         """What the source waits for; empty while it reads."""
         self.records = 0
-        self.moves = 0
-        """How often a position has moved on without a record."""
+        self._open: dict[SplitId, None] = {}
 
-    async def read(self, exhausted: Callable[[], None]) -> None:
+    async def read(self, ended: Callable[[], None]) -> None:
         """Read until the source is exhausted, for ever if it is unbounded."""
         splits = await self._first_splits()
-        if self._input.source.bounded:
+        source = self._input.source
+        await self._list([s for s in splits if not self._before(self._named(s)).ended])
+        if source.bounded:
             await self._to_their_ends(splits)
-            exhausted()
+            await self._channel.put(SourceEnded(self._input.name), 0)
+            ended()
             return
         known: set[SplitId] = set()
         async with asyncio.TaskGroup() as tasks:
             while True:
-                for split in splits:
-                    if split.id not in known:
-                        known.add(split.id)
-                        tasks.create_task(self._split(split))
-                if self._input.source.fixed:
+                if new := [split for split in splits if split.id not in known]:
+                    if known:
+                        await self._list(new)
+                    known.update(split.id for split in new)
+                for split in new:
+                    tasks.create_task(self._split(split))
+                if source.fixed:
                     return
                 await asyncio.sleep(self._input.poll_interval_s)
-                splits = await self._input.source.splits()
+                splits = await source.splits()
+
+    async def _list(self, splits: Sequence[Split]) -> None:
+        """Say what is going to be read, BEFORE any row of it."""
+        self._open |= dict.fromkeys(map(self._named, splits))
+        await self._tell_open()
+
+    async def _tell_open(self) -> None:
+        idles = not self._input.source.bounded
+        item = SplitsListed(self._input.name, tuple(self._open), idles)
+        await self._channel.put(item, 0)
+
+    def _named(self, split: Split) -> SplitId:
+        return self._input.splits.named(split.id)
+
+    def _before(self, name: SplitId) -> SplitPosition:
+        return self._start.positions.get(name, SplitPosition())
 
     async def _to_their_ends(self, splits: Sequence[Split]) -> None:
         if not self._input.source.at_once:
@@ -82,7 +103,7 @@ class Reader:
         """List the splits, BEFORE any is read and AFTER the source has allowed for those gone."""
         while True:
             splits = await self._input.source.splits()
-            gone = self._gone({split.id for split in splits})
+            gone = self._gone({self._named(split) for split in splits})
             try:
                 for split, position in gone:
                     await self._input.source.gone(split, position)
@@ -97,27 +118,32 @@ class Reader:
         """Return the splits that an earlier run was in the middle of and that are not listed."""
         found = []
         for name, before in self._start.positions.items():
-            if name in listed or before.ended or not before.records:
+            split = self._input.splits.own(name)
+            if split is None or name in listed or before.ended or not before.records:
                 continue
             with suppress(ValidationError):  # of another source, before the pipeline was updated
                 position = self._input.position.model_validate_json(before.position)
-                found.append((Split(SplitId(name)), position))
+                found.append((Split(split), position))
         return found
 
     async def _split(self, split: Split) -> None:
-        before = self._start.positions.get(split.id, SplitPosition())
+        name = self._named(split)
+        before = self._before(name)
         position: Position | None = None
         if before.position:
             position = self._input.position.model_validate_json(before.position)
-        if before.ended and not await self._input.source.grown(split, position):
-            return
+        if before.ended:
+            if not await self._input.source.grown(split, position):
+                return
+            self._open[name] = None
+            await self._tell_open()
         records = before.records
         while True:
             try:
                 async with aclosing(self._input.source.read(split, position)) as chunks:
                     async for chunk in chunks:
                         self.waiting = ""
-                        rows = self._rows(split, chunk, records)
+                        rows = self._rows(name, chunk, records)
                         await self._channel.put(rows, rows.size)
                         position, records = chunk.resume_at, records + rows.read
                         self.records += rows.read
@@ -126,29 +152,34 @@ class Reader:
                 self.waiting = error.message
                 await asyncio.sleep(self._input.poll_interval_s)
             else:
-                await self._channel.put(SplitEnded(split.id), 0)
+                del self._open[name]
+                await self._channel.put(SplitEnded(self._input.name, name), 0)
                 return
 
-    def _rows(self, split: Split, chunk: Chunk[Position], first: int) -> Rows:
+    def _rows(self, split: SplitId, chunk: Chunk[Position], first: int) -> Rows:
         """Give every record its ordinal, counting those that could not be read too."""
         for name in HIDDEN.intersection(chunk.batch.schema.names):
-            raise Rejected(f"{split.id}: a column is named {name!r}, as one of the engine's own is")
+            raise Rejected(f"{split}: a column is named {name!r}, as one of the engine's own is")
         good = chunk.batch.num_rows
         bad = chunk.rejected.num_rows if chunk.rejected is not None else 0
         batch = chunk.batch
         if self._numbers:
             batch = batch.append_column(ORDINAL, _ordinals(first, good + bad, chunk.rejected))
-        rows = Rows(
-            split=split.id,
+        refused = Refused()
+        if chunk.rejected is not None:
+            now = self._clock.now()
+            refused = self._input.rejects.unread(split, chunk.rejected, first, now)
+        return Rows(
+            source=self._input.name,
+            split=split,
             batch=batch,
             resume_at=chunk.resume_at,
             read=good + bad,
             bytes_read=chunk.bytes_read,
             size=size_of(batch),
+            skipped=refused.skipped,
+            dead=refused.dead,
         )
-        if chunk.rejected is not None:
-            self._input.rejects.unread(rows, chunk.rejected, first, self._clock.now())
-        return rows
 
 
 def _ordinals(first: int, count: int, rejected: pa.RecordBatch | None) -> pa.Int64Array:

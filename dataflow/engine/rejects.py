@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -12,7 +14,6 @@ from dataflow.connect import OnError, Rejected
 from dataflow.connect.transform import ERROR, HIDDEN, ORDINAL
 from dataflow.core.errors import Code
 from dataflow.core.ids import SplitId
-from dataflow.engine.items import Rows
 from dataflow.engine.json_rows import json_rows
 
 _FIELDS: list[pa.Field[Any]] = [
@@ -32,6 +33,24 @@ Columns: TypeAlias = "tuple[pa.Array[Any], pa.Array[Any], pa.Array[Any]]"
 """Ordinals, records and errors of the rows that were refused."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What became of rows that a step refused: skipped, or kept as letters (``LETTERS``)."""
+
+    skipped: int = 0
+    letters: pa.RecordBatch | None = None
+
+    @property
+    def dead(self) -> Sequence[pa.RecordBatch]:
+        """Return the letters, if there are any."""
+        return () if self.letters is None else (self.letters,)
+
+    @property
+    def dead_count(self) -> int:
+        """Return how many letters there are."""
+        return 0 if self.letters is None else self.letters.num_rows
+
+
 class Rejects:
     """Applies one step's policy to the rows it refused."""
 
@@ -39,39 +58,44 @@ class Rejects:
         self._step = step
         self._policy = policy
 
-    def unread(self, rows: Rows, rejected: pa.RecordBatch, first: int, now: datetime) -> None:
-        """Take records a source could not read; ``index`` counts from the chunk's first record."""
+    def unread(
+        self, split: SplitId, rejected: pa.RecordBatch, first: int, now: datetime
+    ) -> Refused:
+        """Take records a source could not read; ``index`` counts from the chunk's first record.
+
+        Raises:
+            Rejected: as all of these do, where the policy is to fail.
+        """
         ordinals = pc.add(rejected.column("index"), pa.scalar(first, pa.int64()))
         columns = ordinals, rejected.column("record"), rejected.column("error")
-        self._apply(rows, columns, now)
+        return self._apply(split, columns, now)
 
-    def unhandled(self, rows: Rows, rejected: pa.RecordBatch, now: datetime) -> None:
+    def unhandled(self, split: SplitId, rejected: pa.RecordBatch, now: datetime) -> Refused:
         """Take rows a transform could not handle, with their columns, ordinal and error."""
         shown = [name for name in rejected.schema.names if name not in HIDDEN]
         records = json_rows(rejected.select(shown))
-        self._apply(rows, (rejected.column(ORDINAL), records, rejected.column(ERROR)), now)
+        return self._apply(split, (rejected.column(ORDINAL), records, rejected.column(ERROR)), now)
 
-    def unwritten(self, rows: Rows, refused: pa.RecordBatch, now: datetime) -> None:
-        """Take out of ``rows`` those that a sink refused; ``index`` counts from the first."""
-        index = refused.column("index")
-        bad = rows.batch.take(index)
+    def unwritten(
+        self, split: SplitId, batch: pa.RecordBatch, refused: pa.RecordBatch, now: datetime
+    ) -> Refused:
+        """Take rows of a batch that a sink refused; ``index`` counts from its first."""
+        bad = batch.take(refused.column("index"))
         shown = [name for name in bad.schema.names if name not in HIDDEN]
         records = json_rows(bad.select(shown))
-        self._apply(rows, (bad.column(ORDINAL), records, refused.column("error")), now)
-        every = pa.array(range(rows.batch.num_rows), pa.int64())
-        rows.batch = rows.batch.filter(pc.invert(pc.is_in(every, value_set=index)))
+        return self._apply(split, (bad.column(ORDINAL), records, refused.column("error")), now)
 
-    def _apply(self, rows: Rows, columns: Columns, now: datetime) -> None:
+    def _apply(self, split: SplitId, columns: Columns, now: datetime) -> Refused:
         ordinals, _, errors = columns
         if not len(ordinals):
-            return
+            return Refused()
         match self._policy:
             case OnError.SKIP:
-                rows.skipped += len(ordinals)
+                return Refused(skipped=len(ordinals))
             case OnError.DEAD_LETTER:
-                rows.dead.append(self._letters(rows.split, columns, now))
+                return Refused(letters=self._letters(split, columns, now))
             case _:
-                raise self._failure(rows.split, ordinals[0].as_py(), errors[0].as_py())
+                raise self._failure(split, ordinals[0].as_py(), errors[0].as_py())
 
     def _letters(self, split: SplitId, columns: Columns, now: datetime) -> pa.RecordBatch:
         ordinals, records, errors = columns

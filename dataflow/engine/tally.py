@@ -1,7 +1,8 @@
-"""What a task has written since it began: positions, ledger and totals of the next checkpoint."""
+"""What a task has done since it began: positions, sums and ledgers of the next checkpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from dataflow.connect import Position
 from dataflow.connect.gathering import SMALL_BYTES, Gathered
 from dataflow.core.checkpoint import Checkpoint, Ledger, SplitPosition, Totals
 from dataflow.core.ids import SplitId
-from dataflow.engine.items import Rows
+from dataflow.engine.items import BarrierItem, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,53 +20,45 @@ SMALL_ROWS = 100
 """Batches of fewer are measured together: to copy them takes less than to measure each."""
 
 
-class Tally:
-    """Adds up behind the last stage, so that it holds exactly what the sink has been given."""
+class Progressed:
+    """Adds up what has gone through the transforms: where each split stands, and the sums."""
 
-    def __init__(self, start: Checkpoint, sink: str) -> None:
+    def __init__(self, start: Checkpoint) -> None:
         self._start = start
-        self._sink = sink
         self._positions: dict[SplitId, Position] = {}
         self._records: dict[SplitId, int] = {}
         self._ended: set[SplitId] = set()
-        self._read = self._produced = self._written = self._filtered = 0
-        self._skipped = self._absorbed = self._dead = 0
-        self._batches = self._bytes_read = self._bytes_written = 0
-        self._unmeasured = Gathered(SMALL_ROWS, SMALL_BYTES)
+        self._read = self._failed = self._batches = self._bytes_read = 0
         self._processing_s = 0.0
-        self._last: datetime | None = None
+        self._dead: list[pa.RecordBatch] = []
+        self.dead_bytes = 0
+        """Of the dead letters that wait in memory for the next checkpoint."""
 
-    def written(self, rows: Rows, now: datetime) -> None:
-        """Note rows that the sink has taken."""
-        self._read += rows.read
-        self._produced += rows.produced
-        self._written += rows.batch.num_rows
-        self._filtered += rows.filtered
-        self._skipped += rows.skipped
-        self._absorbed += rows.absorbed
-        self._dead += sum(batch.num_rows for batch in rows.dead)
-        if rows.read or rows.produced:
-            self._batches += 1
-            self._last = now
-        self._bytes_read += rows.bytes_read
-        self._measure(rows.batch)
-        self._processing_s += rows.processing_s
+    def read(self, rows: Rows) -> None:
+        """Note rows of a source that the transforms have been given."""
         self._positions[rows.split] = rows.resume_at
         self._records[rows.split] = self._records.get(rows.split, 0) + rows.read
+        self._read += rows.read
+        self._batches += 1
+        self._bytes_read += rows.bytes_read
+        self.refused(rows.skipped, rows.dead)
 
-    def _measure(self, batch: pa.RecordBatch) -> None:
-        """Count bytes; those of small batches together, for Arrow takes 18 us each to tell."""
-        if batch.num_rows >= SMALL_ROWS:
-            self._bytes_written += batch.nbytes
-        else:
-            self._bytes_written += sum(b.nbytes for b in self._unmeasured.add(batch))
+    def refused(self, skipped: int, dead: Sequence[pa.RecordBatch]) -> None:
+        """Note records that a source or transform could not handle; letters wait for a barrier."""
+        self._failed += skipped + sum(batch.num_rows for batch in dead)
+        self._dead += dead
+        self.dead_bytes += sum(batch.nbytes for batch in dead)
+
+    def took(self, processing_s: float) -> None:
+        """Note the time that the transforms took for an item."""
+        self._processing_s += processing_s
 
     def ended(self, split: SplitId) -> None:
         """Note that a split has been read to its end."""
         self._ended.add(split)
 
-    def checkpoint(self) -> Checkpoint:
-        """Return the start as moved on by everything noted, without what sinks have staged.
+    def close(self, barrier: BarrierItem) -> BarrierItem:
+        """Return a barrier with everything noted so far; the letters are its own from now on.
 
         A split that had ended and has grown is open again until its new end.
         """
@@ -78,38 +71,64 @@ class Tally:
                 records=before.records + self._records.get(split, 0),
                 ended=split in self._ended or (before.ended and moved is None),
             )
-        ledger = self._start.ledgers.get(self._sink, Ledger())
-        return replace(
-            self._start,
-            positions=positions,
-            ledgers={**self._start.ledgers, self._sink: ledger.plus(self._ledger())},
-            totals=self._start.totals.plus(self._totals()),
-        )
-
-    def _ledger(self) -> Ledger:
-        return Ledger(
-            records_read=self._read,
-            records_produced=self._produced,
-            records_written=self._written,
-            records_filtered=self._filtered,
-            records_skipped=self._skipped,
-            records_absorbed=self._absorbed,
-            records_dead_lettered=self._dead,
-        )
+        dead, self._dead, self.dead_bytes = self._dead, [], 0
+        totals = self._start.totals.plus(self._totals())
+        moved_on = replace(self._start, positions=positions, totals=totals)
+        return barrier.behind(moved_on, dict(self._positions), dead)
 
     def _totals(self) -> Totals:
-        self._bytes_written += sum(batch.nbytes for batch in self._unmeasured.take())
         return Totals(
             records=self._read,
-            failed=self._skipped + self._dead,
+            failed=self._failed,
             batches=self._batches,
             bytes_read=self._bytes_read,
+            processing_us=round(self._processing_s * 1e6),
+        )
+
+
+class Tally:
+    """Adds up behind one sink, so that it holds exactly what the sink has been given."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._failed = self._bytes_written = 0
+        self._unmeasured = Gathered(SMALL_ROWS, SMALL_BYTES)
+        self._processing_s = 0.0
+        self._last: datetime | None = None
+
+    def account(self, ledger: Ledger) -> None:
+        """Note what became of records on their way to the sink."""
+        self._ledger = self._ledger.plus(ledger)
+
+    def written(self, batch: pa.RecordBatch) -> None:
+        """Note rows that the sink has taken."""
+        self.account(Ledger(records_written=batch.num_rows))
+        if batch.num_rows >= SMALL_ROWS:
+            self._bytes_written += batch.nbytes
+        else:  # together, for Arrow takes 18 us each to tell
+            self._bytes_written += sum(b.nbytes for b in self._unmeasured.add(batch))
+
+    def refused(self, skipped: int, dead: int) -> None:
+        """Note rows that the sink has refused."""
+        self._failed += skipped + dead
+        self.account(Ledger(records_skipped=skipped, records_dead_lettered=dead))
+
+    def took(self, processing_s: float, now: datetime) -> None:
+        """Note the time that an item took."""
+        self._processing_s += processing_s
+        self._last = now
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of every record, from the beginning of the lineage on."""
+        return self._ledger
+
+    def totals(self) -> Totals:
+        """Return the sink's share in the sums of the task, since it began."""
+        self._bytes_written += sum(batch.nbytes for batch in self._unmeasured.take())
+        return Totals(
+            failed=self._failed,
             bytes_written=self._bytes_written,
             processing_us=round(self._processing_s * 1e6),
             last_processed_at=self._last,
         )
-
-    @property
-    def positions(self) -> dict[SplitId, Position]:
-        """The splits read by this task, and where each stands."""
-        return dict(self._positions)

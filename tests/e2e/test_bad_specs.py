@@ -169,13 +169,13 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
         "transforms[0].options.expression",
         "line 1, column 1",
     ),
-    "a branch": (
+    "a source that nothing reads": (
         {
             "sources": {"a": INPUT, "b": INPUT},
             "sinks": {"out": {**CONSOLE, "input": "a"}},
         },
-        "sources",
-        "more than one source cannot run yet",
+        "sources.b",
+        "nothing reads 'b'; let a step or sink read it",
     ),
     "a reference to nothing": (
         line(source("/in/${env:}/a.csv"), CONSOLE),

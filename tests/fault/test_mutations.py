@@ -108,9 +108,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the barrier behind the rows that were read",
-        "dataflow/engine/writer.py",
-        "self._tally.written(rows, self._sinking.clock.now())",
-        "pass",
+        "dataflow/engine/task.py",
+        "                self._progressed.read(item)\n",
+        "                pass\n",
         "tests/fault/killing",
         "one-file and 0",
     ),

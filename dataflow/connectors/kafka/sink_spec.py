@@ -121,4 +121,5 @@ SPEC = SinkSpec(
     open="dataflow.connectors.kafka.sink:open_sink",
     guaranteed=lambda options: Guarantee(options.delivery),
     check=check,
+    decides=lambda _: True,
 )

@@ -153,5 +153,6 @@ SPEC = SinkSpec(
     options=PostgresSinkOptions,
     open="dataflow.connectors.postgres.sink:open_sink",
     check=_check,
+    decides=lambda _: True,
     place=_place,
 )

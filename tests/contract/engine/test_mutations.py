@@ -12,12 +12,13 @@ import pytest
 from dataflow.connect import Task as TaskId
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import DEAD_LETTERS, Checkpoint
+from dataflow.engine.checkpoints import Checkpoints
 from dataflow.engine.dead_letters import DeadLetters
+from dataflow.engine.inlets import Readers
+from dataflow.engine.items import BarrierItem
 from dataflow.engine.outputs import Idempotent, Staging, Transactional
-from dataflow.engine.reader import Reader
-from dataflow.engine.tally import Tally
+from dataflow.engine.tally import Progressed
 from dataflow.engine.task import Task
-from dataflow.engine.writer import Writer
 from tests.contract.engine import test_sinks as tests
 from tests.contract.engine.owner import Broken
 
@@ -62,43 +63,46 @@ async def ignores_what_the_sink_holds(
     return None
 
 
-_checkpoint = Tally.checkpoint
+_close = Progressed.close
 
 
-def forgets_other_splits(self: Tally) -> Checkpoint:
+def forgets_other_splits(self: Progressed, barrier: BarrierItem) -> BarrierItem:
     """Only what this run has read is decided."""
-    found = _checkpoint(self)
-    read = self.positions.keys() | self._ended
-    return replace(found, positions={k: v for k, v in found.positions.items() if k in read})
+    found = _close(self, barrier)
+    read = found.positions.keys() | self._ended
+    positions = {k: v for k, v in found.moved.positions.items() if k in read}
+    return replace(found, moved=replace(found.moved, positions=positions))
 
 
-def forgets_the_end_of_splits(self: Tally, split: str) -> None:
+def forgets_the_end_of_splits(self: Progressed, split: str) -> None:
     """A split that has ended is read on."""
 
 
-async def keeps_letters_by_the_register(self: Writer) -> Checkpoint | None:
+async def keeps_letters_by_the_register(
+    self: Checkpoints, start: Checkpoint
+) -> tuple[Checkpoint, Checkpoint | None]:
     """What a transactional sink has decided is dropped as if nobody had."""
-    letters = self._sinking.dead_letters
-    await letters.commit(self._start.committables.get(DEAD_LETTERS, ""))
-    await letters.discard(self._task.run)
-    return await self._sinking.output.open(self._task, self._start)
+    await self._letters.commit(start.committables.get(DEAD_LETTERS, ""))
+    await self._letters.discard(self._task.run)
+    held = await self._writers[0].open(start)
+    return held or start, held
 
 
 async def never_discards_letters(self: DeadLetters, run: int) -> None:
     """What nobody decided stays."""
 
 
-async def opens_the_source_first(self: Task, writer: Writer) -> Reader:
+async def opens_the_source_first(self: Task) -> Readers:
     """The register does not know what the sink's decision has pinned."""
-    await self._open_source()
+    self._start = await self._inlets.open(self._start, self._told.waiting)
     pinned = self._start.pinned
-    held = await writer.open()
-    self._start = held or self._start
+    self._start, held = await self._checkpoints.open(self._start)
     if not self._start.pinned:
         self._start = replace(self._start, pinned=pinned)
-    writer.begin(self._start)
+    self._checkpoints.begin(self._start)
+    self._progressed = Progressed(self._start)
     self._around.send(m.Opened(self._pipeline, self._run, held))
-    return Reader(self._input, self._start, self._read, self._around.clock)
+    return self._inlets.readers(self._start, self._read, self._around.clock, numbers=True)
 
 
 MUTATIONS: Mapping[str, tuple[str, Patch]] = {
@@ -107,9 +111,9 @@ MUTATIONS: Mapping[str, tuple[str, Patch]] = {
     "commit before the decision": ("staging", (Staging, "prepare", commits_before_the_decision)),
     "decision before the flush": ("idempotent", (Idempotent, "prepare", decides_without_flushing)),
     "the register wins": ("transactional", (Transactional, "open", ignores_what_the_sink_holds)),
-    "other splits forgotten": ("staging", (Tally, "checkpoint", forgets_other_splits)),
-    "ends forgotten": ("staging", (Tally, "ended", forgets_the_end_of_splits)),
-    "letters dropped": ("transactional", (Writer, "open", keeps_letters_by_the_register)),
+    "other splits forgotten": ("staging", (Progressed, "close", forgets_other_splits)),
+    "ends forgotten": ("staging", (Progressed, "ended", forgets_the_end_of_splits)),
+    "letters dropped": ("transactional", (Checkpoints, "open", keeps_letters_by_the_register)),
     "letters left": ("staging", (DeadLetters, "discard", never_discards_letters)),
 }
 

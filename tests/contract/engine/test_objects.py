@@ -16,7 +16,6 @@ from dataflow.engine import object_place
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.object_place import Access
 from dataflow.engine.objects import Objects
-from dataflow.engine.states import States
 from deploy.stack import S3, s3
 
 PIPELINE = PipelineId("p")
@@ -133,17 +132,6 @@ async def test_dead_letters_are_kept_when_they_are_decided_and_not_before(
     found, following = await letters.page("", 10)
     assert ([letter.ordinal for letter in found], following) == ([1], "")
     assert await letters.count() == 1
-
-
-async def test_a_state_is_kept_as_long_as_a_decision_names_it(objects: Objects) -> None:
-    """The latest one is what a recovery goes on from."""
-    states = States(objects, PIPELINE)
-    first = await states.save(Run(1), 1, {"t": b"one"})
-    second = await states.save(Run(1), 2, {"t": b"two"})
-    await states.forget_all_but(list(second.values()))
-    assert await states.load(second["t"]) == b"two"
-    with pytest.raises(Unavailable):
-        await states.load(first["t"])
 
 
 # --- what only a server does ---------------------------------------------------------------------

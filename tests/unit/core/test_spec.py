@@ -131,22 +131,26 @@ def _fields(spec: PipelineSpec) -> list[str]:
     ("change", "fields"),
     [
         ({"sources": {"a": Source(), "b": Source()}}, ["transforms[0].inputs", "sinks.sink.input"]),
-        ({"sinks": {"x": Sink(input="b"), "y": Sink(input="b")}}, ["sinks"]),
+        ({"sinks": {"x": Sink(input="b"), "y": Sink(input="b")}}, []),
         ({"sinks": {"x": Sink(input="nowhere")}}, ["sinks.x.input"]),
-        ({"sinks": {"x": Sink(input="a")}}, ["sinks.x.input"]),
+        ({"sinks": {"x": Sink(input="a")}}, ["transforms[1]"]),
         (
             {"transforms": (Transform("b", "t", ("c",)), Transform("c", "t", ("b",)))},
             ["transforms[0].inputs"],
         ),
+        ({"transforms": (Transform("b", "t", ("b",)),)}, ["transforms[0].inputs"]),
+        ({"transforms": (Transform("b", "t", ("source", "source")),)}, ["transforms[0].inputs"]),
         ({"transforms": (Transform("b", "t"), Transform("b", "t"))}, ["transforms[1].id"]),
+        ({"transforms": (Transform("sink", "t"),)}, ["sinks.sink"]),
+        ({"transforms": (Transform("a.b", "t"),)}, ["transforms[0].id"]),
         (
             {"transforms": (Transform("b", "t"), Transform("c", "t", ("source",)))},
-            ["transforms[1].inputs"],
+            ["transforms[0]"],
         ),
         ({"transforms": tuple(Transform(transform_type="t") for _ in range(101))}, ["transforms"]),
     ],
 )
-def test_what_is_no_line_is_refused_by_its_path(
+def test_what_is_no_graph_is_refused_by_its_path(
     change: dict[str, object], fields: list[str]
 ) -> None:
     """A graph that cannot run must say so when it is made, not when it is started."""
@@ -161,11 +165,39 @@ def test_what_is_no_line_is_refused_by_its_path(
     assert _fields(PipelineSpec(**{**base, **change})) == fields  # type: ignore[arg-type]  # by name
 
 
-def test_a_line_has_its_parts() -> None:
-    """The engine runs lines."""
-    line = graph.line(canonical(SHORT))
-    assert (line.source_name, line.sink_name) == ("source", "sink")
-    assert [t.transform_type for t in line.transforms] == ["filter", "map"]
+def test_a_cycle_is_told_by_its_way() -> None:
+    """A hundred steps are too many to look for it by eye."""
+    steps = (
+        Transform("x", "t", ("source",)),
+        Transform("a", "t", ("x", "c")),
+        Transform("b", "t", ("a",)),
+        Transform("c", "t", ("b",)),
+    )
+    spec = PipelineSpec(source=Source(), transforms=steps, sink=Sink())
+    (problem,) = graph.problems(canonical(spec))
+    assert problem.message == "is a cycle: a -> b -> c -> a"
+
+
+def test_what_shares_nothing_is_a_pipeline_of_its_own() -> None:
+    """It would wait for a slow sink that is not its own."""
+    sinks = {"x": Sink(input="a"), "y": Sink(input="b")}
+    spec = PipelineSpec(sources={"a": Source(), "b": Source()}, sinks=sinks)
+    (problem,) = graph.problems(canonical(spec))
+    assert problem.field == "sources.b"
+
+
+def test_steps_stand_behind_what_they_read() -> None:
+    """However they are listed; the engine takes them in that order."""
+    steps = (
+        Transform("joined", "join", ("big", "router.small")),
+        Transform("big", "t", ("router.big",)),
+        Transform("router", "route", ("source",)),
+    )
+    sink = {"out": Sink(input="joined")}
+    found = graph.graph(canonical(PipelineSpec(source=Source(), transforms=steps, sinks=sink)))
+    assert [t.id for t in found.transforms] == ["router", "big", "joined"]
+    assert found.feeds["joined"] == (graph.Feed("big"), graph.Feed("router", "small"))
+    assert graph.upstream(found, found.feeds["out"]) == {"joined", "big", "router", "source"}
 
 
 def test_another_path_is_another_source() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from dataflow.connect import OnError, Position
+from dataflow.connect import OnError
 from dataflow.core.errors import Rejected
 from dataflow.core.ids import SplitId
 from dataflow.engine.failure import (
@@ -16,7 +16,6 @@ from dataflow.engine.failure import (
     pipeline_error,
     shortened,
 )
-from dataflow.engine.items import Rows
 from dataflow.engine.rejects import ERROR_SHOWN_MAX, Rejects
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,7 +38,6 @@ def test_a_message_is_kept_from_its_beginning() -> None:
 
 def test_the_error_of_a_record_is_shown_from_its_beginning() -> None:
     """A parser may quote the whole record, which can have 16 MiB."""
-    empty = pa.record_batch({"n": pa.array([], pa.int64())})
     refused = pa.record_batch(
         {
             "index": pa.array([0], pa.int64()),
@@ -47,7 +45,6 @@ def test_the_error_of_a_record_is_shown_from_its_beginning() -> None:
             "error": pa.array(["y" * ERROR_SHOWN_MAX + "z"], pa.large_string()),
         }
     )
-    rows = Rows(SplitId("a"), empty, Position(), read=1, bytes_read=1, size=0)
     with pytest.raises(Rejected) as caught:
-        Rejects("source", OnError.FAIL).unread(rows, refused, 0, NOW)
+        Rejects("source", OnError.FAIL).unread(SplitId("a"), refused, 0, NOW)
     assert "y" * ERROR_SHOWN_MAX + "; set onError" in caught.value.message

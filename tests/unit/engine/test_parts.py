@@ -18,13 +18,12 @@ from dataflow.core.ids import PipelineId, Run, SplitId
 from dataflow.engine.channel import Channel
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import StepFailed, blaming, pipeline_error
-from dataflow.engine.items import Rows
+from dataflow.engine.items import BarrierItem, Rows
 from dataflow.engine.limits import TimeLimit
 from dataflow.engine.objects import Objects
 from dataflow.engine.outputs import output
 from dataflow.engine.rejects import Rejects
-from dataflow.engine.states import States
-from dataflow.engine.tally import Tally
+from dataflow.engine.tally import Progressed, Tally
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 P = PipelineId("p")
@@ -39,7 +38,15 @@ class At(Position):
 def rows(count: int, read: int, byte: int, split: str = "a") -> Rows:
     """Return a batch on its way."""
     batch = pa.record_batch({"n": pa.array(range(count), pa.int64())})
-    return Rows(SplitId(split), batch, At(byte=byte), read=read, bytes_read=byte, size=batch.nbytes)
+    return Rows(
+        source="source",
+        split=SplitId(split),
+        batch=batch,
+        resume_at=At(byte=byte),
+        read=read,
+        bytes_read=byte,
+        size=batch.nbytes,
+    )
 
 
 async def test_a_batch_over_its_time_is_a_failure_with_a_code() -> None:
@@ -163,7 +170,6 @@ async def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path) -> 
 
 def letters(count: int) -> pa.RecordBatch:
     """Return a batch of dead letters."""
-    taken = rows(0, count, 1)
     refused = pa.record_batch(
         {
             "index": pa.array(range(count), pa.int64()),
@@ -171,8 +177,8 @@ def letters(count: int) -> pa.RecordBatch:
             "error": pa.array(["bad"] * count, pa.large_string()),
         }
     )
-    Rejects("source", OnError.DEAD_LETTER).unread(taken, refused, 100, NOW)
-    return taken.dead[0]
+    kept = Rejects("source", OnError.DEAD_LETTER).unread(SplitId("a"), refused, 100, NOW)
+    return kept.dead[0]
 
 
 async def test_letters_are_seen_when_they_are_decided(tmp_path: Path) -> None:
@@ -201,52 +207,59 @@ async def test_what_an_older_run_staged_is_dropped(tmp_path: Path) -> None:
     await dead.commit("")
 
 
-async def test_states_that_no_decision_names_are_forgotten(tmp_path: Path) -> None:
-    """Each checkpoint leaves one; only the last is needed."""
-    states = States(Objects.local(tmp_path), P)
-    first = await states.save(Run(1), 1, {"t": b"one"})
-    second = await states.save(Run(1), 2, {"t": b"two"})
-    await states.forget_all_but(list(second.values()))
-    assert await states.load(second["t"]) == b"two"
-    with pytest.raises(Unavailable):
-        await states.load(first["t"])
-
-
-def test_a_tally_moves_on_from_where_it_began() -> None:
+def test_positions_and_sums_move_on_from_where_they_began() -> None:
     """Splits of other runs are kept, as are the sums."""
     start = Checkpoint(
         positions={"old": SplitPosition('{"byte":1}', 7, ended=True)},
-        ledgers={"sink": Ledger(records_read=7, records_written=7)},
         totals=Totals(7, 0, 1, 100, 56, 1_000, NOW),
     )
-    tally = Tally(start, "sink")
+    progressed = Progressed(start)
     first, second = rows(2, 3, 10), rows(1, 1, 20)
     first.skipped = 1
-    first.processing_s, second.processing_s = 0.5, 0.25
-    later = NOW + timedelta(seconds=2)
-    tally.written(first, NOW + timedelta(seconds=1))
-    tally.written(second, later)
-    tally.ended(SplitId("a"))
-    found = tally.checkpoint()
+    progressed.read(first)
+    progressed.took(0.5)
+    progressed.read(second)
+    progressed.took(0.25)
+    progressed.refused(0, [letters(2)])
+    progressed.ended(SplitId("a"))
+    closed = progressed.close(BarrierItem(1, final=False))
+    found = closed.moved
     assert found.positions["old"] == start.positions["old"]
     assert found.positions["a"] == SplitPosition('{"byte":20}', 4, ended=True)
-    assert found.ledgers["sink"] == Ledger(records_read=11, records_written=10, records_skipped=1)
-    assert found.ledgers["sink"].balances
     assert found.totals == Totals(
         records=11,
-        failed=1,
+        failed=3,
         batches=3,
         bytes_read=130,
-        bytes_written=80,
+        bytes_written=56,
         processing_us=751_000,
-        last_processed_at=later,
+        last_processed_at=NOW,
+    )
+    assert [batch.num_rows for batch in closed.dead] == [2]
+    assert progressed.close(BarrierItem(2, final=False)).dead == []
+
+
+def test_a_tally_adds_to_the_ledger_of_its_sink() -> None:
+    """What the sink was given, what it refused, and what was lost on the way."""
+    tally = Tally(Ledger(records_read=7, records_written=7))
+    tally.account(Ledger(records_read=4, records_filtered=1))
+    tally.written(rows(2, 2, 10).batch)
+    tally.refused(1, 0)
+    later = NOW + timedelta(seconds=2)
+    tally.took(0.5, NOW)
+    tally.took(0.25, later)
+    assert tally.ledger == Ledger(
+        records_read=11, records_written=9, records_filtered=1, records_skipped=1
+    )
+    assert tally.ledger.balances
+    assert tally.totals() == Totals(
+        failed=1, bytes_written=16, processing_us=750_000, last_processed_at=later
     )
 
 
 @pytest.mark.parametrize("policy", [OnError.FAIL, OnError.SKIP])
 def test_refused_records_fail_or_are_counted(policy: OnError) -> None:
     """A failure names the record, so that someone can look at it."""
-    taken = rows(0, 2, 1)
     refused = pa.record_batch(
         {
             "index": pa.array([1], pa.int64()),
@@ -256,11 +269,10 @@ def test_refused_records_fail_or_are_counted(policy: OnError) -> None:
     )
     rejects = Rejects("source", policy)
     if policy is OnError.SKIP:
-        rejects.unread(taken, refused, 10, NOW)
-        assert taken.skipped == 1
+        assert rejects.unread(SplitId("a"), refused, 10, NOW).skipped == 1
     else:
         with pytest.raises(Rejected, match="record 11 of 'a': no number") as caught:
-            rejects.unread(taken, refused, 10, NOW)
+            rejects.unread(SplitId("a"), refused, 10, NOW)
         assert caught.value.code == Code.RECORD_REJECTED
 
 

@@ -38,8 +38,8 @@ def test_a_good_spec_becomes_a_plan() -> None:
     """Every step is known, its options parsed, its policy decided."""
     planned = plan(STEPS, canonical(replace(GOOD, options=PipelineOptions(on_error=OnError.FAIL))))
     assert planned.guarantee == "exactly-once"
-    assert planned.policy(planned.transforms[0][2]) is OnError.SKIP
-    assert planned.policy(planned.sink_options) is OnError.FAIL
+    assert planned.policy(planned.transforms[0].options) is OnError.SKIP
+    assert planned.policy(planned.sinks[0].options) is OnError.FAIL
 
 
 @pytest.mark.parametrize(

@@ -132,5 +132,6 @@ SPEC = SinkSpec(
     summary="Rows into a table of an SQLite database.",
     guarantee=Guarantee.EXACTLY_ONCE,
     options=TableOptions,
+    decides=lambda _: True,
     open=f"{__name__}:open_table",
 )

@@ -1,0 +1,81 @@
+"""What goes from step to step while one item passes through a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from dataflow.core.ids import SplitId
+from dataflow.engine.passed import Passed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows, and the split they are of."""
+
+    split: SplitId
+    rows: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """These splits, among them those known before, bring rows from now on."""
+
+    splits: Sequence[SplitId]
+    idles: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A split brings no more rows."""
+
+    split: SplitId
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An input brings no more rows."""
+
+
+class Taken(NamedTuple):
+    """What a step was given in one call, if rows."""
+
+    split: SplitId
+    rows: int = 0
+
+
+Event: TypeAlias = Batch | Begun | Ended | Finished
+Brought: TypeAlias = "Mapping[str, Sequence[tuple[str, Event]]]"
+"""Events by the step or sink that they go to, each with the input that it comes by."""
+
+
+@dataclass(slots=True)
+class Ways:
+    """What one step knows of its inputs."""
+
+    open: dict[str, set[SplitId]]
+    """Splits that an input still reads, by its name."""
+    unfinished: set[str]
+    begun: bool = False
+
+
+@dataclass(slots=True)
+class Passage:
+    """One item on its way through the graph."""
+
+    waiting: dict[str, list[tuple[str, Event]]] = field(default_factory=dict)
+    """What each step or sink has been brought, and by which input."""
+    passed: dict[str, Passed] = field(default_factory=dict)
+
+    def leave(self, sinks: Sequence[str]) -> tuple[Mapping[str, Passed], Brought]:
+        """Return the accounts, and what has been brought to the sinks, and forget both."""
+        passed, self.passed = self.passed, {}
+        return passed, {sink: self.waiting.pop(sink, []) for sink in sinks}
+
+    def of(self, step: str) -> Passed:
+        """Return the account of a step."""
+        return self.passed.setdefault(step, Passed())
