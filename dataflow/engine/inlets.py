@@ -102,6 +102,11 @@ class Readers:
         return sum(reader.records for reader in self._readers)
 
     @property
+    def moves(self) -> int:
+        """Return how often a position has moved on without a record."""
+        return sum(reader.moves for reader in self._readers)
+
+    @property
     def waiting(self) -> str:
         """Return what a source waits for; empty while all read."""
         return next((reader.waiting for reader in self._readers if reader.waiting), "")

@@ -49,12 +49,17 @@ class Plan:
     @property
     def guarantee(self) -> Guarantee:
         """What a crash can do to rows already written; of several sinks, to those of the worst."""
-        weaker = [s for s in self.sinks if s.spec.guarantee is not Guarantee.EXACTLY_ONCE]
-        return weaker[0].spec.guarantee if weaker else Guarantee.EXACTLY_ONCE
+        each = [_guaranteed(sink.spec, sink.options) for sink in self.sinks]
+        weaker = [guarantee for guarantee in each if guarantee is not Guarantee.EXACTLY_ONCE]
+        return weaker[0] if weaker else Guarantee.EXACTLY_ONCE
 
     def policy(self, options: Options) -> OnError:
         """Return what one step does with a record it cannot handle."""
         return self.on_error if options.on_error is OnError.UNSPECIFIED else options.on_error
+
+
+def _guaranteed(spec: SinkSpec[Any], options: Options) -> Guarantee:
+    return spec.guaranteed(options) if spec.guaranteed is not None else spec.guarantee
 
 
 def plan(registry: Registry, spec: PipelineSpec) -> Plan:

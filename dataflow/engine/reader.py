@@ -48,6 +48,8 @@ class Reader:
         self.waiting = ""
         """What the source waits for; empty while it reads."""
         self.records = 0
+        self.moves = 0
+        """How often a position has moved on without a record."""
         self._open: dict[SplitId, None] = {}
 
     async def read(self, ended: Callable[[], None]) -> None:

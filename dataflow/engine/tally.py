@@ -39,7 +39,7 @@ class Progressed:
         self._positions[rows.split] = rows.resume_at
         self._records[rows.split] = self._records.get(rows.split, 0) + rows.read
         self._read += rows.read
-        self._batches += 1
+        self._batches += rows.read > 0
         self._bytes_read += rows.bytes_read
         self.refused(rows.skipped, rows.dead)
 
@@ -113,10 +113,10 @@ class Tally:
         self._failed += skipped + dead
         self.account(Ledger(records_skipped=skipped, records_dead_lettered=dead))
 
-    def took(self, processing_s: float, now: datetime) -> None:
-        """Note the time that an item took."""
+    def took(self, processing_s: float, now: datetime | None) -> None:
+        """Note the time that an item took, and when it was done if records were in it."""
         self._processing_s += processing_s
-        self._last = now
+        self._last = now or self._last
 
     @property
     def ledger(self) -> Ledger:

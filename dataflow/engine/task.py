@@ -143,7 +143,7 @@ class Task:
             telling = self._told.keep_telling(readers, self._inlets, lambda: self._draining)
             stages = [self._flowing(readers), self._listening(reading), telling]
             if self._sinks:
-                stages += [self._writing(writer, readers) for writer in self._writers]
+                stages += [self._writing(writer) for writer in self._writers]
             if self._flow.ticks:
                 stages.append(self._ticking())
             running = [reading, *map(tasks.create_task, stages)]
@@ -172,7 +172,7 @@ class Task:
             await self._take(item)
             if isinstance(item, Rows):
                 self._progressed.read(item)
-            self._count(item.read if isinstance(item, Rows) else 0, readers)
+                self._count(item.read, readers)
 
     async def _take(self, item: FlowItem) -> None:
         """Take an item through the transforms, and bring what comes out to the sinks."""
@@ -219,7 +219,7 @@ class Task:
             await asyncio.sleep(TICK_EVERY_S)
             await self._read.put(Tick(self._around.clock.now()), 0)
 
-    async def _writing(self, writer: Writer, readers: Readers) -> None:
+    async def _writing(self, writer: Writer) -> None:
         channel = self._sinks[writer.name]
         while True:
             item = await channel.get()
@@ -228,14 +228,16 @@ class Task:
                 continue
             with blaming(ErrorType.SINK, writer.name):
                 await writer.write(item)
-            self._count(0, readers)
+            self._ask_if_due()
 
     def _count(self, rows: int, readers: Readers) -> None:
-        if self._rows_since_barrier == 0 and rows:
-            self._told.tell(
-                m.Phase.PROCESSING, "", readers.records
-            )  # There is something to decide.
+        if self._rows_since_barrier == 0:  # There is something to decide.
+            self._told.tell(m.Phase.PROCESSING, "", readers)
         self._rows_since_barrier += rows
+        self._ask_if_due()
+
+    def _ask_if_due(self) -> None:
+        """Ask for a checkpoint when there are rows enough for one, or letters."""
         rows_due = 0 < self._options.checkpoint_rows <= self._rows_since_barrier
         dead_bytes = self._progressed.dead_bytes + sum(w.dead_bytes for w in self._writers)
         if rows_due or dead_bytes >= DEAD_BYTES_MAX:

@@ -32,16 +32,17 @@ class Told:
             phase = m.Phase.WAITING if readers.waiting else m.Phase.PROCESSING
             phase = m.Phase.DRAINING if draining() else phase
             self._lag = await inlets.lag()
-            news = self.tell(phase, readers.waiting, readers.records)
+            news = self.tell(phase, readers.waiting, readers)
             await asyncio.sleep(PROGRESS_EVERY_S if news else PROGRESS_EVERY_S_MAX)
 
     def waiting(self, detail: str) -> None:
         """Say what is waited for."""
         self.tell(m.Phase.WAITING, detail)
 
-    def tell(self, phase: m.Phase, detail: str, records: int = 0) -> bool:
+    def tell(self, phase: m.Phase, detail: str, readers: Readers | None = None) -> bool:
         """Say what is going on, unless that has been said; returns whether it was news."""
-        news = m.Progress(self._pipeline, self._run, phase, detail, records, *self._lag)
+        read, moves = (readers.records, readers.moves) if readers is not None else (0, 0)
+        news = m.Progress(self._pipeline, self._run, phase, detail, read, *self._lag, moves)
         if news == self._last:
             return False
         self._last = news

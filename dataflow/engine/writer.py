@@ -86,7 +86,9 @@ class Writer:
             await self._write(split, batch)
         took_s = self._sinking.clock.steady() - began_s
         self._tally.account(delivery.ledger)
-        self._tally.took(delivery.processing_s + took_s, self._sinking.clock.now())
+        ledger = delivery.ledger
+        now = self._sinking.clock.now() if ledger.records_read or ledger.records_produced else None
+        self._tally.took(delivery.processing_s + took_s, now)
         self._sinking.probe("task.written")
 
     async def _write(self, split: SplitId, batch: pa.RecordBatch) -> None:

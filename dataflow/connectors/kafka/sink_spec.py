@@ -121,5 +121,5 @@ SPEC = SinkSpec(
     open="dataflow.connectors.kafka.sink:open_sink",
     guaranteed=lambda options: Guarantee(options.delivery),
     check=check,
-    decides=lambda _: True,
+    decides=lambda options: Guarantee(options.delivery) is Guarantee.EXACTLY_ONCE,
 )
