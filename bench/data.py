@@ -19,15 +19,31 @@ STATES = ("new", "paid", "shipped", "returned")
 
 def orders(rows: int, suffix: Literal["csv", "ndjson"]) -> Path:
     """Return a file of so many orders; a shorter file is the beginning of a longer one."""
-    path = DATA / f"orders-{rows}.{suffix}"
+    return _made(DATA / f"orders-{rows}.{suffix}", rows, _orders)
+
+
+def readings(rows: int, keys: int) -> Path:
+    """Return a CSV file of so many whole numbers, each with one of so many keys."""
+
+    def chunk(first: int, rows: int) -> pl.DataFrame:
+        number = pl.int_range(first, first + rows, dtype=pl.UInt64, eager=True).alias("number")
+        draw = _draws(number)
+        key, value = draw(1) % keys, draw(2) % 1_000
+        return pl.DataFrame({"key": key.cast(pl.Int64), "value": value.cast(pl.Int64)})
+
+    return _made(DATA / f"readings-{keys}-{rows}.csv", rows, chunk)
+
+
+def _made(path: Path, rows: int, chunk_of: Callable[[int, int], pl.DataFrame]) -> Path:
+    """Return a file of so many rows, made if it is not there."""
     if path.exists():
         return path
     DATA.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         for first in range(0, rows, CHUNK_ROWS):
-            chunk = _orders(first, min(CHUNK_ROWS, rows - first))
-            if suffix == "csv":
+            chunk = chunk_of(first, min(CHUNK_ROWS, rows - first))
+            if path.suffix == ".csv":
                 chunk.write_csv(file, include_header=first == 0)
             else:
                 chunk.write_ndjson(file)

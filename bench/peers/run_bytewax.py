@@ -63,5 +63,28 @@ def ndjson(source: Path, target: Path, work: JsonRow = _json_row) -> None:
     run_main(flow)
 
 
+def _keyed(row: dict[str, str]) -> tuple[str, int]:
+    return row["key"], int(row["value"])
+
+
+def _added(so_far: tuple[int, int], value: int) -> tuple[int, int]:
+    return so_far[0] + 1, so_far[1] + value
+
+
+def _line(group: tuple[str, tuple[int, int]]) -> tuple[str, str]:
+    key, (count, total) = group
+    return "", f"{key},{count},{total}"
+
+
+def aggregate(source: Path, target: Path) -> None:
+    """Count and add up by key; its sink writes no header."""
+    flow = Dataflow("aggregate")
+    rows = op.map("key", op.input("read", flow, CSVSource(source)), _keyed)
+    groups = op.fold_final("add", rows, lambda: (0, 0), _added)
+    op.output("write", op.map("line", groups, _line), FileSink(target))
+    target.touch()
+    run_main(flow)
+
+
 if __name__ == "__main__":
-    main({"csv_etl": csv, "ndjson_etl": ndjson})
+    main({"csv_etl": csv, "ndjson_etl": ndjson, "aggregate": aggregate})

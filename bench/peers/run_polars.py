@@ -22,5 +22,11 @@ def ndjson(source: Path, target: Path) -> None:
     pl.scan_ndjson(source).filter(KEPT).with_columns(TOTAL).sink_ndjson(target)
 
 
+def aggregate(source: Path, target: Path) -> None:
+    """Count and add up by key."""
+    made = pl.len().alias("n"), pl.col("value").sum().alias("total")
+    pl.scan_csv(source).group_by("key").agg(made).sink_csv(target)
+
+
 if __name__ == "__main__":
-    main({"csv_etl": csv, "ndjson_etl": ndjson})
+    main({"csv_etl": csv, "ndjson_etl": ndjson, "aggregate": aggregate})

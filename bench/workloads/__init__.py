@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.workloads import (
+    aggregate,
     cluster_commands,
     commands,
     coordination,
@@ -29,6 +30,7 @@ WORKLOADS: Mapping[str, Workload] = {
     for workload in (
         etl.CSV,
         etl.NDJSON,
+        aggregate.WORKLOAD,
         push.WORKLOAD,
         kafka.WORKLOAD,
         postgres.FILE,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bench.data import orders
 from bench.peers import environment
@@ -71,8 +71,14 @@ def _ours(workload: str, source: Path, target: Path, here: Place) -> Row:
 
 async def work(server: Server, name: str, source: Path, target: Path) -> tuple[float, float]:
     """Let a server do the work once; return seconds from start to completed, and its CPU time."""
+    return await driven(server, file_pipeline(name, str(source), str(target)))
+
+
+async def driven(server: Server, pipeline: dict[str, Any]) -> tuple[float, float]:
+    """Let a server run a bounded pipeline once; return its seconds, and its CPU time."""
+    name = pipeline["pipelineId"]
     async with DataFlow(server.grpc) as df:
-        await df.create(file_pipeline(name, str(source), str(target)))
+        await df.create(pipeline)
         created = (await df.get(name)).sequence
         cpu_s, started = server.cpu_s(), time.perf_counter()
         await df.start(name)

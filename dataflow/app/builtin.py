@@ -19,6 +19,7 @@ from dataflow.transforms import (
     route_spec,
     validate_spec,
 )
+from dataflow.transforms.aggregate import spec as aggregate_spec
 from dataflow.transforms.python import spec as python_spec
 
 BUILTIN: tuple[AnySpec, ...] = (
@@ -34,6 +35,7 @@ BUILTIN: tuple[AnySpec, ...] = (
     validate_spec.SPEC,
     deduplicate_spec.SPEC,
     python_spec.SPEC,
+    aggregate_spec.SPEC,
     console.SPEC,
     file_sink.SPEC,
     kafka_sink.SPEC,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -13,6 +14,9 @@ from dataflow.connect.transform import ERROR, HIDDEN
 from dataflow.connect.types import Type, from_arrow
 
 Array: TypeAlias = "pa.Array[Any]"
+
+# what a column holds is known when the program runs, not when the stubs' overloads are chosen
+_joined: Callable[..., Array] = pc.binary_join_element_wise
 
 _PLACE = r" \(line \d+, column \d+\)$"
 
@@ -42,6 +46,28 @@ def without_place(messages: Array) -> Array:
     """Return the messages of an expression without the place in it, which its user never wrote."""
     replaced: Array = pc.replace_substring_regex(messages, _PLACE, "")
     return replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Rows of a batch, and what is wrong with each."""
+
+    rows: Array
+    messages: Array
+
+
+def said(words: str, messages: Array) -> Array:
+    """Return messages with words before each."""
+    return _joined(pa.scalar(words), messages, pa.scalar(": "))
+
+
+def first_of(faults: Sequence[Faults]) -> Faults:
+    """Return each row at fault once, in the order of rows, with what was found first."""
+    every = pa.concat_arrays([found.rows for found in faults])
+    messages = pa.concat_arrays([found.messages for found in faults])
+    rows = every.unique()
+    rows = rows.take(pc.array_sort_indices(rows))
+    return Faults(rows, messages.take(pc.index_in(rows, value_set=every)))
 
 
 def count_up(rows: int) -> pa.Int64Array:

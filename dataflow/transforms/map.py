@@ -6,7 +6,6 @@ A column that no option changes goes out as the one that came in, without a copy
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,9 +17,12 @@ from dataflow.connect.transform import HIDDEN, MAIN
 from dataflow.connect.types import Type, to_arrow
 from dataflow.transforms.binding import (
     Array,
+    Faults,
     count_up,
     demand,
+    first_of,
     refused,
+    said,
     types_of,
     visible,
     without_place,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from dataflow.connect.expressions import Compiled
 
 # what a column holds is known when the program runs, not when the stubs' overloads are chosen
-_joined: Callable[..., Array] = pc.binary_join_element_wise
 _repeated: Callable[..., Array] = pa.repeat
 
 
@@ -59,14 +60,6 @@ class Map(Transform):
         return self._bound[1].apply(batch)
 
 
-@dataclass(frozen=True, slots=True)
-class _Faults:
-    """Rows of a batch, and what is wrong with each."""
-
-    rows: Array
-    messages: Array
-
-
 class _Value:
     """A column that is computed: an expression bound to the columns before it."""
 
@@ -78,17 +71,17 @@ class _Value:
         empty = {field.name: pa.nulls(0, field.type) for field in fields}
         self.field: pa.Field[Any] = pa.field(self.name, self.of(empty, 0, []).type)
 
-    def of(self, columns: dict[str, Array], rows: int, faults: list[_Faults]) -> Array:
+    def of(self, columns: dict[str, Array], rows: int, faults: list[Faults]) -> Array:
         """Return the column; notes rows at fault, where it is NULL."""
         reads = {name: columns[name] for name in self._reads} or {"": pa.nulls(rows)}
         outcome = self._compiled.evaluate_rows(pa.RecordBatch.from_pydict(reads))
         if outcome.faults is not None:
-            faults.append(_Faults(outcome.faults.rows, self._said(outcome.faults.messages)))
+            faults.append(Faults(outcome.faults.rows, self._said(outcome.faults.messages)))
         return outcome.values
 
     def _said(self, messages: pa.StringArray) -> Array:
-        said = messages if self._place else without_place(messages)
-        return _joined(pa.scalar(self.name), said, pa.scalar(": "))
+        told = messages if self._place else without_place(messages)
+        return said(self.name, told)
 
 
 class _Constant:
@@ -148,7 +141,7 @@ class _Bound:
     def apply(self, batch: pa.RecordBatch) -> Output:
         """Compute the outgoing columns; take out the rows that have no value for one."""
         rows = batch.num_rows
-        faults: list[_Faults] = []
+        faults: list[Faults] = []
         columns: dict[str, Array] = dict(zip(batch.schema.names, batch.columns, strict=True))
         for value in self._computed:
             columns[value.name] = value.of(columns, rows, faults)
@@ -164,15 +157,11 @@ class _Bound:
         return _without(made, batch, faults) if faults else Output(batches={MAIN: made})
 
 
-def _without(made: pa.RecordBatch, batch: pa.RecordBatch, faults: Sequence[_Faults]) -> Output:
-    """Take out the rows at fault; the first fault of each is the one that is told."""
-    every = pa.concat_arrays([found.rows for found in faults])
-    messages = pa.concat_arrays([found.messages for found in faults])
-    rows = every.unique()
-    rows = rows.take(pc.array_sort_indices(rows))
-    first = pc.index_in(rows, value_set=every)
-    bad = pc.is_in(count_up(batch.num_rows), value_set=rows)
+def _without(made: pa.RecordBatch, batch: pa.RecordBatch, faults: Sequence[Faults]) -> Output:
+    """Take out the rows at fault."""
+    found = first_of(faults)
+    bad = pc.is_in(count_up(batch.num_rows), value_set=found.rows)
     return Output(
         batches={MAIN: made.filter(pc.invert(bad))},
-        rejected=refused(batch, rows, messages.take(first)),
+        rejected=refused(batch, found.rows, found.messages),
     )

@@ -46,6 +46,12 @@ def _by_name(given: Any) -> Any:  # noqa: ANN401 - what people wrote, before it 
     return {item["name"]: item["expression"] for item in given}
 
 
+InOrder = Annotated[
+    dict[Name, str], BeforeValidator(_by_name), Shown({"anyOf": [_BY_NAME, _IN_ORDER]})
+]
+"""Expressions by the names of the columns that they make, in their order."""
+
+
 def int64(given: object) -> object:
     """Refuse a whole number that no column can hold."""
     if isinstance(given, int) and not INT64_MIN <= given <= INT64_MAX:
@@ -59,9 +65,7 @@ Constant = Annotated[StrictBool | StrictInt | StrictFloat | StrictStr, AfterVali
 class MapOptions(Options):
     """How columns change; the options apply in the order in which they stand here."""
 
-    compute: Annotated[
-        dict[Name, str], BeforeValidator(_by_name), Shown({"anyOf": [_BY_NAME, _IN_ORDER]})
-    ] = Field(
+    compute: InOrder = Field(
         default_factory=dict,
         description="1. New columns by expressions over the columns that come in and those"
         " computed before; one that has the name of a column takes its place.",
