@@ -32,7 +32,7 @@ from dataflow.connect.transform import Output, Transform
 from dataflow.core.checkpoint import Checkpoint, Stamp
 from dataflow.core.errors import Corrupted, Fenced, Problem, Rejected, Unavailable, Waiting
 from dataflow.core.ids import Lineage, PipelineId, Run, SplitId
-from dataflow.core.spec import OnError
+from dataflow.core.spec import OnError, PipelineOptions
 from dataflow.core.spec import Sink as SinkStep
 from dataflow.core.spec import Source as SourceStep
 from dataflow.core.spec import Transform as TransformStep
@@ -62,6 +62,7 @@ __all__ = [
     "Output",
     "Pinned",
     "PipelineId",
+    "PipelineOptions",
     "Position",
     "Problem",
     "Registry",

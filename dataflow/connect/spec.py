@@ -19,6 +19,7 @@ from dataflow.connect.misfits import misfits
 from dataflow.connect.model import Committable, Options, Pinned, Position
 from dataflow.connect.transform import MAIN
 from dataflow.core.errors import Code, Invalid, Problem, Rejected
+from dataflow.core.spec import PipelineOptions
 from dataflow.core.spec import Sink as SinkStep
 from dataflow.core.spec import Source as SourceStep
 from dataflow.core.spec import Transform as TransformStep
@@ -115,6 +116,7 @@ class SinkSpec(Generic[OptionsT]):
         open: a callable ``(step: core.Sink, options, context)`` that returns one of the kinds in
             ``dataflow.connect.sink``.
         guaranteed: what it guarantees with these options, where they can make it less.
+        beside: finds what is wrong with its options beside those of the pipeline, likewise.
         committable: of a staging sink.
         decides: tells whether it is transactional: of such sinks a pipeline has one at most.
         place: where the sink writes, in the form that sources of its kind know; empty if none.
@@ -130,6 +132,7 @@ class SinkSpec(Generic[OptionsT]):
     committable: type[Committable] = Committable
     check: Callable[[SinkStep, OptionsT], Sequence[Problem]] = _no_problems
     decides: Callable[[OptionsT], bool] = lambda _: False
+    beside: Callable[[OptionsT, PipelineOptions], Sequence[Problem]] = _no_problems
     place: Callable[[SinkStep], str] = lambda _: ""
     node_local: Callable[[SinkStep, OptionsT], bool] = lambda *_: False
 

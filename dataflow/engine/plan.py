@@ -11,7 +11,7 @@ from dataflow.connect.spec import Columns, parse
 from dataflow.connect.transform import MAIN
 from dataflow.core import graph
 from dataflow.core.errors import Invalid, Problem, Rejected
-from dataflow.core.spec import OnError, PipelineSpec, Sink, Source, Transform
+from dataflow.core.spec import OnError, PipelineSpec, Sink, Source, Transform, with_defaults
 from dataflow.engine.credentials import credential_problems
 
 T = TypeVar("T")
@@ -140,6 +140,7 @@ class _Checker:
             return None
         spec, options = found
         self._add(path, self._try(path, lambda: spec.check(step, options)))
+        self._add(path, spec.beside(options, with_defaults(self._spec.options)))
         return Planned(name, step, spec, options, feeds)
 
     def _transform(self, step: Transform) -> Planned[Transform, TransformSpec[Any]] | None:

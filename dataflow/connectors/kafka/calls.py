@@ -12,9 +12,33 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+import structlog
+
 from dataflow.connect import Unavailable
 
+LEFT_MAX = 32
+"""Calls of a process that hang, two to a run that ended so: each has a thread, a run a client."""
+
+log = structlog.get_logger()
+
 Result = TypeVar("Result")
+
+
+class Left:
+    """Calls that were given up and have not come back: how many there are in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def add(self, number: int) -> int:
+        """Count one more, or less; return how many there are."""
+        with self._lock:
+            self._count += number
+            return self._count
+
+
+LEFT = Left()
 
 
 class Calls:
@@ -23,6 +47,19 @@ class Calls:
     def __init__(self, name: str) -> None:
         self._name = name
         self._turn = threading.Lock()
+
+    @staticmethod
+    def require_room(what: str) -> None:
+        """Refuse to begin where too many calls hang already.
+
+        Raises:
+            Unavailable: they do.
+        """
+        if (count := LEFT.add(0)) >= LEFT_MAX:
+            raise Unavailable(
+                f"{what}: {count} calls of Kafka's driver hang in this process, and no more are"
+                " begun; they end when the brokers answer again, or with the process"
+            )
 
     async def make(
         self, call: Callable[[], Result], limit_s: float, what: str, code: str = ""
@@ -34,6 +71,7 @@ class Calls:
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
+        ends = _Ends()
 
         def work() -> None:
             with self._turn:
@@ -43,6 +81,8 @@ class Calls:
                     _tell(loop, answer, error=error)
                 else:
                     _tell(loop, answer, result=[result])
+            if ends.is_second():
+                LEFT.add(-1)
 
         threading.Thread(target=work, name=self._name, daemon=True).start()
         try:
@@ -51,8 +91,24 @@ class Calls:
         except TimeoutError:
             if not answer.cancelled():
                 raise  # The call's own.
+        if not ends.is_second():
+            log.warning("a call of Kafka's driver hangs", call=what, hanging=LEFT.add(1))
         message = f"{what}: no answer within {limit_s:g} s"
         raise Unavailable(message, code=code) if code else Unavailable(message)
+
+
+class _Ends:
+    """That of a call, and that of the patience with it: which of them comes second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._has_one = False
+
+    def is_second(self) -> bool:
+        """Take note of one."""
+        with self._lock:
+            before, self._has_one = self._has_one, True
+            return before
 
 
 def _tell(

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from dataflow.connect import Checkpoint, Corrupted, Run, decision_from, decision_text
+from dataflow.connect import Checkpoint, Corrupted, Rejected, Run, decision_from, decision_text
 
 METADATA_BYTES = 3 << 10
 """Of a group: the brokers' ``offset.metadata.max.bytes`` is 4,096."""
 
 PARTS_MAX = 256
-"""750 KiB compressed; some 10,000 splits with their positions."""
+"""768 KiB, compressed: the positions of some 35,000 partitions."""
 
 
 class Claimed(NamedTuple):
@@ -96,9 +96,13 @@ class Decisions:
         packed = base64.b64encode(zlib.compress(text.encode())).decode()
         parts = [packed[i : i + METADATA_BYTES] for i in range(0, len(packed), METADATA_BYTES)]
         if len(parts) > PARTS_MAX:
-            raise Corrupted(
-                f"a decision of {len(packed)} bytes is too large for the groups of {self._topic};"
-                " read fewer splits with one pipeline"
+            splits = len(claimed.decision.positions)
+            raise Rejected(
+                f"a decision with the positions of {splits:,} splits has {len(packed):,} bytes, and"
+                f" {PARTS_MAX * METADATA_BYTES:,} at most go into groups of {self._topic}; read"
+                " fewer splits with one pipeline, or set delivery to at-least-once, which keeps"
+                " decisions elsewhere",
+                field="options.delivery",
             )
         for number, part in enumerate(parts):
             self._send(producer, number, claimed, f"{len(parts)}:{part}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.formats.json_parse import JsonParser
 from dataflow.connectors.formats.parse import Bad, Parsed, parse, shown
-from dataflow.connectors.kafka.fetched import Fetched, Headers, Wanted, data_of
+from dataflow.connectors.kafka.fetched import Fetched, Headers, Unreadable, Wanted, data_of
 from dataflow.connectors.kafka.registry.reading import RegistryReading
 from dataflow.connectors.kafka.source_spec import (
     KafkaPinned,
@@ -55,6 +56,8 @@ class Decoder:
         """Return records as rows; ``index`` of a bad one counts those that are not left out."""
         if self._options.tombstones == "skip":
             fetched = fetched.without_tombstones()
+        if fetched.headers is not None and False in fetched.headers:
+            return self._around_unreadable(fetched, fetched.headers)
         parsed = self._values(fetched.values)
         columns, bad = dict(zip(self._value.names, parsed.batch.columns, strict=True)), parsed.bad
         beside = self._beside(fetched)
@@ -65,6 +68,20 @@ class Decoder:
         columns |= beside
         arrays = [columns[field.name].cast(field.type) for field in self.schema]
         return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema), bad)
+
+    def _around_unreadable(
+        self, fetched: Fetched, headers: Sequence[Headers | Unreadable | None]
+    ) -> Decoded:
+        """Return the other records, and those whose headers have no names as bad ones."""
+        kept = [index for index, one in enumerate(headers) if one is not False]
+        decoded = self.decode(fetched.only(pa.array([one is not False for one in headers])))
+        bad = [replace(one, index=kept[one.index]) for one in decoded.bad]
+        bad += [
+            Bad(index, shown(value or b""), "the name of a header is no UTF-8")
+            for index, value in enumerate(fetched.values.to_pylist())
+            if headers[index] is False
+        ]
+        return Decoded(decoded.batch, sorted(bad, key=lambda one: one.index))
 
     def _values(self, values: pa.Array[Any]) -> Parsed:
         if self._parser is not None:
@@ -169,7 +186,7 @@ def _is_text(value: bytes | None) -> bool:
     return True
 
 
-def _headers(headers: Headers | None) -> str | None:
+def _headers(headers: Headers | Unreadable | None) -> str | None:
     """Return headers as JSON text of an object; several of one name are a list."""
     if not headers:
         return None

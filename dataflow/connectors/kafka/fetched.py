@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +16,8 @@ RECORD_BYTES = 64
 """Of a record in memory beside value, key and headers, at the most."""
 
 Headers = Sequence[tuple[str, bytes | None]]
+Unreadable = Literal[False]
+"""In place of headers of which a name is no UTF-8."""
 
 
 class Partition(NamedTuple):
@@ -75,7 +77,7 @@ class Fetched:
     values: pa.Array[Any]
     keys: pa.Array[Any] | None = None
     times_ms: pa.Array[Any] | None = None
-    headers: Sequence[Headers | None] | None = None
+    headers: Sequence[Headers | Unreadable | None] | None = None
     told: Sequence[Told] = ()
 
     def __len__(self) -> int:
@@ -116,14 +118,17 @@ class Fetched:
         """Return the records that have a value."""
         if not self.values.null_count:
             return self
-        there = pc.is_valid(self.values)
-        headers = zip(self.headers or (), there.to_pylist(), strict=self.headers is not None)
+        return self.only(pc.is_valid(self.values))
+
+    def only(self, mask: pa.Array[Any]) -> Fetched:
+        """Return the records for which it is true."""
+        headers = zip(self.headers or (), mask.to_pylist(), strict=self.headers is not None)
         return replace(
             self,
-            offsets=self.offsets.filter(there),
-            values=self.values.filter(there),
-            keys=None if self.keys is None else self.keys.filter(there),
-            times_ms=None if self.times_ms is None else self.times_ms.filter(there),
+            offsets=self.offsets.filter(mask),
+            values=self.values.filter(mask),
+            keys=None if self.keys is None else self.keys.filter(mask),
+            times_ms=None if self.times_ms is None else self.times_ms.filter(mask),
             headers=None if self.headers is None else [one for one, has in headers if has],
         )
 

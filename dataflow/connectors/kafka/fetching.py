@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
-from dataflow.connectors.kafka.fetched import Fetched, Headers, Partition, Told, Wanted
+from dataflow.connectors.kafka.fetched import Fetched, Headers, Partition, Told, Unreadable, Wanted
 
 Found = Mapping[Partition, Fetched]
 
@@ -63,9 +63,7 @@ def fetched(partition: Partition, messages: Sequence[Message], wanted: Wanted) -
         values = [value if value is None else value + b"\n" for value in values]
     keys = [message.key() for message in good] if wanted.keys else None
     times = [message.timestamp()[1] for message in good] if wanted.times else None
-    headers: Sequence[Headers | None] | None = None
-    if wanted.headers:
-        headers = [message.headers() for message in good]  # type: ignore[misc]  # typed too widely
+    headers = [_headers(message) for message in good] if wanted.headers else None
     errors = ((message.offset() or 0, message.error()) for message in messages)
     return Fetched(
         partition,
@@ -76,6 +74,15 @@ def fetched(partition: Partition, messages: Sequence[Message], wanted: Wanted) -
         headers=headers,
         told=[Told(offset, error) for offset, error in errors if error is not None],
     )
+
+
+def _headers(message: Message) -> Headers | Unreadable | None:
+    try:
+        return message.headers()  # type: ignore[return-value]  # typed too widely
+    except SystemError as error:  # The client (2.16) takes no notice of what it comes from.
+        if not isinstance(error.__cause__, UnicodeDecodeError):
+            raise
+        return False
 
 
 def apart(messages: Sequence[Message]) -> Mapping[Partition, Sequence[Message]]:

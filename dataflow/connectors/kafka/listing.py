@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 
@@ -21,6 +22,7 @@ from dataflow.connect import Rejected
 from dataflow.connectors.kafka.errors import error_of
 from dataflow.connectors.kafka.fetched import Partition
 from dataflow.connectors.kafka.source_spec import KafkaSourceOptions
+from dataflow.connectors.kafka.topics import KNOWN_EVERY_S, KNOWN_TRIES
 
 log = structlog.get_logger()
 
@@ -52,6 +54,18 @@ class Listing:
             pattern = re.compile(self._options.topic_pattern)
             there = self._admin.list_topics(timeout=self._timeout_s).topics
             names = sorted(name for name in there if pattern.fullmatch(name))
+        return self._of(names)
+
+    def _of(self, names: Sequence[str]) -> Mapping[Partition, str]:
+        """Return the partitions of topics; one that is named may have been made just now."""
+        for _ in range(KNOWN_TRIES - 1):
+            try:
+                return self._described_all(names)
+            except Rejected:
+                time.sleep(KNOWN_EVERY_S)
+        return self._described_all(names)
+
+    def _described_all(self, names: Sequence[str]) -> Mapping[Partition, str]:
         if not names:
             return {}
         asked = self._admin.describe_topics(

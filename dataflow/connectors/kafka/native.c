@@ -372,7 +372,8 @@ static void fill(Taken *taken)
     }
 }
 
-/* Return the headers of a record as a list of pairs; None if it has none. */
+/* Return the headers of a record as a list of pairs; None if it has none, False if they have a name
+ * that is no UTF-8. */
 static PyObject *headers_of(const rd_kafka_message_t *message)
 {
     rd_kafka_headers_t *headers;
@@ -387,6 +388,10 @@ static PyObject *headers_of(const rd_kafka_message_t *message)
         if (!pair || PyList_Append(found, pair))
             Py_CLEAR(found);
         Py_XDECREF(pair);
+    }
+    if (!found && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+        PyErr_Clear();
+        Py_RETURN_FALSE;
     }
     return found;
 }

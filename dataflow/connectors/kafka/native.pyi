@@ -4,14 +4,20 @@
 # front; and bytes.
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from typing_extensions import Buffer, CapsuleType
 
 Column: TypeAlias = tuple[Buffer | None, Buffer, Buffer]
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 Group: TypeAlias = tuple[
-    str, int, bytes, Column, Column | None, bytes | None, Sequence[Headers | None] | None
+    str,
+    int,
+    bytes,
+    Column,
+    Column | None,
+    bytes | None,
+    Sequence[Headers | Literal[False] | None] | None,
 ]
 Error: TypeAlias = tuple[str | None, int, int, int, str]
 

@@ -59,6 +59,7 @@ class RepeatingKafkaSink(AtLeastOnceSink):
 
     async def open(self, task: Task) -> None:  # noqa: ARG002 - nobody else is kept out
         """See ``AtLeastOnceSink``."""
+        self._calls.require_room(self._what)
         await self._call(self._open, OPEN_S_MAX)
 
     async def write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:

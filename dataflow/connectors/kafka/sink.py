@@ -93,6 +93,7 @@ class KafkaSink(TransactionalSink):
     async def recover(self, task: Task, seed: Checkpoint) -> Checkpoint:
         """See ``TransactionalSink``."""
         self._task = task
+        self._calls.require_room(self._what)
         return await self._call(partial(self._recover, task, seed), CALL_S_MAX)
 
     async def write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:

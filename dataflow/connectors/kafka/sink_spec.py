@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from dataflow.connect import Duration, Guarantee, Model, Options, Problem, SinkSpec, SinkStep
+from dataflow.connect import (
+    Duration,
+    Guarantee,
+    Model,
+    Options,
+    PipelineOptions,
+    Problem,
+    SinkSpec,
+    SinkStep,
+)
 from dataflow.connectors.kafka.connection import Security, brokers_problem, security_problems
 from dataflow.connectors.kafka.registry.options import (
     REGISTRY_FORMATS,
@@ -113,6 +122,18 @@ def check(step: SinkStep, options: KafkaSinkOptions) -> Sequence[Problem]:
     return problems
 
 
+def beside(options: KafkaSinkOptions, pipeline: PipelineOptions) -> Sequence[Problem]:
+    """Return what is wrong with options beside those of the pipeline."""
+    timeout, interval = options.transaction_timeout, pipeline.checkpoint_interval
+    if options.delivery != "exactly-once" or timeout > interval:
+        return []
+    message = (
+        "not longer than the pipeline's checkpointInterval: brokers would abort each transaction"
+        " before its checkpoint; make it longer, or that interval shorter"
+    )
+    return [Problem("options.transactionTimeout", message)]
+
+
 SPEC = SinkSpec(
     name="kafka",
     summary="Records of a topic, in transactions that hold their own decision, or without.",
@@ -122,4 +143,5 @@ SPEC = SinkSpec(
     guaranteed=lambda options: Guarantee(options.delivery),
     check=check,
     decides=lambda options: Guarantee(options.delivery) is Guarantee.EXACTLY_ONCE,
+    beside=beside,
 )

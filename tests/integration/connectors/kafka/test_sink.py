@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
-from confluent_kafka.admin import AdminClient, ClusterMetadata
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
 
 from dataflow.connect import Checkpoint, Corrupted, Fenced, Rejected, SinkStep, Stamp, Unavailable
 from dataflow.connect.testkit.places import context, task
@@ -127,6 +128,18 @@ async def test_a_record_whose_columns_all_go_beside_its_value_is_an_empty_object
     rows = pa.record_batch({"k": ["a", "b"]})
     assert await written(sink_to(kafka, topic, keyColumn="k", keepKey=False), rows) is None
     assert [m.value() for m in messages(kafka, topic)] == [b"{}", b"{}"]
+
+
+async def test_a_topic_that_somebody_makes_just_before_is_found(kafka: str) -> None:
+    """Brokers hear of it later than whoever made it, and a refusal is for good."""
+    later = f"{new_topic(kafka)}-later"
+    sink = sink_to(kafka, later)
+    recovering = asyncio.create_task(sink.recover(task(1), SEED))
+    await asyncio.sleep(0.3)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([NewTopic(later, 1, 1)])[later].result(20)
+    await recovering
+    await sink.close()
 
 
 async def test_a_topic_is_made_where_that_is_asked_for(kafka: str) -> None:

@@ -11,6 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer import message_accumulator
+from aiokafka.producer import producer as producer_module
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as InPython
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
@@ -284,6 +288,51 @@ async def test_partitions_and_topics_that_come_later_are_read(kafka: str) -> Non
     async with aclosing(source.read(splits[1], None)) as reading:
         assert (await anext(reading)).batch.to_pylist() == [{"n": 2}]
     await source.close()
+
+
+async def test_a_topic_that_is_made_just_before_is_found(kafka: str) -> None:
+    """Brokers hear of it later than whoever made it, and a refusal is for good."""
+    topic = f"{new_topic(kafka)}-later"
+    source = source_of(kafka, topic, format="bytes")
+    opening = asyncio.create_task(source.open(None))
+    await asyncio.sleep(0.3)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(ANSWER_S)
+    await opening
+    await source.close()
+
+
+class Latin(str):
+    """A text that goes out in one byte a letter."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "", errors: str = "") -> bytes:
+        return super().encode("latin-1")
+
+
+async def test_a_header_whose_name_is_no_text_is_the_records_fault(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Brokers take any bytes; what could not be told must not end the pipeline."""
+    for module in (message_accumulator, producer_module):
+        monkeypatch.setattr(module, "DefaultRecordBatchBuilder", InPython)
+    topic = new_topic(kafka)
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        for value, name in ((b"a", "good"), (b"b", Latin("\xfc")), (b"\xff", "good"), (b"c", "ü")):
+            await producer.send_and_wait(topic, value, headers=[(name, b"1")])
+    source = source_of(kafka, topic, format="string", headersColumn="h")
+    await source.open(None)
+    (split,) = await source.splits()
+    async with aclosing(source.read(split, None)) as reading:
+        (chunk,) = [one async for one in reading]
+    await source.close()
+    assert chunk.batch.column("h").to_pylist() == ['{"good":"1"}', '{"ü":"1"}']
+    assert chunk.rejected is not None
+    assert chunk.rejected.to_pylist() == [
+        {"index": 1, "record": "b", "error": "the name of a header is no UTF-8"},
+        {"index": 2, "record": "\\xff", "error": "invalid UTF-8"},
+    ]
 
 
 async def test_a_topic_that_is_not_there_is_named(kafka: str) -> None:

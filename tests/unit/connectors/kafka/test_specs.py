@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from dataflow.connect import Rejected, SinkStep, SourceStep
+from dataflow.connect import PipelineOptions, Registry, Rejected, SinkStep, SourceStep
 from dataflow.connect.spec import parse
 from dataflow.connect.testkit import context
 from dataflow.connectors.kafka.connection import Security, brokers_problem, settings
@@ -15,6 +16,8 @@ from dataflow.connectors.kafka.sink_spec import SPEC as SINK
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.connectors.kafka.source_spec import SPEC as SOURCE
 from dataflow.connectors.kafka.source_spec import KafkaSourceOptions
+from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.engine.plan import validate
 
 BROKERS = "a.example.com:9092, [::1]:9093"
 
@@ -117,3 +120,25 @@ def test_a_login_is_resolved_where_it_is_used() -> None:
     assert (given["sasl.username"], given["sasl.password"]) == ("u", "p")
     with pytest.raises(Rejected, match="host:port"):
         settings("nonsense", Security(), context())
+
+
+@pytest.mark.parametrize(
+    ("delivery", "interval", "fields"),
+    [
+        ("exactly-once", timedelta(minutes=1), ["sink.options.transactionTimeout"]),
+        ("exactly-once", timedelta(seconds=59), []),
+        ("at-least-once", timedelta(minutes=1), []),
+    ],
+)
+def test_a_transaction_has_to_outlast_its_checkpoint(
+    delivery: str, interval: timedelta, fields: list[str]
+) -> None:
+    """Brokers abort one that does not, and no checkpoint would ever be decided."""
+    options = {"topic": "t", "transactionTimeout": "1m", "delivery": delivery}
+    spec = PipelineSpec(
+        source=Source("kafka", BROKERS, options=json.dumps({"topics": ["t"]})),
+        sink=Sink("kafka", BROKERS, options=json.dumps(options)),
+        options=PipelineOptions(checkpoint_interval=interval),
+    )
+    problems, _ = validate(Registry([SOURCE, SINK]), canonical(spec))
+    assert [problem.field for problem in problems] == fields
