@@ -14,15 +14,15 @@ from dataflow.connect import Context, Operator, Output, TransformStep, Via
 from dataflow.connect.batches import type_name
 from dataflow.connect.operator import NOTHING
 from dataflow.connect.transform import MAIN
-from dataflow.transforms.binding import refused
 from dataflow.transforms.bounds import Bound, ForEver, Recent, Within
 from dataflow.transforms.deduplicate_spec import DUPLICATES, DeduplicateOptions
 from dataflow.transforms.event_time import EventTime
 from dataflow.transforms.hashing import Hashed, hashed
 from dataflow.transforms.keys import Slots
-from dataflow.transforms.moments import NEVER, Moments, moments_of
+from dataflow.transforms.moments import NEVER, Moments
 from dataflow.transforms.remembered import Remembered, same_types
 from dataflow.transforms.saved import Saved, columns
+from dataflow.transforms.timed import timed
 
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,12 +97,7 @@ class Deduplicate(Operator):
         moments, rejected = None, None
         column = self._options.time_column
         if column is not None:
-            moments, valid = moments_of(batch, column, "options.timeColumn")
-            if valid is not None:
-                bad = np.flatnonzero(~valid)
-                said = pa.array(np.full(len(bad), f"{column} is NULL"), pa.string())
-                rejected = refused(batch, pa.array(bad, pa.int64()), said)
-                batch, moments = batch.filter(pa.array(valid)), moments[valid]
+            batch, moments, rejected = timed(batch, column, "options.timeColumn")
         elif isinstance(self._remembered.bound, Within):
             self._take_time()
             moments = np.full(batch.num_rows, self._remembered.bound.now)

@@ -21,6 +21,9 @@ Numbers: TypeAlias = npt.NDArray[np.int64]
 _PIECE_BYTES_MAX = 1 << 26
 """Larger pieces are not merged; Arrow's offsets of short texts end at 2 GiB."""
 
+_SETTLED_BYTES_MAX = 1 << 30
+"""Well below that end, and what is copied at once."""
+
 
 class KeptRows:
     """Rows of one schema, numbered from 0 in the order in which they came."""
@@ -86,6 +89,12 @@ class KeptRows:
         self._sizes = [piece.nbytes for piece in self._pieces]
         self._rows = len(numbers)
         self._merge()
+
+    def settle(self) -> None:
+        """Put all in one piece, from which rows are taken at once, as no more are expected."""
+        if len(self._pieces) > 1 and self.nbytes <= _SETTLED_BYTES_MAX:
+            self._pieces = [_merged(self._pieces)]
+            self._sizes = [self._pieces[0].nbytes]
 
     def _merge(self) -> None:
         """Merge the last pieces as long as they are of like size."""

@@ -90,6 +90,11 @@ def run(of: Operator, batches: Sequence[pa.RecordBatch]) -> Iterator[Output]:
     yield with_more(of, of.input_ended(VIA.input))
 
 
+def multiset(table: pa.Table) -> list[str]:
+    """Return the rows of a small table in an order that does not depend on theirs."""
+    return sorted(map(str, table.to_pylist()))
+
+
 def shown(output: Output = NOTHING, name: str = MAIN) -> list[dict[str, Any]]:
     """Return the rows of an output without their ordinals."""
     if name not in output.batches:
