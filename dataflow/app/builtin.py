@@ -18,6 +18,7 @@ from dataflow.transforms import (
     join_spec,
     map_spec,
     route_spec,
+    sql_spec,
     validate_spec,
 )
 from dataflow.transforms.aggregate import spec as aggregate_spec
@@ -34,6 +35,7 @@ BUILTIN: tuple[AnySpec, ...] = (
     flat_map_spec.SPEC,
     route_spec.SPEC,
     validate_spec.SPEC,
+    sql_spec.SPEC,
     deduplicate_spec.SPEC,
     python_spec.SPEC,
     aggregate_spec.SPEC,
