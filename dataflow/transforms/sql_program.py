@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import resource
+import select
 import signal
 import sys
 from collections import Counter
@@ -55,31 +56,31 @@ class Answering:
         self._connection.execute("SET TimeZone = 'UTC'")
         self._connection.execute("SET lock_configuration = true")
 
-    def check(self, select: str) -> None:
+    def check(self, sql: str) -> None:
         """Refuse what is not one SELECT.
 
         Raises:
             Wrong: it cannot be read, or is something else.
         """
         try:
-            statements = self._connection.extract_statements(select)
+            statements = self._connection.extract_statements(sql)
         except duckdb.Error as error:
             raise Wrong(str(error)) from error
         if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
             raise Wrong("write one SELECT, and nothing else")
 
-    def answer(self, select: str, rows: pa.Table) -> pa.Table:
+    def answer(self, sql: str, rows: pa.Table) -> pa.Table:
         """Return what a SELECT makes of rows.
 
         Raises:
             Wrong: it does not go with these columns.
             duckdb.Error: it does not go with these rows.
         """
-        self.check(select)
+        self.check(sql)
         _same_but_for_case(rows.schema)
         try:
             self._connection.register("input", rows)
-            relation = self._connection.sql(select)
+            relation = self._connection.sql(sql)
         except _NO_MEMORY:
             raise
         except duckdb.Error as error:
@@ -125,11 +126,11 @@ def planned(answering: Answering, payload: bytes) -> bytes:
     return json.dumps({field.name: str(from_arrow(field.type)) for field in answer.schema}).encode()
 
 
-def selected(answering: Answering, select: str, payload: bytes) -> memoryview:
+def selected(answering: Answering, sql: str, payload: bytes) -> memoryview:
     """Return the answer to a batch."""
     with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
         rows = reader.read_all()
-    return stream_of(answering.answer(select, rows).combine_chunks())
+    return stream_of(answering.answer(sql, rows).combine_chunks())
 
 
 def stream_of(table: pa.Table) -> memoryview:
@@ -141,13 +142,13 @@ def stream_of(table: pa.Table) -> memoryview:
 
 
 def reply(
-    answering: Answering, select: str, kind: Kind, payload: bytes
+    answering: Answering, sql: str, kind: Kind, payload: bytes
 ) -> tuple[Kind, bytes | memoryview]:
     """Return what to say to a message."""
     try:
         if kind is Kind.PLAN:
             return Kind.PLANNED, planned(answering, payload)
-        return Kind.ROWS, selected(answering, select, payload)
+        return Kind.ROWS, selected(answering, sql, payload)
     except (Wrong, Rejected) as error:
         return Kind.WRONG, str(error).encode()
     except _NO_MEMORY as error:
@@ -169,14 +170,13 @@ def confine(task: Task) -> None:
 
 
 def serve(task: Task, asked: IO[bytes], told: IO[bytes]) -> None:
-    """Answer until the step has gone; an alarm that rings ends the process."""
+    """Answer until the step has gone or asks no more; an alarm that rings ends the process."""
     answering = Answering(task.memory_limit)
     _try_everything(answering)
     confine(task)
     while True:
-        signal.setitimer(signal.ITIMER_REAL, task.idle_s_max)
-        message = receive(asked)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        ready, _, _ = select.select([asked], [], [], task.idle_s_max or None)
+        message = receive(asked) if ready else None
         if message is None:
             return
         signal.setitimer(signal.ITIMER_REAL, task.time_s_max)
@@ -187,12 +187,12 @@ def serve(task: Task, asked: IO[bytes], told: IO[bytes]) -> None:
 
 def _try_everything(answering: Answering) -> None:
     """Load all that is loaded when it is first needed: afterwards no file can be opened."""
-    select = "SELECT a, b, CAST(b AS int) AS c FROM input ORDER BY a"
+    sql = "SELECT a, b, CAST(b AS int) AS c FROM input ORDER BY a"
     for text in ("1", "no number"):
         table = pa.table({"a": [1], "b": [text]})
-        reply(answering, select, Kind.ROWS, bytes(stream_of(table)))
+        reply(answering, sql, Kind.ROWS, bytes(stream_of(table)))
     for of in ("timestamptz", "no type"):
-        question = Question(select=select, columns={"a": of, "b": "decimal(10, 2)"})
+        question = Question(select=sql, columns={"a": of, "b": "decimal(10, 2)"})
         reply(answering, "", Kind.PLAN, question.model_dump_json().encode())
 
 

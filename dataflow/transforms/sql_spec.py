@@ -102,7 +102,10 @@ class Planner:
         question = Question(select=select, columns=given).model_dump_json().encode()
         try:
             kind, said = self._process.ask(Kind.PLAN, question)
-        except Unavailable:  # it may have been about to end, because it was idle
+        except Unavailable as error:
+            if error.code != "WORKER_LOST":
+                raise
+            # it was about to end, because it was idle
             kind, said = self._process.ask(Kind.PLAN, question)
         return Plan(json.loads(said)) if kind is Kind.PLANNED else Plan(wrong=said.decode())
 
