@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 import asyncpg
+import psycopg
 import pytest
 
 from deploy.stack.postgres import USER
@@ -48,6 +49,11 @@ class Database:
     def column(self, sql: str) -> list[Any]:
         """Return the first column of rows."""
         return [row[0] for row in self.fetch(sql)]
+
+    def witnessed(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return rows as another driver sees them than the one that sinks write with."""
+        with psycopg.connect(self.url) as connection:
+            return connection.execute(sql.encode()).fetchall()
 
     def forget(self) -> None:
         """Let go of the session: the server is about to end."""

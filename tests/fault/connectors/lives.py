@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from tests.e2e.programs import Api, launch, until
+from deploy.stack.cluster import Cluster
+from deploy.stack.ports import LOOPBACK, free_ports
+from tests.e2e.programs import Api, Server, api, launch, until
+from tests.e2e.test_worker_processes import children
 
 LIFE_S = (0.2, 2.5)
 """From when the server is ready to its end: within the first checkpoints, and beyond."""
 
-FINISH_S = 300.0
+FINISH_S = 900.0
+
+
+class Seen(NamedTuple):
+    """What an independent reader found at the end of a pipeline."""
+
+    pair: str
+    """From what to what."""
+    rows: int
+    problems: Sequence[str]
+    """What is wrong with it."""
 
 
 class Lived(Protocol):
@@ -29,6 +47,10 @@ class Lived(Protocol):
         """Return the pipelines by their ids."""
         ...
 
+    def feed(self, url: str) -> None:
+        """Make more to read, once in each life, of the program at ``url``."""
+        ...
+
     def is_done(self, shown: Sequence[Mapping[str, Any]]) -> bool:
         """Tell whether everything has come to its end, from what the pipelines show."""
         ...
@@ -37,52 +59,106 @@ class Lived(Protocol):
         """Name the pipelines that have to be stopped."""
         ...
 
-    def problems(self) -> Sequence[str]:
-        """Return what is wrong with what independent readers see now."""
+    def seen(self) -> Sequence[Seen]:
+        """Return what independent readers see now."""
         ...
 
 
-def live(lived: Lived, seed: int, kills: int, disturb: Callable[[int], None]) -> Sequence[str]:
-    """Kill the program so many times, let it finish, and return what is wrong then.
+@dataclass
+class Deaths:
+    """Who dies, how often, and when."""
 
-    Args:
-        lived: what it works on.
-        seed: of the moments at which it dies.
-        kills: how often it dies.
-        disturb: called in each life, with its number, before it ends.
-    """
-    moments = random.Random(seed)
-    for life in range(kills + 1):
-        server = launch(lived.folder, {"DATAFLOW_WORKERS": f"{life % 2}"})
-        until(partial(server.logged, "ready"), "ready")
-        server.addresses = server.logged("ready")[0]
-        api = Api(server)
-        try:
-            if life == 0:
-                for name, spec in lived.specs().items():
-                    api.create({"pipelineId": name, "name": name, **spec})
-                    api.start(name)
-            if life < kills:
-                time.sleep(moments.uniform(*LIFE_S))
-                disturb(life)
-            else:
-                _finish(lived, api)
-        finally:
-            api.close()
+    seed: int
+    kills: int
+    """Of the program; in every other life its worker process dies before it does."""
+    servers: Sequence[Cluster] = ()
+    """Killed in turn and started again."""
+    every: int = 1
+    """In every how-manieth life one of the servers is killed."""
+    died: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._moments = random.Random(self.seed)
+
+    def draw_s(self) -> float:
+        """Return how long something lives."""
+        return self._moments.uniform(*LIFE_S) / 2
+
+    def of_servers(self, life: int) -> None:
+        """Kill a server, where it is one's turn."""
+        if self.servers and life % self.every == 0:
+            server = self.servers[life // self.every % len(self.servers)]
             server.kill()
-    return lived.problems()
+            self.died[type(server).__name__] += 1
+            server.start()
+
+    def of_workers(self, server: Server) -> None:
+        """Kill the worker processes of a program, if it has begun any."""
+        for pid in children(server):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.died["worker"] += 1
 
 
-def _finish(lived: Lived, api: Api) -> None:
+def live(lived: Lived, deaths: Deaths) -> Sequence[Seen]:
+    """Kill the program again and again, let it finish, and return what is seen then."""
+    address = f"{LOOPBACK}:{free_ports(1)[0]}"
+    for life in range(deaths.kills + 1):
+        settings = {"DATAFLOW_WORKERS": f"{life % 2}", "DATAFLOW_HTTP_ADDRESS": address}
+        server = launch(lived.folder, settings)
+        try:
+            until(partial(server.logged, "ready"), "ready")
+            server.addresses = server.logged("ready")[0]
+            _live(lived, deaths, life, server)
+        finally:
+            server.kill()
+    return lived.seen()
+
+
+def _live(lived: Lived, deaths: Deaths, life: int, server: Server) -> None:
+    """Live once, up to the end of the program or of everything."""
+    with api(server) as asked:
+        if life == 0:
+            for name, spec in lived.specs().items():
+                asked.create({"pipelineId": name, "name": name, **spec})
+                asked.start(name)
+        if life == deaths.kills:
+            _finish(lived, asked)
+            return
+    lived.feed(server.url)
+    time.sleep(deaths.draw_s())
+    deaths.of_servers(life)
+    deaths.of_workers(server)
+    time.sleep(deaths.draw_s())
+    deaths.died["program"] += 1
+
+
+def problems(seen: Iterable[Seen]) -> Sequence[str]:
+    """Return what is wrong at the ends of all pipelines."""
+    return [f"{pair}: {problem}" for pair, _, found in seen for problem in found]
+
+
+def differences(found: Iterable[Hashable], expected: Iterable[Hashable]) -> Sequence[str]:
+    """Return what is lost, what is there twice, and what nobody has written."""
+    counted, wanted = Counter(found), Counter(expected)
+    kinds = {
+        "lost": wanted - counted,
+        "twice": Counter(one for one, count in counted.items() if count > wanted[one] > 0),
+        "made up": Counter(one for one in counted if one not in wanted),
+    }
+    return [f"{len(ones)} {kind}, {[*ones][:3]}" for kind, ones in kinds.items() if ones]
+
+
+def _finish(lived: Lived, asked: Api) -> None:
     """Wait until every row has come to the end, then stop what never ends."""
 
     def done() -> bool:
-        shown = [api.pipeline(name) for name in lived.specs()]
+        shown = [asked.pipeline(name) for name in lived.specs()]
         failed = [one["error"] for one in shown if one["status"] == "failed"]
         assert not failed, failed
         return lived.is_done(shown)
 
     until(done, "all rows", FINISH_S)
     for name in lived.endless():
-        api.post(f"/pipelines/{name}/stop")
-        api.rested(name)
+        asked.post(f"/pipelines/{name}/stop")
+        asked.rested(name)

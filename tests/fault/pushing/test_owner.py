@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -19,8 +19,10 @@ import httpx
 import pytest
 
 from deploy.stack.nodes import Gateways, Nodes, Stores
+from tests.databases import Database
 from tests.fault.cluster.asking import Asking, Document
-from tests.integration.connectors.kafka.places import messages
+from tests.fault.connectors.lives import differences
+from tests.integration.connectors.kafka.places import messages, new_topic, values
 
 NAMES = ("a", "b", "c")
 SENDERS = 4
@@ -28,10 +30,10 @@ ROWS = 20
 """Of each batch."""
 
 SETTLE_S = 90.0
-PATH = "/pipelines/orders"
+PIPELINES = ("file", "table", "topic")
+"""By where their rows go."""
 
 SPEC: Document = {
-    "pipelineId": "orders",
     "source": {"sourceType": "push", "options": {"schema": {"batch": "string", "n": "int64"}}},
     "options": {
         "checkpointInterval": "200ms",
@@ -53,29 +55,31 @@ class Cluster:
     asking: Asking
     away: set[str] = field(default_factory=set)
 
-    async def owner(self) -> str:
-        """Return the node that owns the pipeline."""
-        return str((await self.asking.ask("GET", PATH)).body["owner"])
+    async def owner(self, pipeline: str) -> str:
+        """Return the node that owns a pipeline."""
+        return str((await self.asking.ask("GET", path_of(pipeline))).body["owner"])
 
-    async def kill(self, name: str) -> None:
-        """End a node as a power cut does, and start it again once another has taken over."""
+    async def kill(self, pipeline: str) -> None:
+        """End an owner as a power cut does, and start it again once another has taken over."""
+        name = await self.owner(pipeline)
         self.away.add(name)
         await asyncio.to_thread(self.nodes[name].kill)
-        await self.until_replaced(name)
+        await self.until_replaced(name, pipeline)
         await asyncio.to_thread(self.nodes[name].start)
         self.away.discard(name)
 
-    async def freeze(self, name: str) -> None:
-        """Freeze a node until another owns the pipeline; it wakes as one that believes it does."""
+    async def freeze(self, pipeline: str) -> None:
+        """Freeze an owner until another owns the pipeline; it wakes and believes it still does."""
+        name = await self.owner(pipeline)
         await asyncio.to_thread(self.nodes[name].pause)
-        await self.until_replaced(name)
+        await self.until_replaced(name, pipeline)
         await asyncio.sleep(1)
         self.nodes[name].resume()
 
-    async def until_replaced(self, name: str) -> None:
-        """Return when another node owns the pipeline."""
+    async def until_replaced(self, name: str, pipeline: str) -> None:
+        """Return when another node owns a pipeline."""
         async with asyncio.timeout(SETTLE_S):
-            while await self.owner() == name:  # noqa: ASYNC110 - other processes bring it about
+            while await self.owner(pipeline) == name:  # noqa: ASYNC110 - other processes bring it about
                 await asyncio.sleep(0.1)
 
 
@@ -129,10 +133,11 @@ class Senders:
         while not self.over.is_set():
             batch, number = f"{sender}-{number}", number + 1
             rows = [{"batch": batch, "n": n} for n in range(ROWS)]
-            answer = await self.asking.ask(
-                "POST", f"{PATH}/batches", {"batchId": batch, "records": rows}
-            )
-            assert answer.is_accepted, answer
+            for pipeline in PIPELINES:
+                answer = await self.asking.ask(
+                    "POST", f"{path_of(pipeline)}/batches", {"batchId": batch, "records": rows}
+                )
+                assert answer.is_accepted, answer
             self.acknowledged.add(batch)
 
     async def until_more(self) -> None:
@@ -142,42 +147,90 @@ class Senders:
 
 
 async def test_no_acknowledged_batch_is_lost_or_written_twice(
-    stores: Stores, kafka: str, tmp_path: Path
+    stores: Stores, kafka: str, database: Database, tmp_path: Path
 ) -> None:
     """The promise of a push pipeline in a cluster, with an owner killed, frozen, and killed."""
-    out = tmp_path / "out.jsonl"
-    sink = {"sinkType": "file", "connectionString": str(out), "options": {"shared": True}}
+    ends = Ends(tmp_path / "out.jsonl", database, kafka, new_topic(kafka))
     async with opened(tmp_path / "nodes", stores, kafka) as cluster:
         asking, senders = cluster.asking, Senders(cluster.asking)
-        created = await asking.ask("POST", "/pipelines", {**SPEC, "sink": sink}, "create")
-        assert created.is_accepted, created
-        assert (await asking.ask("POST", f"{PATH}/start", {}, "start")).is_accepted
+        for name, sink in ends.sinks().items():
+            spec = {"pipelineId": name, **SPEC, "sink": sink}
+            created = await asking.ask("POST", "/pipelines", spec, f"create-{name}")
+            assert created.is_accepted, created
+            started = await asking.ask("POST", f"{path_of(name)}/start", {}, f"start-{name}")
+            assert started.is_accepted
         async with asyncio.TaskGroup() as tasks:
             for sender in range(SENDERS):
                 tasks.create_task(senders.send(sender))
-            for fault in (cluster.kill, cluster.freeze, cluster.kill):
+            faults = (cluster.kill, cluster.freeze, cluster.kill)
+            for fault, pipeline in zip(faults, ("file", "topic", "table"), strict=True):
                 await senders.until_more()
-                await fault(await cluster.owner())
+                await fault(pipeline)
                 await senders.until_more()
             senders.over.set()
         rows = len(senders.acknowledged) * ROWS
-        await until(lambda: out.exists() and out.read_bytes().count(b"\n") >= rows)
-        assert (await asking.ask("POST", f"{PATH}/stop", {}, "stop")).is_accepted
-        assert judged(out, senders.acknowledged) == []
-        events = (await asking.ask("GET", f"{PATH}/events?pageSize=500")).body["events"]
+        for name in PIPELINES:
+            await until(partial(ends.have, name, rows))
+            assert (
+                await asking.ask("POST", f"{path_of(name)}/stop", {}, f"stop-{name}")
+            ).is_accepted
+            assert judged(ends.found(name), senders.acknowledged) == [], name
+        events = (await asking.ask("GET", f"{path_of('file')}/events?pageSize=500")).body["events"]
         await until(lambda: events[-1] in published(kafka, topic_of(stores)))
         assert first_times(published(kafka, topic_of(stores))) == events
         assert not asking.odd
 
 
-def judged(out: Path, acknowledged: set[str]) -> list[str]:
-    """Tell what is wrong with a file: the rows of each batch are there, and once."""
-    lines = map(json.loads, out.read_text().splitlines())
-    found = Counter((row["batch"], row["n"]) for row in lines)
-    wanted = {(batch, n) for batch in acknowledged for n in range(ROWS)}
-    twice = {row for row, count in found.items() if count > 1}
-    kinds = {"lost": wanted - found.keys(), "twice": twice, "unasked": found.keys() - wanted}
-    return [f"{kind}: {len(rows)}, {sorted(rows)[:3]}" for kind, rows in kinds.items() if rows]
+@dataclass(frozen=True)
+class Ends:
+    """Where the rows of each pipeline go, and what another client finds there."""
+
+    file: Path
+    database: Database
+    broker: str
+    topic: str
+
+    def __post_init__(self) -> None:
+        self.database.execute("CREATE TABLE rows (batch text, n bigint)")
+
+    def sinks(self) -> Mapping[str, Document]:
+        """Return the sinks by their pipelines."""
+        table, topic = {"table": "rows"}, {"topic": self.topic, "idPrefix": self.topic}
+        file = {"shared": True}
+        return {
+            "file": {"sinkType": "file", "connectionString": f"{self.file}", "options": file},
+            "table": {
+                "sinkType": "postgres",
+                "connectionString": self.database.url,
+                "options": table,
+            },
+            "topic": {"sinkType": "kafka", "connectionString": self.broker, "options": topic},
+        }
+
+    def have(self, pipeline: str, rows: int) -> bool:
+        """Tell whether so many rows of a pipeline are there."""
+        return len(self.found(pipeline)) >= rows
+
+    def found(self, pipeline: str) -> list[tuple[str, int]]:
+        """Return the rows of a pipeline that readers see."""
+        if pipeline == "table":
+            return [(f"{batch}", n) for batch, n in self.database.witnessed("TABLE rows")]
+        if pipeline == "topic":
+            return [(row["batch"], row["n"]) for row in values(self.broker, self.topic)]
+        if not self.file.exists():
+            return []
+        whole = self.file.read_text().rpartition("\n")[0]
+        return [(row["batch"], row["n"]) for row in map(json.loads, whole.splitlines())]
+
+
+def judged(rows: Iterable[tuple[str, int]], acknowledged: set[str]) -> Sequence[str]:
+    """Tell what is wrong with rows: those of each batch are there, and once."""
+    return differences(rows, ((batch, n) for batch in acknowledged for n in range(ROWS)))
+
+
+def path_of(pipeline: str) -> str:
+    """Return where a pipeline is asked for."""
+    return f"/pipelines/{pipeline}"
 
 
 def topic_of(stores: Stores) -> str:
@@ -186,9 +239,9 @@ def topic_of(stores: Stores) -> str:
 
 
 def published(kafka: str, topic: str) -> list[Document]:
-    """Return the events of the pipeline that readers of the bus see, in order."""
+    """Return the events of the first pipeline that readers of the bus see, in order."""
     found = messages(kafka, topic)
-    return [json.loads(one.value() or b"") for one in found if one.key() == b"orders"]
+    return [json.loads(one.value() or b"") for one in found if one.key() == b"file"]
 
 
 def first_times(events: list[Document]) -> list[Document]:

@@ -1,24 +1,16 @@
-"""Lives of the program over file -> Kafka -> Kafka -> file, each ended by ``kill -9``.
-
-``python -m tests.fault.connectors.kafka.histories --kills 100 --rows 1000000`` runs a long one.
-"""
+"""File -> Kafka -> Kafka -> file, through whose pipelines the program is killed."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.stack import shared
-from deploy.stack.kafka import Kafka
-from tests.fault.connectors.lives import live
-from tests.integration.connectors.kafka.places import new_topic, values
+from tests.fault.connectors.lives import Seen, differences
+from tests.integration.connectors.kafka.places import messages, new_topic, values
+from tests.integration.connectors.kafka.schemas import Unframing
 
 PARTITIONS = 4
 KEPT = 2
@@ -32,9 +24,10 @@ class Chain:
     broker: str
     folder: Path
     rows: int
+    registry: str = ""
+    """Where the schemas of the topics are, in which rows are Avro then; else they are JSON."""
     first: str = ""
     second: str = ""
-    found: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.first = new_topic(self.broker, PARTITIONS)
@@ -44,7 +37,6 @@ class Chain:
 
     def specs(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the pipelines by their ids."""
-        read = {"format": "json", "schema": {"id": "int64", "name": "string"}}
         options = {"checkpointInterval": "200ms", "backoffInitial": "50ms", "maxAttempts": 1000}
         return {
             "in": {
@@ -53,7 +45,7 @@ class Chain:
                 "options": options,
             },
             "between": {
-                "source": self._from(self.first, read),
+                "source": self._from(self.first),
                 "transforms": [
                     {"transformType": "filter", "options": {"expression": f"id % {KEPT} == 0"}},
                     {"transformType": "map", "options": {"compute": {"double": "id * 2"}}},
@@ -62,19 +54,30 @@ class Chain:
                 "options": options,
             },
             "out": {
-                "source": self._from(self.second, read),
+                "source": self._from(self.second),
                 "sink": {"sinkType": "file", "connectionString": f"{self.folder}/out.jsonl"},
                 "options": options,
             },
         }
 
-    def _from(self, topic: str, read: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _from(self, topic: str) -> Mapping[str, Any]:
+        read = {"schema": {"id": "int64", "name": "string"}, **self._format(register=False)}
         options = {"topics": [topic], "otherColumns": "drop", **read}
         return {"sourceType": "kafka", "connectionString": self.broker, "options": options}
 
     def _to(self, topic: str) -> Mapping[str, Any]:
         options = {"topic": topic, "keyColumn": "id", "idPrefix": f"chain-{self.first}"}
+        options |= self._format(register=True)
         return {"sinkType": "kafka", "connectionString": self.broker, "options": options}
+
+    def _format(self, *, register: bool) -> dict[str, Any]:
+        if not self.registry:
+            return {"format": "json"}
+        how = {"register": True} if register else {}
+        return {"format": "avro", "registry": {"url": self.registry, **how}}
+
+    def feed(self, url: str) -> None:
+        """Do nothing: the file is there from the beginning."""
 
     def is_done(self, shown: Sequence[Mapping[str, Any]]) -> bool:
         """Tell whether everything has come to its end, from what the pipelines show."""
@@ -85,63 +88,26 @@ class Chain:
         """Name the pipelines that have to be stopped."""
         return ("between", "out")
 
-    def problems(self) -> Sequence[str]:
-        """Return what is wrong with what independent readers see now."""
+    def seen(self) -> Sequence[Seen]:
+        """Return what independent readers see now."""
         kept = [number for number in range(self.rows) if number % KEPT == 0]
         out = (self.folder / "out.jsonl").read_text().splitlines()
-        seen = {
-            "first topic": ([v["id"] for v in values(self.broker, self.first)], range(self.rows)),
-            "second topic": ([v["id"] for v in values(self.broker, self.second)], kept),
-            "file": ([json.loads(line)["id"] for line in out], kept),
+        ends = {
+            "file -> Kafka": (self._ids(self.first), range(self.rows)),
+            "Kafka -> Kafka": (self._ids(self.second), kept),
+            "Kafka -> file": ([json.loads(line)["id"] for line in out], kept),
         }
         return [
-            problem
-            for place, (found, expected) in seen.items()
-            for problem in _differences(place, found, expected)
+            Seen(pair, len(found), differences(found, expected))
+            for pair, (found, expected) in ends.items()
         ]
+
+    def _ids(self, topic: str) -> Sequence[int]:
+        if not self.registry:
+            return [value["id"] for value in values(self.broker, topic)]
+        unframing = Unframing(self.registry)
+        return [unframing.row(one.value())["id"] for one in messages(self.broker, topic)]
 
 
 def _file(path: Path) -> Mapping[str, Any]:
     return {"sourceType": "file", "connectionString": str(path), "options": {}}
-
-
-def _differences(place: str, found: Sequence[int], expected: Sequence[int]) -> Sequence[str]:
-    counted = Counter(found)
-    lost = [number for number in expected if number not in counted]
-    twice = [number for number, count in counted.items() if count > 1]
-    strange = counted.keys() - set(expected)
-    return [
-        f"{place}: {len(numbers)} {what}, {sorted(numbers)[:3]}"
-        for what, numbers in (("lost", lost), ("twice", twice), ("made up", strange))
-        if numbers
-    ]
-
-
-def main() -> None:
-    """Run one history, and say what came of it."""
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--kills", type=int, default=20)
-    arguments.add_argument("--rows", type=int, default=100_000)
-    arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--broker-every", type=int, default=0, help="kill the broker, too")
-    given = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if given.broker_every:
-            with Kafka(Path(folder) / "kafka") as kafka:
-
-                def disturb(life: int) -> None:
-                    if life % given.broker_every == 0:
-                        kafka.kill()
-                        kafka.start()
-
-                chain = Chain(kafka.address, Path(folder), given.rows)
-                problems = live(chain, given.seed, given.kills, disturb)
-        else:
-            chain = Chain(shared("kafka"), Path(folder), given.rows)
-            problems = live(chain, given.seed, given.kills, lambda _: None)
-    sys.stdout.write("\n".join(problems) or "0 lost, 0 twice\n")
-    sys.exit(bool(problems))
-
-
-if __name__ == "__main__":
-    main()

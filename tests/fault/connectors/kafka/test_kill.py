@@ -11,7 +11,7 @@ from dataflow.connect.testkit.places import task
 from dataflow.connectors.kafka import sink as kafka_sink
 from deploy.stack.kafka import Kafka
 from tests.fault.connectors.kafka.histories import Chain
-from tests.fault.connectors.lives import live
+from tests.fault.connectors.lives import Deaths, live, problems
 from tests.integration.connectors.kafka.places import KafkaPlace
 from tests.integration.connectors.kafka.test_sink import SEED, decided
 
@@ -24,7 +24,15 @@ def test_a_program_that_is_killed_again_and_again_loses_nothing_and_repeats_noth
 ) -> None:
     """File to Kafka, Kafka to Kafka, Kafka to file, each in every step of a checkpoint."""
     chain = Chain(kafka, tmp_path, rows=20_000)
-    assert not live(chain, seed=3, kills=5, disturb=lambda _: None)
+    assert not problems(live(chain, Deaths(seed=3, kills=5)))
+
+
+def test_rows_in_avro_are_neither_lost_nor_repeated(
+    kafka: str, registry: str, tmp_path: Path
+) -> None:
+    """A life begins with asking for the schemas, and each record names its own."""
+    chain = Chain(kafka, tmp_path, rows=8_000, registry=registry)
+    assert not problems(live(chain, Deaths(seed=5, kills=3)))
 
 
 async def recovered(

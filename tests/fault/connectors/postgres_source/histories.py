@@ -1,25 +1,16 @@
-"""Lives of the program over a table and its log -> a table, files, a topic, ended by ``kill -9``.
-
-``python -m tests.fault.connectors.postgres_source.histories --kills 100`` runs a long one.
-"""
+"""A table and its log -> tables, a file, a topic, through whose pipelines the program is killed."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.stack import shared
-from deploy.stack.postgres import Postgres
-from tests.databases import Database, database_of
-from tests.fault.connectors.lives import live
+from tests.databases import Database
+from tests.fault.connectors.lives import Seen, differences
 from tests.integration.connectors.kafka.places import new_topic, values
 
 Change = tuple[str, int]
@@ -28,6 +19,8 @@ Change = tuple[str, int]
 PER_TRANSACTION = 400
 BATCH = 200
 """Rows; so small that reading the table takes more than a life."""
+
+OPTIONS = {"checkpointInterval": "200ms", "backoffInitial": "50ms", "maxAttempts": 1000}
 
 TRANSACTION = """
 BEGIN;
@@ -45,6 +38,8 @@ class Mirror:
     database: Database
     folder: Path
     seed: int
+    transactions: int
+    """In each life."""
     before: int = 0
     """Rows that are there before anything is read."""
     broker: str = ""
@@ -60,6 +55,8 @@ class Mirror:
         self.database.execute(
             "CREATE TABLE t (id int PRIMARY KEY, version int, name text);"  # noqa: S608 - numbers
             "CREATE TABLE copy (id int PRIMARY KEY, version int, name text);"
+            "CREATE TABLE history"
+            " (n bigserial, id int, version int, name text, op text, lsn bigint);"
             f"INSERT INTO t SELECT i, -1, 'row ' || i FROM generate_series({-self.before}, -1) i"
         )
         for name in (
@@ -73,42 +70,36 @@ class Mirror:
 
     def specs(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the pipelines by their ids."""
-        url = self.database.url
-        options = {"checkpointInterval": "200ms", "backoffInitial": "50ms", "maxAttempts": 1000}
-        bare = {"table": "t", "lsnColumn": "", "timeColumn": ""}
+        bare = {"lsnColumn": "", "timeColumn": ""}
         upsert = {"table": "copy", "mode": "upsert", "keys": ["id"], "deleteColumn": "op"}
-        return {
-            "copy": {
-                "source": {
-                    "sourceType": "postgres",
-                    "connectionString": url,
-                    "options": bare,
-                    "batchSize": BATCH,
-                },
-                "sink": {"sinkType": "postgres", "connectionString": url, "options": upsert},
-                "options": options,
-            },
-            "history": self._to_file(self._by_slot("history"), "history", options),
-            "whole": self._to_file({"snapshotRanges": 2}, "whole", options),
-            **({"topic": self._to_topic(options)} if self.broker else {}),
+        file = {"sinkType": "file", "connectionString": f"{self.folder}/whole.jsonl"}
+        found = {
+            "copy": self._pipeline(bare, self._to_table(upsert)),
+            "history": self._pipeline(
+                self._by_slot("history") | {"timeColumn": ""},
+                self._to_table({"table": "history"}),
+            ),
+            "whole": self._pipeline({"snapshotRanges": 2}, file),
         }
+        if self.broker:
+            found["topic"] = self._pipeline(self._by_slot("topic"), self._to_topic())
+        return found
 
     def _slot(self, name: str) -> str:
         return f"{name}_{self.database.name}"
 
-    def _by_slot(self, name: str) -> Mapping[str, Any]:
+    def _by_slot(self, name: str) -> dict[str, Any]:
         return {"snapshot": False, "slot": self._slot(name), "createSlot": False}
 
-    def _to_topic(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        to = {"topic": self.topic, "keyColumn": "id", "idPrefix": self.topic}
-        return {
-            **self._to_file(self._by_slot("topic"), "", options),
-            "sink": {"sinkType": "kafka", "connectionString": self.broker, "options": to},
-        }
+    def _to_table(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        url = self.database.url
+        return {"sinkType": "postgres", "connectionString": url, "options": options}
 
-    def _to_file(
-        self, read: Mapping[str, Any], name: str, options: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
+    def _to_topic(self) -> Mapping[str, Any]:
+        to = {"topic": self.topic, "keyColumn": "id", "idPrefix": self.topic}
+        return {"sinkType": "kafka", "connectionString": self.broker, "options": to}
+
+    def _pipeline(self, read: Mapping[str, Any], sink: Mapping[str, Any]) -> Mapping[str, Any]:
         return {
             "source": {
                 "sourceType": "postgres",
@@ -116,9 +107,14 @@ class Mirror:
                 "options": {"table": "t", **read},
                 "batchSize": BATCH,
             },
-            "sink": {"sinkType": "file", "connectionString": f"{self.folder}/{name}.jsonl"},
-            "options": options,
+            "sink": sink,
+            "options": OPTIONS,
         }
+
+    def feed(self, url: str) -> None:
+        """Change the table."""
+        self.change(self.transactions)
+        self.database.forget()  # The server may be about to end.
 
     def change(self, transactions: int) -> None:
         """Commit some transactions of insertions, updates, changed keys and deletions."""
@@ -164,28 +160,36 @@ class Mirror:
         """Name the pipelines that have to be stopped."""
         return [*self.specs()]
 
-    def problems(self) -> Sequence[str]:
-        """Return what is wrong with what independent readers see now."""
-        problems = [] if self._copied() else ["the copy differs"]
-        problems += self._differs_whole()
-        problems += self._differs("history", self._lines("history"))
+    def seen(self) -> Sequence[Seen]:
+        """Return what independent readers see now."""
+        changes = sum(map(len, self.made))
+        copied = [] if self._copied() else ["the copy differs"]
+        history = self.database.witnessed("SELECT lsn, op, id FROM history ORDER BY n")
+        found = [
+            Seen("PostgreSQL -> PostgreSQL, upserts", changes + self.before, copied),
+            Seen("PostgreSQL -> PostgreSQL, inserts", len(history), self._differs(history)),
+            Seen("PostgreSQL -> file", changes + self.before, self._differs_whole()),
+        ]
         if self.broker:
-            problems += self._differs("topic", values(self.broker, self.topic))
-        return problems
+            told = values(self.broker, self.topic)
+            rows = [(row["lsn"], row["op"], row["id"]) for row in told]
+            found.append(Seen("PostgreSQL -> Kafka", len(rows), self._differs(rows)))
+        return found
 
-    def _differs(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Sequence[str]:
+    def _differs(self, rows: Sequence[tuple[int, str, int]]) -> Sequence[str]:
         """Return what is wrong with changes, transaction by transaction."""
         found: dict[int, list[Change]] = {}
-        for row in rows:
-            found.setdefault(row["lsn"], []).append((row["op"], row["id"]))
-        problems = [] if [*found] == sorted(found) else [f"{name}: transactions out of order"]
-        if [sorted(changes) for changes in found.values()] != self.made:
-            problems.append(f"{name}: the history differs")
-        return problems
+        for lsn, operation, key in rows:
+            found.setdefault(lsn, []).append((operation, key))
+        problems = [] if [*found] == sorted(found) else ["transactions out of order"]
+        made = [(number, *one) for number, ones in enumerate(self.made) for one in ones]
+        told = [(number, *one) for number, ones in enumerate(found.values()) for one in ones]
+        return [*problems, *differences(told, made)]
 
     def _copied(self) -> bool:
         query = "SELECT id, version, name FROM {} ORDER BY id"
-        return self.database.fetch(query.format("t")) == self.database.fetch(query.format("copy"))
+        table, copy = (self.database.witnessed(query.format(name)) for name in ("t", "copy"))
+        return table == copy
 
     def _differs_whole(self) -> Sequence[str]:
         """Return what is wrong with the rows of the table and their changes, one by one."""
@@ -201,7 +205,7 @@ class Mirror:
                     table[key] = line["version"], line["name"]
         except ValueError:
             return ["a line is half written"]
-        rows = self.database.fetch("SELECT id, version, name FROM t")
+        rows = self.database.witnessed("SELECT id, version, name FROM t")
         same = table == {key: (version, name) for key, version, name in rows}
         return [] if same else ["the table and its changes differ"]
 
@@ -211,37 +215,3 @@ class Mirror:
 
 def _array(keys: Sequence[int]) -> str:
     return "{" + ",".join(map(str, keys)) + "}"
-
-
-def main() -> None:
-    """Run one history, and say what came of it."""
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--kills", type=int, default=20)
-    arguments.add_argument("--transactions", type=int, default=20, help="in each life")
-    arguments.add_argument("--before", type=int, default=100_000, help="rows in the table")
-    arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--server-every", type=int, default=0, help="kill the server, too")
-    given = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        own = Postgres(Path(folder) / "postgres") if given.server_every else None
-        with (
-            own or nullcontext(),
-            database_of(own.address if own else shared("postgres")) as database,
-        ):
-            mirror = Mirror(database, Path(folder), given.seed, given.before, shared("kafka"))
-
-            def disturb(life: int) -> None:
-                mirror.change(given.transactions)
-                if own is not None and life % given.server_every == 0:
-                    database.forget()
-                    own.kill()
-                    own.start()
-
-            problems = live(mirror, given.seed, given.kills, disturb)
-            changes = sum(map(len, mirror.made))
-    sys.stdout.write("\n".join(problems) or f"{changes} changes: 0 lost, 0 twice\n")
-    sys.exit(bool(problems))
-
-
-if __name__ == "__main__":
-    main()

@@ -62,12 +62,30 @@ def framed(number: int, schema: Mapping[str, Any], row: Mapping[str, Any]) -> by
 
 def unframed(url: str, value: bytes | None) -> dict[str, Any]:
     """Return a record as another client reads it, by the schema that it names."""
-    assert value is not None
-    assert value[0] == 0
-    found = httpx.get(f"{url}/schemas/ids/{int.from_bytes(value[1:5], 'big')}").json()
-    body = io.BytesIO(value[5:])
-    schema = fastavro.parse_schema(json.loads(found["schema"]))
-    row: Any = fastavro.schemaless_reader(body, schema, None)
-    assert not body.read(), "bytes are left behind"
-    assert isinstance(row, dict)
-    return row
+    return Unframing(url).row(value)
+
+
+class Unframing:
+    """Reads records as another client does, and asks for each schema once."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._schemas: dict[int, Any] = {}
+
+    def row(self, value: bytes | None) -> dict[str, Any]:
+        """Return a record by the schema that it names."""
+        assert value is not None
+        assert value[0] == 0
+        body = io.BytesIO(value[5:])
+        row: Any = fastavro.schemaless_reader(
+            body, self._schema(int.from_bytes(value[1:5], "big")), None
+        )
+        assert not body.read(), "bytes are left behind"
+        assert isinstance(row, dict)
+        return row
+
+    def _schema(self, number: int) -> Any:  # noqa: ANN401 - what the reader makes of it
+        if number not in self._schemas:
+            found = httpx.get(f"{self._url}/schemas/ids/{number}").json()
+            self._schemas[number] = fastavro.parse_schema(json.loads(found["schema"]))
+        return self._schemas[number]
