@@ -15,6 +15,9 @@ from dataflow.connectors.postgres.merging import DELETED, ROW
 DELETES = ("d", "delete")
 """What change data capture calls a deletion."""
 
+TRUNCATES = ("t", "truncate")
+"""And the deletion of all rows; its own row has no key."""
+
 
 def keyed(
     batch: pa.RecordBatch, keys: Sequence[str], delete_column: str | None
@@ -23,6 +26,7 @@ def keyed(
     _there(batch, keys, "options.keys")
     rows = pa.array(range(batch.num_rows), pa.int64())
     deleted = _deleted(batch, delete_column)
+    given = batch
     if delete_column is not None:
         batch = batch.drop_columns([delete_column])
     staged = batch.append_column(ROW, rows).append_column(DELETED, deleted)
@@ -35,20 +39,42 @@ def keyed(
     }
     if not keyless:
         return staged, every, {}
+    for row in keyless.keys() & truncating(given, delete_column):
+        keyless[row] = (
+            "it says that the table was truncated; set truncates of the sink to apply, or of the"
+            " source to skip"
+        )
     kept = pc.invert(pc.is_in(rows, value_set=pa.array(keyless, pa.int64())))
     return staged.filter(kept), [row for row in every if row not in keyless], keyless
+
+
+def truncating(batch: pa.RecordBatch, delete_column: str | None) -> Sequence[int]:
+    """Return the rows which say that all before them are gone."""
+    if delete_column is None or delete_column not in batch.schema.names:
+        return ()
+    column = _plain(batch.column(delete_column))
+    if not _is_text(column):
+        return ()
+    marks = pc.is_in(column, value_set=pa.array(TRUNCATES, column.type))
+    return [row for row in pc.indices_nonzero(marks).to_pylist() if row is not None]
+
+
+def _plain(column: pa.Array[Any]) -> pa.Array[Any]:
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+
+
+def _is_text(column: pa.Array[Any]) -> bool:
+    return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
 
 
 def _deleted(batch: pa.RecordBatch, name: str | None) -> pa.Array[Any]:
     if name is None:
         return pa.repeat(pa.scalar(False), batch.num_rows)
     _there(batch, [name], "options.deleteColumn")
-    column: pa.Array[Any] = batch.column(name)
-    if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
+    column = _plain(batch.column(name))
     if pa.types.is_boolean(column.type):
         return column.fill_null(False)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if _is_text(column):
         return pc.is_in(column, value_set=pa.array(DELETES, column.type))
     raise Rejected(
         f"column {name!r} is {column.type}; use bool, or string with 'd' or 'delete'",

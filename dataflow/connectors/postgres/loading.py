@@ -16,6 +16,7 @@ from asyncpg import Connection, PostgresError, Record
 from dataflow.connectors.postgres.doubting import DOUBT, TRY, prepare
 from dataflow.connectors.postgres.errors import is_data_error, reason, said
 from dataflow.connectors.postgres.merging import ROW, STAGE, Merge
+from dataflow.connectors.postgres.names import quoted
 from dataflow.connectors.postgres.rows import csv_of
 from dataflow.connectors.postgres.sink_spec import TableName
 from dataflow.connectors.postgres.tables import Table
@@ -82,6 +83,16 @@ class Loading:
         half = batch.num_rows // 2
         await self.put(batch.slice(0, half), index[:half], refused)
         await self.put(batch.slice(half), index[half:], refused)
+
+    async def empty(self, row: int, refused: Refused) -> None:
+        """Delete every row, because one of the batch says so, or note why that cannot be."""
+        delete = f"DELETE FROM {quoted(self._table.name)}"  # noqa: S608 - quoted
+        error = await self._tried(lambda: self._execute(delete))
+        if error is not None:
+            refused[row] = said(error)
+
+    async def _execute(self, statement: str) -> None:
+        await self._connection.execute(statement)
 
     async def _tried(self, act: Callable[[], Awaitable[None]]) -> PostgresError | None:
         """Act in a savepoint; returns the error, undone, if a row is to blame for it."""

@@ -21,7 +21,7 @@ from dataflow.connect import (
 from dataflow.connect.batches import refusals
 from dataflow.connectors.postgres.decisions import Decisions, session_name
 from dataflow.connectors.postgres.errors import translating
-from dataflow.connectors.postgres.keyed import keyed
+from dataflow.connectors.postgres.keyed import keyed, truncating
 from dataflow.connectors.postgres.loading import Loading, Refused
 from dataflow.connectors.postgres.merging import Merge
 from dataflow.connectors.postgres.session import close, connect, connected, resolved, server_of
@@ -133,6 +133,19 @@ class PostgresSink(TransactionalSink):
             await decisions.check()
 
     async def _put(self, connection: Connection[Record], batch: pa.RecordBatch) -> Refused:
+        """Write rows, and empty the table between them where they say so."""
+        options, refused, start = self._options, Refused(), 0
+        applies = options.truncates == "apply"
+        truncates = truncating(batch, options.delete_column) if applies else ()
+        for at in (*truncates, batch.num_rows):
+            found = await self._put_rows(connection, batch.slice(start, at - start))
+            refused |= {start + row: why for row, why in found.items()}
+            if at < batch.num_rows and self._loading is not None:
+                await self._loading[1].empty(at, refused)
+            start = at + 1
+        return refused
+
+    async def _put_rows(self, connection: Connection[Record], batch: pa.RecordBatch) -> Refused:
         options = self._options
         upserts = options.mode == "upsert"
         refused: Refused = {}

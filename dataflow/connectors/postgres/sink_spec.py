@@ -49,6 +49,11 @@ class PostgresSinkOptions(Options):
         description="upsert: a column that is not written: rows in which it is true, 'd' or"
         " 'delete' delete the row of their keys.",
     )
+    truncates: Literal["refuse", "apply"] = Field(
+        default="refuse",
+        description="deleteColumn: rows in which it is 't' or 'truncate', as they come of a table"
+        " that was truncated: refuse them, or apply them, which deletes every row of the table.",
+    )
     create: bool = Field(
         default=False, description="Create the table from the first rows if it is not there."
     )
@@ -127,6 +132,8 @@ def _key_problems(options: PostgresSinkOptions) -> list[Problem]:
         problems.append(Problem("options.keys", "a column is named twice"))
     if options.delete_column and options.mode != "upsert":
         problems.append(Problem("options.deleteColumn", "only for mode upsert"))
+    if options.truncates == "apply" and not options.delete_column:
+        problems.append(Problem("options.truncates", "needs deleteColumn, which tells of them"))
     if options.delete_column in options.keys:
         problems.append(Problem("options.deleteColumn", "is one of the keys"))
     return problems

@@ -30,7 +30,11 @@ SELECT current_setting('wal_level') AS wal_level, current_setting('server_encodi
 
 -- name: publication
 -- Parts of a table are told by their own names, unless the publication holds the whole.
-SELECT t.tablename IS NOT NULL AS covers, to_jsonb(t) ->> 'rowfilter' AS rows,
+SELECT t.tablename IS NOT NULL AS covers,
+    array_remove(ARRAY[
+        CASE WHEN NOT p.pubinsert THEN 'insert' END, CASE WHEN NOT p.pubupdate THEN 'update' END,
+        CASE WHEN NOT p.pubdelete THEN 'delete' END, CASE WHEN NOT p.pubtruncate THEN 'truncate' END
+    ], NULL) AS untold, to_jsonb(t) ->> 'rowfilter' AS rows,
     ARRAY(
         SELECT a.attname FROM pg_attribute a
         WHERE a.attrelid = format('%I.%I', $2::text, $3::text)::regclass

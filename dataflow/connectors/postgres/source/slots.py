@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from hashlib import blake2b
 
@@ -83,11 +84,14 @@ class Slot:
         with translating_slots(self._where, self._name), suppress(DuplicateObjectError):
             await self._connection.execute(create)
 
-    async def require_published(self, table: SourceTable, *, whole: bool) -> None:
+    async def require_published(
+        self, table: SourceTable, *, whole: bool, ignored: Collection[str] = ()
+    ) -> None:
         """Refuse a publication by which changes of the table would be missing, and nobody told.
 
         Args:
             table: what is read.
+            ignored: kinds of changes that nobody wants to hear of.
             whole: every row of it, for those that are there are read without regard to a filter.
 
         Raises:
@@ -101,6 +105,10 @@ class Slot:
                 " or if it holds all, but its parts by their own names,"
                 " SET (publish_via_partition_root = true)"
             )
+        elif untold := {*found["untold"]} - {*ignored}:
+            kinds = ", ".join(sorted(untold))
+            why = f"leaves out some of what happens to {str(table.name)!r}: {kinds}; ALTER"
+            why += f" PUBLICATION {name} SET (publish = 'insert, update, delete, truncate')"
         elif found["hidden"]:
             why = f"leaves out columns of {str(table.name)!r}: {', '.join(found['hidden'])}"
         elif whole and found["rows"]:

@@ -139,7 +139,8 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
         begins = is_new and not self.resumes
         if begins:
             await slot.publish(table)
-        await slot.require_published(table, whole=self._begins_with_table)
+        ignored = ["truncate"] if self._options.truncates == "skip" else []
+        await slot.require_published(table, whole=self._begins_with_table, ignored=ignored)
         if begins and self._options.create_slot:
             await slot.renew()
         return await slot.require()

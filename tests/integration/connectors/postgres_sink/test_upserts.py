@@ -56,6 +56,36 @@ async def test_a_marked_row_deletes_its_key(marks: pa.Array[Any], table: Databas
     assert table.fetch(ALL) == [(2, "x"), (3, "y")]
 
 
+async def test_a_truncate_deletes_what_was_before_it_where_that_is_asked_for(
+    table: Database,
+) -> None:
+    """A copy of a table follows it; rows behind the truncate stay."""
+    batch = rows_of(
+        id=[3, None, 4, None, 5, None], v=[*"abcdef"], op=["c", "t", "c", "t", "c", "c"]
+    )
+    asked = await Rig(table.url, {**CHANGES, "truncates": "apply"}).write(batch)
+    assert table.fetch(ALL) == [(5, "e")]
+    assert asked == {5: "column 'id': a key cannot be null"}
+
+
+async def test_a_truncate_that_is_not_asked_for_is_refused_with_the_choice(table: Database) -> None:
+    """A letter that means something else must not empty a table."""
+    batch = rows_of(id=[3, None], v=["a", None], op=["c", "t"])
+    refused = await Rig(table.url, CHANGES).write(batch)
+    assert "set truncates of the sink to apply, or of the source to skip" in refused[1]
+    assert table.fetch(ALL) == [(1, "old"), (2, "old"), (3, "a")]
+
+
+async def test_a_truncate_that_others_forbid_is_refused_alone(table: Database) -> None:
+    """Rows of other tables refer to these."""
+    table.execute("CREATE TABLE others (id int REFERENCES rows); INSERT INTO others VALUES (1)")
+    batch = rows_of(id=[3, None, 4], v=["a", None, "b"], op=["c", "t", "c"])
+    refused = await Rig(table.url, {**CHANGES, "truncates": "apply"}).write(batch)
+    assert [*refused] == [1]
+    assert "foreign key" in refused[1]
+    assert [key for key, _ in table.fetch(ALL)] == [1, 2, 3, 4]
+
+
 async def test_a_deletion_that_comes_encoded_deletes_too(table: Database) -> None:
     """Sources of few values may send dictionaries."""
     marks = pa.array(["d", "u"]).dictionary_encode()

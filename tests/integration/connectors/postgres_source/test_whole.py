@@ -180,6 +180,13 @@ async def test_a_table_that_gets_another_name_is_not_followed_under_the_old_one(
         ),
         (
             (
+                "CREATE TABLE t (id int PRIMARY KEY);"
+                "CREATE PUBLICATION mine FOR TABLE t WITH (publish = 'insert, truncate')"
+            ),
+            "leaves out some of what happens to 'public.t': delete, update; ALTER PUBLICATION",
+        ),
+        (
+            (
                 "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE c () INHERITS (t);"
                 "CREATE PUBLICATION mine FOR TABLE t"
             ),

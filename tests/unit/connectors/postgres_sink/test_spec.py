@@ -57,6 +57,7 @@ def test_a_url_that_does_not_is_refused(url: str, told: str) -> None:
         ({"keys": ["id"]}, "options.keys: only for mode upsert, or with create"),
         ({"mode": "upsert", "keys": ["a", "a"]}, "options.keys: a column is named twice"),
         ({"deleteColumn": "op"}, "options.deleteColumn: only for mode upsert"),
+        ({"truncates": "apply"}, "options.truncates: needs deleteColumn, which tells of them"),
         (
             {"mode": "upsert", "keys": ["op"], "deleteColumn": "op"},
             "options.deleteColumn: is one of the keys",
