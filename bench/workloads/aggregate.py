@@ -110,5 +110,5 @@ WORKLOAD = Workload(
     "CSV to count and sum by 1,000 and by 1,000,000 keys, exactly once",
     10_000_000,
     run,
-    ("step", "polars", "bytewax"),
+    ("polars", "bytewax"),
 )

@@ -31,6 +31,10 @@ from dataflow.transforms.event_time import NEVER, EventTime
 
 Mask = npt.NDArray[np.bool_]
 
+LOOK_BYTES = 1 << 24
+"""Of a state that is looked through for sessions each second: it takes some 50 ms. A larger one is
+as often only while event time stands still, so that nothing waits for rows that do not come."""
+
 
 def open_aggregate(step: TransformStep, options: AggregateOptions, context: Context) -> Aggregate:
     """Return the operator of one step."""
@@ -63,7 +67,9 @@ class Aggregate(Operator):
         self._early = None
         if options.early_interval is not None:
             self._early = Early(options.early_interval, context.clock.steady)
-        self.ticks = idle is not None or self._early is not None
+        self._ticked = NEVER
+        looks = window is not None and (idle is not None or window.gap is not None)
+        self.ticks = looks or self._early is not None
 
     def _forget(self) -> None:
         self._memory = Memory(self._options, self._columns)
@@ -141,7 +147,9 @@ class Aggregate(Operator):
 
     def tick(self, now: datetime) -> Output:  # noqa: ARG002 - the time of day may jump
         """Let splits idle; give results as they stand, where they are wanted early."""
-        self._advance(surely=True)
+        stands = self._time.advance() == self._ticked
+        self._ticked = self._time.watermark
+        self._advance(surely=stands or self._memory.bytes < LOOK_BYTES)
         if self._early is not None and self._early.due():
             self._show()
         return self.rest() or NOTHING

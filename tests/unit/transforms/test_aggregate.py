@@ -182,6 +182,19 @@ def test_sketches_of_parts_are_the_sketch_of_all(monkeypatch: pytest.MonkeyPatch
     assert whole(options, *cut) == at_once
 
 
+def test_sketches_belong_to_groups_of_null_and_nan_too() -> None:
+    """They are kept by themselves, and put beside the other results by their keys."""
+    options = {
+        "groupBy": ["k", "f"],
+        "aggregates": {"n": "count()", "d": "approx_distinct(a)", "q": "quantile(a, 1)"},
+    }
+    found = whole(options, batch(k=[None, None, "x"], f=[math.nan, math.nan, None], a=[0, 0, 0]))
+    assert [(row["k"], row["n"], row["d"], row["q"]) for row in found] == [
+        (None, 2, 1, 0.0),
+        ("x", 1, 1, 0.0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "field", "message"),
     [
@@ -301,7 +314,10 @@ def test_results_come_when_the_last_input_has_ended() -> None:
     life.take(batch(a=[1]), name="one")
     life.take(batch(a=[2]), name="two")
     assert life.end(name="one") == []
+    told = life.step.changes(whole=True) or b""
     assert life.end(name="two") == [{"n": 2}]
+    again = Life({"aggregates": {"n": "count()"}}, inputs=("one", "two"), parts=[told])
+    assert again.end(name="two") == [{"n": 2}]
 
 
 def test_each_run_of_a_scheduled_input_is_a_run_of_its_own() -> None:
