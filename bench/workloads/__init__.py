@@ -19,6 +19,7 @@ from bench.workloads import (
     planned_move,
     postgres,
     push,
+    python_step,
     scale,
     starting,
     workers,
@@ -48,5 +49,6 @@ WORKLOADS: Mapping[str, Workload] = {
         memory.WORKLOAD,
         scale.WORKLOAD,
         workers.WORKLOAD,
+        python_step.WORKLOAD,
     )
 }

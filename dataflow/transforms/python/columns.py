@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -41,12 +40,13 @@ class Columns:
             types = {name: parse_type(of) for name, of in declared.items()}
             self._expected = {name: _Expected(of, to_arrow(of)) for name, of in types.items()}
 
-    def empty(self, ordinals: pa.Field[Any]) -> pa.RecordBatch | None:
+    @property
+    def empty(self) -> pa.RecordBatch | None:
         """Return a batch without rows; None while the columns are not known."""
         if self._expected is None:
             return None
         fields = [pa.field(name, each.arrow) for name, each in self._expected.items()]
-        return pa.RecordBatch.from_pylist([], pa.schema([*fields, ordinals]))
+        return pa.RecordBatch.from_pylist([], pa.schema(fields))
 
     def of(self, made: pa.RecordBatch) -> pa.RecordBatch:
         """Return a result with its columns in order, each in the form of its type.
@@ -90,8 +90,10 @@ class Columns:
 
 
 def _form(arrow: pa.DataType) -> _Expected:
+    """Return a column as it is first seen, but for texts in views, which few kernels know."""
     of = from_arrow(arrow)
-    return _Expected(of, arrow if of.kind is Kind.OPAQUE else to_arrow(of))
+    is_view = pa.types.is_string_view(arrow) or pa.types.is_binary_view(arrow)
+    return _Expected(of, to_arrow(of) if is_view else arrow)
 
 
 def _cast(column: Array, wanted: _Expected) -> Array:

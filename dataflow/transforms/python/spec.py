@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from dataflow.connect import Duration, Options, Problem, TransformSpec, TransformStep
-from dataflow.connect.expressions import ExpressionError
-from dataflow.connect.transform import HIDDEN
+from dataflow.connect.expressions import ExpressionError, typed
 from dataflow.connect.types import parse_type
+from dataflow.transforms.naming import Name, named_badly, unknown
 
 LIMIT_MIN, LIMIT_MAX = timedelta(milliseconds=10), timedelta(hours=1)
 
@@ -53,7 +53,6 @@ def _by_name(given: object) -> object:
 
 
 Limit = Annotated[Duration, AfterValidator(_limit)]
-Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
 class PythonOptions(Options):
@@ -71,7 +70,14 @@ class PythonOptions(Options):
         default_factory=dict,
         description="Its keyword arguments. A text may hold ${env:NAME} and ${file:/path}.",
     )
-    columns: Annotated[dict[Name, Name] | None, BeforeValidator(_by_name)] = Field(
+    columns: tuple[Name, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="The columns that it is given; all by default. The others need not be carried"
+        " to it, and go out beside the rows that it returns: as many as it was given, or with"
+        " rowNumber.",
+    )
+    returned: Annotated[dict[Name, Name] | None, BeforeValidator(_by_name)] = Field(
         default=None,
         alias="schema",
         min_length=1,
@@ -118,31 +124,47 @@ def _check(
     _: TransformStep, options: PythonOptions, columns: Mapping[str, str] | None
 ) -> Sequence[Problem]:
     problems: list[Problem] = []
-    for name, of in (options.columns or {}).items():
+    for name, of in (options.returned or {}).items():
         path = f"options.schema.{name}"
-        if name in HIDDEN:
-            problems.append(Problem(path, "is a name that the platform keeps for itself"))
+        problems += named_badly(path, name)
         try:
             parse_type(of)
         except ExpressionError as error:
             problems.append(Problem(path, error.message))
+    types = typed(columns)
+    for name in options.columns or ():
+        problems += unknown("options.columns", name, types)
     problems += [
         Problem(f"options.args.{name}", "is no name that a function can be called with")
         for name in options.args
         if not name.isidentifier()
     ]
-    number = options.row_number
-    if number in HIDDEN:
-        problems.append(Problem("options.rowNumber", "is a name of the platform's own"))
-    elif number is not None and number in {*(columns or {}), *(options.columns or {})}:
-        problems.append(Problem("options.rowNumber", f"there is a column {number!r} already"))
+    if (number := options.row_number) is not None:
+        problems += named_badly("options.rowNumber", number)
+        if number in {*(columns or {}), *(options.returned or {})}:
+            problems.append(Problem("options.rowNumber", f"there is a column {number!r} already"))
     return problems
 
 
-def _schema(options: PythonOptions, _: Mapping[str, str]) -> Mapping[str, str] | None:
-    if options.columns is None:
+def _schema(options: PythonOptions, columns: Mapping[str, str]) -> Mapping[str, str] | None:
+    if options.returned is None:
         return None
-    return {name: str(parse_type(of)) for name, of in options.columns.items()}
+    made = {name: str(parse_type(of)) for name, of in options.returned.items()}
+    names = going_out(list(columns), options.columns, list(made))
+    return {name: made.get(name) or columns[name] for name in names}
+
+
+def going_out(
+    come_in: Sequence[str], given: Sequence[str] | None, returned: Sequence[str]
+) -> Sequence[str]:
+    """Return the columns that go out: those a function was not given stay where they are.
+
+    What it was given and has returned stays, too, and what is new comes behind.
+    """
+    if given is None:
+        return returned
+    stay = [name for name in come_in if name not in given or name in returned]
+    return [*stay, *(name for name in returned if name not in come_in)]
 
 
 SPEC = TransformSpec(

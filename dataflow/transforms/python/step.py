@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.connect import Context, Output, Rejected, Transform, TransformStep, Unavailable
+from dataflow.connect.expressions import listing
 from dataflow.connect.transform import ERROR, MAIN, ORDINAL
 from dataflow.transforms.binding import Array, count_up, visible
 from dataflow.transforms.python.columns import Columns
@@ -21,7 +22,7 @@ from dataflow.transforms.python.process import Fault, Process
 from dataflow.transforms.python.said import Said
 from dataflow.transforms.python.secrets import Secrets
 from dataflow.transforms.python.spawning import Program
-from dataflow.transforms.python.spec import PythonOptions
+from dataflow.transforms.python.spec import PythonOptions, going_out
 
 REASON_MAX = 400
 """Characters of the reason that each row of a batch is given; the log has the calls, too."""
@@ -62,7 +63,8 @@ class Python(Transform):
         self._path = path
         self._secrets = Secrets(context.secret)
         self._said = Said(context, self._secrets.hide)
-        self._columns = Columns(options.columns)
+        self._columns = Columns(options.returned)
+        self._seen: tuple[pa.Schema, list[str]] | None = None
         self._process: Process | None = None
         self._is_closed = False
         self._at_work = Lock()
@@ -79,7 +81,7 @@ class Python(Transform):
             process = self._running()
             try:
                 made = process.call(self._shown(batch), self._options.time_limit)
-                return _numbered(made, batch, self._options.row_number, self._columns)
+                return _accounted(made, batch, self._options, self._columns)
             except Fault as fault:
                 if self._is_closed:
                     raise Unavailable("the step has been closed") from fault
@@ -135,58 +137,79 @@ class Python(Transform):
             ) from None
 
     def _shown(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return what the function may see of a batch."""
-        columns = batch.select(visible(batch.schema).names)
+        """Return what the function is given of a batch."""
         number = self._options.row_number
-        if number is None:
-            return columns
-        if number in columns.schema.names:
-            raise Rejected(f"there is a column {number!r} already", field="options.rowNumber")
-        return columns.append_column(number, count_up(batch.num_rows))
+        if self._seen is None or not self._seen[0].equals(batch.schema):
+            names = visible(batch.schema).names
+            given = list(self._options.columns or names)
+            if missing := [name for name in given if names.count(name) != 1]:
+                raise Rejected(
+                    f"there is not one column {missing[0]!r}, but {listing(names)}",
+                    field="options.columns",
+                )
+            if number in names:
+                raise Rejected(f"there is a column {number!r} already", field="options.rowNumber")
+            self._seen = batch.schema, given
+        columns = batch.select(self._seen[1])
+        return columns if number is None else columns.append_column(number, count_up(len(columns)))
 
     def _refused(self, batch: pa.RecordBatch, fault: Fault) -> Output:
         self._tell(fault.lines)
         reason = self._secrets.hide(fault.reason)[:REASON_MAX]
         reasons = pa.repeat(pa.scalar(reason, pa.large_string()), batch.num_rows)
-        empty = self._columns.empty(batch.schema.field(ORDINAL))
-        return Output(
-            batches={} if empty is None else {MAIN: empty},
-            rejected=batch.append_column(ERROR, reasons),
-        )
+        none = self._columns.empty
+        given = self._options.columns
+        out = {} if none is None else {MAIN: _beside(none, batch.slice(0, 0), given, None)}
+        return Output(out, rejected=batch.append_column(ERROR, reasons))
 
     def _tell(self, lines: Sequence[str]) -> None:
         for line in "".join(lines).splitlines():
             self._said.tell(line)
 
 
-def _numbered(
-    made: pa.RecordBatch, batch: pa.RecordBatch, number: str | None, columns: Columns
+def _accounted(
+    made: pa.RecordBatch, batch: pa.RecordBatch, options: PythonOptions, columns: Columns
 ) -> Output:
     """Give each row of a result the number of the row that it comes from.
 
     By the column that tells; by their place where there are as many rows; else all have the number
     of the first row that went in, for nothing tells them apart.
     """
-    before, after = batch.num_rows, made.num_rows
-    given: Array = batch.column(ORDINAL)
+    before, after, number = batch.num_rows, made.num_rows, options.row_number
+    filtered, produced = max(0, before - after), max(0, after - before)
+    rows: Array | None = None
     if number is not None and number in made.schema.names:
         rows = _rows(made.column(number), before)
-        made = columns.of(made.drop_columns([number]))
+        made = made.drop_columns([number])
         used = len(rows.unique())
-        numbers, filtered, produced = given.take(rows), before - used, after - used
-    else:
-        made = columns.of(made)
-        filtered, produced = max(0, before - after), max(0, after - before)
-        if after == before:
-            numbers = given
-        elif before:
-            numbers = pa.repeat(given[0], after)
-        elif after:
+        filtered, produced = before - used, after - used
+    elif after != before:
+        if options.columns is not None:
+            raise Fault(
+                f"it was given {before} rows and returned {after}: give it rowNumber, by which it"
+                " can tell to which rows the other columns belong"
+            )
+        if not before:
             raise Rejected("it made rows out of none", field="options.function")
-        else:
-            numbers = given
-    out = made.append_column(ORDINAL, numbers)
+        rows = pa.repeat(pa.scalar(0, pa.int64()), after)
+    out = _beside(columns.of(made), batch, options.columns, rows)
     return Output(batches={MAIN: out}, filtered=filtered, produced=produced)
+
+
+def _beside(
+    made: pa.RecordBatch, batch: pa.RecordBatch, given: Sequence[str] | None, rows: Array | None
+) -> pa.RecordBatch:
+    """Put a result beside the columns that the function was not given, and the numbers of rows."""
+    come_in = visible(batch.schema).names if given is not None else []
+    names = [*going_out(come_in, given, made.schema.names), ORDINAL]
+    arrays: list[Array] = []
+    for name in names:
+        if name in made.schema.names:
+            arrays.append(made.column(name))
+        else:
+            column: Array = batch.column(name)
+            arrays.append(column if rows is None else column.take(rows))
+    return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
 def _rows(column: Array, rows: int) -> Array:

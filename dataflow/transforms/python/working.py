@@ -126,7 +126,7 @@ class _Answering:
         batch = _read(mapped, length)
         try:
             frame, seen = self._shown(batch)
-            made = _batch_of(self._apply(frame))
+            made = batch_of(self._apply(frame))
             length, fds = self._result.write(_marked(made, seen))
         except _Wrong as error:
             return {"wrong": str(error)}, []
@@ -141,7 +141,7 @@ class _Answering:
         import polars as pl  # noqa: PLC0415 - where it is asked for
 
         frame: Any = pl.from_arrow(batch)
-        return frame, _batch_of(frame).columns
+        return frame, batch_of(frame).columns
 
 
 def _read(mapped: _Mapped, length: int) -> pa.RecordBatch:
@@ -151,7 +151,7 @@ def _read(mapped: _Mapped, length: int) -> pa.RecordBatch:
     return pa.ipc.open_stream(pa.foreign_buffer(address, length, mapped)).read_next_batch()
 
 
-def _batch_of(made: object) -> pa.RecordBatch:
+def batch_of(made: object) -> pa.RecordBatch:
     """Return what a function has returned as one batch."""
     import pyarrow as pa  # noqa: PLC0415 - see the top
 

@@ -17,10 +17,11 @@ F = {"function": "orders.prices:add_total"}
     ("options", "field", "said"),
     [
         ({"schema": {"a": "strin"}}, "options.schema.a", "string"),
-        ({"schema": {"__ordinal": "int64"}}, "options.schema.__ordinal", "keeps for itself"),
+        ({"schema": {"__ordinal": "int64"}}, "options.schema.__ordinal", "the engine's own"),
         ({"args": {"a-b": 1}}, "options.args.a-b", "can be called with"),
+        ({"columns": ["b"]}, "options.columns", "unknown column 'b'; there are a"),
         ({"rowNumber": "a"}, "options.rowNumber", "there is a column 'a' already"),
-        ({"rowNumber": "__error"}, "options.rowNumber", "the platform's own"),
+        ({"rowNumber": "__error"}, "options.rowNumber", "the engine's own"),
     ],
 )
 def test_problems_are_told_by_their_path(options: dict[str, Any], field: str, said: str) -> None:
@@ -59,3 +60,11 @@ def test_columns_are_known_where_they_are_declared() -> None:
     known = schema(SPEC, {**F, "schema": declared}, {"x": "int64"})
     assert known is not None
     assert list(known.items()) == [("b", "float64"), ("a", "string")]
+
+
+def test_columns_that_are_not_given_are_known_too() -> None:
+    """They stay where they are; one that is given and not returned goes."""
+    options = {**F, "columns": ["a", "b"], "schema": {"new": "bool", "b": "text"}}
+    known = schema(SPEC, options, {"a": "int64", "x": "date", "b": "int64"})
+    assert known is not None
+    assert list(known.items()) == [("x", "date"), ("b", "string"), ("new", "bool")]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from dataflow.connect import Rejected
 from dataflow.connect.transform import MAIN, ORDINAL
 from dataflow.transforms.python.step import Python
 from tests.integration.transforms.python.rig import batch, made, reason, step
@@ -96,6 +98,39 @@ def test_a_batch_that_outgrows_the_memory_gets_more() -> None:
         for rows in (1, 300_000, 2):
             columns = made(python.apply(batch(*[0.5] * rows)))
             assert columns["twice"] == [1.0] * rows
+
+
+def test_columns_that_a_function_is_not_given_go_out_beside_its_rows() -> None:
+    """Most need few; the others need not be carried to another process and back."""
+    with step("names_of", columns=["price"]) as python:
+        columns = made(python.apply(batch(1.0, 2.0, first=5)))
+        assert columns == {
+            "item": ["item", "item"],
+            "price": [-1.0, -2.0],
+            "names": ["price", "price"],
+            ORDINAL: [5, 6],
+        }
+        assert list(columns) == ["item", "price", "names", ORDINAL]
+
+
+def test_they_go_with_the_row_that_they_belong_to() -> None:
+    """Without a number of the row nothing tells which that is."""
+    given = pa.RecordBatch.from_arrays(
+        [pa.array(["a", "b"]), pa.array([1.0, 2.0]), pa.array([5, 6])],
+        names=["item", "price", ORDINAL],
+    )
+    with step("twice", columns=["price"], rowNumber="row") as python:
+        assert made(python.apply(given))["item"] == ["b", "a", "b", "a"]
+        assert python.apply(given.slice(0, 0)).batches[MAIN].schema.names == given.schema.names
+    with step("twice", columns=["price"]) as python:
+        said = "it was given 2 rows and returned 4: give it rowNumber"
+        assert reason(python.apply(given), 2).startswith(said)
+
+
+def test_a_column_that_is_not_there_fails_the_pipeline() -> None:
+    """No batch will have it."""
+    with step("names_of", columns=["prise"]) as python, pytest.raises(Rejected, match="prise"):
+        python.apply(batch(1.0))
 
 
 def test_a_declared_schema_is_what_goes_out() -> None:

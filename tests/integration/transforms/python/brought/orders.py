@@ -36,6 +36,13 @@ def doubled(batch: pa.RecordBatch) -> pa.RecordBatch:
     return Prices.doubled(batch)
 
 
+def names_of(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return which columns were given, with one of them changed."""
+    names = pa.array([",".join(batch.schema.names)] * batch.num_rows)
+    changed = pc.negate(batch["price"])
+    return pa.RecordBatch.from_arrays([names, changed], names=["names", "price"])
+
+
 def as_table(batch: pa.RecordBatch) -> pa.Table:
     """Return a table, in two pieces if there are rows for two."""
     pieces = [batch.slice(0, 1), batch.slice(1)]
