@@ -27,7 +27,7 @@ from tests.integration.transforms.python.rig import (
     step,
 )
 
-GONE_WITHIN_S = 10.0
+GONE_WITHIN_S = 40.0
 """Of a test's patience: a process that is not killed would stay for ten minutes."""
 
 
@@ -142,16 +142,11 @@ def test_one_that_ends_its_process_is_begun_anew(how: str, said: str) -> None:
         assert made(python.apply(batch(1.0)))["price"] == [1.0]
 
 
-def test_what_it_has_begun_is_killed_with_it(tmp_path: Path) -> None:
-    """A child, a fork, and an orphan in a session of its own."""
-    pids = tmp_path / "pids"
-    with step("with_children", args={"pids": str(pids)}, timeLimit="2s") as python:
-        assert "timeLimit" in reason(python.apply(batch(1.0)), 1)
-        assert all_gone(pids_in(pids))
+def test_closing_ends_a_batch_under_way_with_all_that_it_began(tmp_path: Path) -> None:
+    """A pipeline that is stopped waits for no function.
 
-
-def test_closing_ends_a_batch_under_way(tmp_path: Path) -> None:
-    """A pipeline that is stopped waits for no function."""
+    What it began is a child, a fork, and an orphan in a session of its own.
+    """
     pids = tmp_path / "pids"
     python = opened("with_children", args={"pids": str(pids)})
     raised: list[BaseException] = []
@@ -190,7 +185,7 @@ def test_it_ends_with_the_platform(tmp_path: Path) -> None:
 
 def test_a_keeper_that_is_stopped_is_killed_all_the_same() -> None:
     """It cannot hear that it shall end."""
-    with step("asleep", timeLimit="300ms") as python:
+    with step("asleep", timeLimit="1s") as python:
         python.apply(batch(1.0))
         process = python._process
         assert process is not None
