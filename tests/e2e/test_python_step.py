@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from tests.e2e.programs import Api, Server, api, serving, until
@@ -57,11 +58,13 @@ def test_no_process_outlives_its_run(server: Server, http: Api, folder: Path) ->
 
 def keepers(server: Server) -> list[str]:
     """Return the children of the program that run functions."""
-    tasks = Path(f"/proc/{server.process.pid}/task").iterdir()
-    pids = [pid for task in tasks for pid in (task / "children").read_text().split()]
-    return [
-        pid for pid in pids if b"transforms.python" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    found = []
+    for folder in Path(f"/proc/{server.process.pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread or a child has ended
+            for pid in (folder / "children").read_text().split():
+                if b"transforms.python" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found += [pid]
+    return found
 
 
 def test_an_operator_can_refuse_functions(folder: Path) -> None:
