@@ -11,6 +11,7 @@ from dataflow.app.clock import SystemClock
 from dataflow.app.settings import Settings
 from dataflow.cluster.host import Host
 from dataflow.connect import Log, LogBatch
+from dataflow.connectors.kafka.connection import Security, security_problems
 from dataflow.core.errors import Rejected
 from dataflow.core.ids import PipelineId
 from dataflow.engine.ingest import FileLogs, Ingested, IngestLogs, IngestOptions
@@ -57,6 +58,7 @@ def log_of(settings: Settings) -> Callable[[PipelineId], Log] | None:
 def _brokers(settings: Settings) -> Brokers:
     from dataflow.engine.ingest.kafka import Brokers
 
+    _require_security(settings)
     given = {
         "bootstrap.servers": ",".join(settings.kafka_brokers),
         "client.id": f"dataflow.{settings.cluster}.{settings.node_id or 'embedded'}",
@@ -66,9 +68,30 @@ def _brokers(settings: Settings) -> Brokers:
         given["sasl.mechanism"] = settings.kafka_mechanism
         given["sasl.username"] = settings.kafka_username
         given["sasl.password"] = settings.kafka_password.get_secret_value()
-    if settings.kafka_ca_file:
-        given["ssl.ca.location"] = settings.kafka_ca_file
+    files = {
+        "ssl.ca.location": settings.kafka_ca_file,
+        "ssl.certificate.location": settings.kafka_certificate_file,
+        "ssl.key.location": settings.kafka_key_file,
+    }
+    given |= {name: file for name, file in files.items() if file}
     return Brokers(given, settings.cluster, SystemClock(), settings.kafka_replicas or -1)
+
+
+def _require_security(settings: Settings) -> None:
+    """Refuse what a step's option ``security`` would be refused for."""
+    given = Security(
+        protocol=settings.kafka_protocol,
+        mechanism=settings.kafka_mechanism,
+        username=settings.kafka_username,
+        password=settings.kafka_password.get_secret_value(),
+        ca_file=settings.kafka_ca_file,
+        certificate_file=settings.kafka_certificate_file,
+        key_file=settings.kafka_key_file,
+    )
+    for problem in security_problems(given):
+        option = problem.field.rpartition(".")[2]
+        name = "kafka_" + "".join(f"_{c.lower()}" if c.isupper() else c for c in option)
+        raise Rejected(problem.message, field=f"{name} (DATAFLOW_{name.upper()})")
 
 
 @asynccontextmanager
@@ -88,6 +111,7 @@ async def event_bus(
             "missing; events_topic needs Kafka, as host:port",
             field="kafka_brokers (DATAFLOW_KAFKA_BROKERS)",
         )
+    _require_security(settings)
     from dataflow.views.bus import EventBus
     from dataflow.views.bus.kafka import KafkaTopic, Login, Names
 
@@ -100,6 +124,8 @@ async def event_bus(
         username=settings.kafka_username,
         password=settings.kafka_password.get_secret_value(),
         ca_file=settings.kafka_ca_file,
+        certificate_file=settings.kafka_certificate_file,
+        key_file=settings.kafka_key_file,
     )
     names = Names(
         topic=topic,

@@ -88,6 +88,9 @@ class Settings(BaseModel):
     kafka_password: SecretStr = SecretStr("")
     kafka_ca_file: str = ""
     """Certificates to trust; the system's unless given."""
+    kafka_certificate_file: str = ""
+    kafka_key_file: str = ""
+    """Of this program, for brokers that want a certificate."""
     kafka_replicas: int = Field(default=0, ge=0, le=15)
     """Of each topic that is made here; 0 for as many as the brokers give by themselves, and for
     events three, or as many as there are brokers."""

@@ -52,6 +52,8 @@ class Login:
     username: str = ""
     password: str = ""
     ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
 
     def settings(self) -> dict[str, object]:
         """Return what each client is told."""
@@ -62,7 +64,10 @@ class Login:
             "request_timeout_ms": 10_000,
         }
         if self.protocol.endswith("SSL"):
-            given["ssl_context"] = ssl.create_default_context(cafile=self.ca_file or None)
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+            if self.certificate_file:
+                context.load_cert_chain(self.certificate_file, self.key_file)
+            given["ssl_context"] = context
         if self.protocol.startswith("SASL"):
             given["sasl_mechanism"] = self.mechanism
             given["sasl_plain_username"] = self.username
