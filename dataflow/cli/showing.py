@@ -113,19 +113,19 @@ def _described(p: printing.Document) -> Iterator[str]:
             yield f"  {name + ':':<14}{value}"
     if p.get("error"):
         yield f"  {'error:':<14}{printing.at(p, 'error.step')}: {printing.at(p, 'error.message')}"
-    spec = {name: _said(p[name]) for name in SPEC if p.get(name)}
+    spec = {name: said(p[name]) for name in SPEC if p.get(name)}
     yield ""
     yield printing.as_yaml(spec).rstrip()
 
 
-def _said(part: printing.Document) -> printing.Document:
+def said(part: printing.Document) -> printing.Document:
     """Return a part of a spec without what was left to its default; options stay whole."""
     if isinstance(part, list):
-        return [_said(step) for step in part]
+        return [said(step) for step in part]
     if not isinstance(part, dict):
         return part
     told = {name: value for name, value in part.items() if value not in (0, "", [], None)}
-    return {name: v if name == "options" else _said(v) for name, v in told.items()}
+    return {name: v if name == "options" else said(v) for name, v in told.items()}
 
 
 @click.command()

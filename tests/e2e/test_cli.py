@@ -87,6 +87,17 @@ def test_there_is_a_way_back_at_the_terminal(server: Server, written_down: Path)
     text = FILE.format(name=name, folder=folder, least=30)
     assert "updated" in done(server, "apply", "-f", "-", stdin=text)
     assert [v["version"] for v in shown(server, "versions", name)] == [2, 1]
+    (change,) = shown(server, "diff", name)["changes"]
+    assert change == {
+        "path": "transforms[0].options.expression",
+        "from": "amount > 10",
+        "to": "amount > 30",
+    }
+    lines = done(server, "diff", name, "--from", "2", "--to", "1").splitlines()
+    assert lines[:2] == [f"--- {name} version 2", f"+++ {name} version 1"]
+    assert [line.split() for line in lines if line[0] == "+"][1][-3:] == ["amount", ">", "10"]
+    refused = ctl(server.grpc, "diff", name, "--to", "7")
+    assert (refused.returncode, "there is no version 7" in refused.stderr) == (REFUSED, True)
     done(server, "rollback", name, "--to", "1")
     assert shown(server, "describe", name)["version"] == 3
     assert shown(server, "describe", name, "--at", "1")["version"] == 1
@@ -111,6 +122,9 @@ def test_verbs_of_a_running_pipeline(server: Server, http: Api) -> None:
         }
     )
     assert "running" in done(server, "start", "verbs")
+    first = done(server, "top").splitlines()[1].split()
+    assert first[:2] == ["verbs", "running"]
+    assert shown(server, "top", "-n", "1")[0]["pipelineId"] == "verbs"
     assert "unchanged: that is how it was" in done(server, "start", "verbs")
     assert "paused: lunch" in done(server, "pause", "verbs", "--reason", "lunch")
     assert "running" in done(server, "resume", "verbs")
