@@ -8,6 +8,7 @@ suite in ``dataflow.connect.testkit``.
 
 from dataflow.connect.context import Context, Log, LogBatch
 from dataflow.connect.decision import decision_from, decision_held, decision_text
+from dataflow.connect.lookup import Answer, AskingSpec, Lookup, LookupOptions, LookupSpec, Wanted
 from dataflow.connect.model import Committable, Duration, Model, Options, Pinned, Position
 from dataflow.connect.operator import Operator, OperatorOptions, Via
 from dataflow.connect.sink import (
@@ -40,6 +41,8 @@ from dataflow.durable import make_folder, sync_path
 
 __all__ = [
     "REFUSED_COLUMNS",
+    "Answer",
+    "AskingSpec",
     "AtLeastOnceSink",
     "Checkpoint",
     "Chunk",
@@ -54,6 +57,9 @@ __all__ = [
     "Load",
     "Log",
     "LogBatch",
+    "Lookup",
+    "LookupOptions",
+    "LookupSpec",
     "Model",
     "OnError",
     "Operator",
@@ -85,6 +91,7 @@ __all__ = [
     "Unavailable",
     "Via",
     "Waiting",
+    "Wanted",
     "decision_from",
     "decision_held",
     "decision_text",

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from dataflow.connect.lookup import AnyLookup, AskingSpec, LookupSpec
 from dataflow.connect.misfits import misfits
 from dataflow.connect.model import Committable, Options, Pinned, Position
 from dataflow.connect.transform import MAIN
@@ -137,7 +138,11 @@ class SinkSpec(Generic[OptionsT]):
     node_local: Callable[[SinkStep, OptionsT], bool] = lambda *_: False
 
 
-AnySpec: TypeAlias = SourceSpec[Any] | TransformSpec[Any] | SinkSpec[Any]
+AnySpec: TypeAlias = SourceSpec[Any] | TransformSpec[Any] | SinkSpec[Any] | AnyLookup | AskingSpec
+"""What may be registered."""
+
+StepSpec: TypeAlias = SourceSpec[Any] | TransformSpec[Any] | SinkSpec[Any]
+"""What a step of a pipeline may be."""
 
 
 def load(where: Load) -> Callable[..., Any]:
@@ -154,8 +159,13 @@ class Registry:
         self._sources: dict[str, SourceSpec[Any]] = {}
         self._transforms: dict[str, TransformSpec[Any]] = {}
         self._sinks: dict[str, SinkSpec[Any]] = {}
-        for spec in specs:
+        self._lookups: dict[str, AnyLookup] = {}
+        given = list(specs)
+        for spec in given:
             self._add(spec)
+        for spec in given:
+            if isinstance(spec, AskingSpec):
+                _put(self._transforms, spec.made(tuple(self._lookups.values())))
 
     @classmethod
     def discover(cls, builtin: Iterable[AnySpec]) -> Registry:
@@ -170,10 +180,14 @@ class Registry:
                 _put(self._transforms, spec)
             case SinkSpec():
                 _put(self._sinks, spec)
+            case LookupSpec():
+                _put(self._lookups, spec)
+            case AskingSpec():
+                pass  # made when all lookups are known
 
     @property
-    def specs(self) -> Sequence[AnySpec]:
-        """Return every spec: sources, transforms, sinks."""
+    def specs(self) -> Sequence[StepSpec]:
+        """Return every spec of a step: sources, transforms, sinks."""
         return (*self._sources.values(), *self._transforms.values(), *self._sinks.values())
 
     def source(self, name: str, field: str = "sourceType") -> SourceSpec[Any]:
@@ -189,7 +203,7 @@ class Registry:
         return _named(self._sinks, name, field)
 
 
-SpecT = TypeVar("SpecT", SourceSpec[Any], TransformSpec[Any], SinkSpec[Any])
+SpecT = TypeVar("SpecT", SourceSpec[Any], TransformSpec[Any], SinkSpec[Any], AnyLookup)
 
 
 def _put(specs: dict[str, SpecT], spec: SpecT) -> None:

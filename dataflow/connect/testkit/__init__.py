@@ -5,6 +5,7 @@ mode) finds the tests by their names. Nothing here imports pytest, so they run a
 
 * ``SourceSuite``
 * ``TransformSuite``, or ``OperatorSuite`` for a step with a memory
+* ``LookupSuite``
 * ``StagingSinkSuite``, or ``InPlaceSinkSuite`` where readers may see rows before their decision
 * ``TransactionalSinkSuite``
 * ``IdempotentSinkSuite``
@@ -17,6 +18,7 @@ what its readers see.
 from dataflow.connect.testkit.at_least_once import AtLeastOnceSinkSuite
 from dataflow.connect.testkit.crashes import Crashes, Died
 from dataflow.connect.testkit.idempotent import IdempotentSinkSuite
+from dataflow.connect.testkit.lookup import LookupSuite
 from dataflow.connect.testkit.operator import OperatorSuite
 from dataflow.connect.testkit.places import SinkPlace, context, ids_in, rows, task
 from dataflow.connect.testkit.source import SourceSuite
@@ -30,6 +32,7 @@ __all__ = [
     "Died",
     "IdempotentSinkSuite",
     "InPlaceSinkSuite",
+    "LookupSuite",
     "OperatorSuite",
     "SinkPlace",
     "SourceSuite",
