@@ -84,25 +84,27 @@ def run(ask: Ask) -> list[Row]:
 
 def _both(name: str, batch: pa.RecordBatch, batches: int) -> tuple[Row, Row]:
     function, options = FUNCTIONS[name]
-    took = [0.0, 0.0]
-    each = batches // TURNS
+    took: tuple[list[float], list[float]] = ([], [])
     with _opened(options) as process:
         ways = process, _Inline(_parsed(options), function)
         for way in ways:
             way.apply(batch)
             way.apply(batch)
         for _ in range(TURNS):
-            for at, way in enumerate(ways):
-                began = time.perf_counter()
-                for _ in range(each):
+            for way, seconds in zip(ways, took, strict=True):
+                for _ in range(batches // TURNS):
+                    began = time.perf_counter()
                     way.apply(batch)
-                took[at] += time.perf_counter() - began
-    count = each * TURNS * batch.num_rows
-    shown = [
-        Row("python_step", f"{name}, {way}", count, seconds, count / seconds)
-        for way, seconds in zip(("in its process", "in the caller's"), took, strict=True)
-    ]
-    return shown[0], shown[1]
+                    seconds.append(time.perf_counter() - began)
+    names = f"{name}, in its process", f"{name}, in the caller's"
+    first, second = (_row(*each, batch.num_rows) for each in zip(names, took, strict=True))
+    return first, second
+
+
+def _row(system: str, took: list[float], rows: int) -> Row:
+    count, seconds = len(took) * rows, sum(took)
+    detail = f"a batch {statistics.median(took) * 1e3:.2f} ms, the quickest {min(took) * 1e3:.2f}"
+    return Row("python_step", system, count, seconds, count / seconds, detail=detail)
 
 
 def _killed(batch: pa.RecordBatch) -> Row:
