@@ -63,8 +63,7 @@ class FlatMap(Transform):
         if isinstance(column, pa.NullArray):
             return column.cast(pa.list_(pa.null()))
         if self._options.delimiter is None:
-            fixed = isinstance(column.type, pa.FixedSizeListType)
-            return column.cast(pa.list_(column.type.value_type)) if fixed else column
+            return column
         if column.type == pa.string_view():
             column = column.cast(pa.large_string())
         empty = pc.equal(column, pa.scalar("", column.type))

@@ -13,10 +13,10 @@ _UNITS = ("s", "ms", "us", "ns")
 
 
 def is_wider(of: Type, *, than: Type) -> bool:
-    """Tell whether a type holds all that another does, and more."""
+    """Tell whether a type holds all that another one does, and more."""
     if isinstance(of, DecimalType) and isinstance(than, DecimalType):
         whole, fraction = of.precision - of.scale, of.scale
-        return of != than and whole >= than.precision - than.scale and fraction >= than.scale
+        return whole >= than.precision - than.scale and fraction >= than.scale
     if isinstance(of, TimestampType) and isinstance(than, TimestampType):
         return of.zone == than.zone and _UNITS.index(of.unit) > _UNITS.index(than.unit)
     return _bits(of.kind, than.kind)

@@ -54,8 +54,9 @@ def test_rows_go_where_an_expression_is_true_first_or_everywhere(
 
 def test_in_first_a_row_that_is_taken_is_not_at_fault_for_a_later_route() -> None:
     """As in CASE: what is not needed is never at fault."""
-    output = applied({"routes": [SMALL, CAST]}, n=[1, 20, 20], t=["x", "x", "1"])
-    assert ordinals(output) == {"small": [0], "cast": [2]}
+    options = {"routes": [SMALL, CAST], "default": "rest"}
+    output = applied(options, n=[1, 20, 20], t=["x", "x", "1"])
+    assert ordinals(output) == {"small": [0], "cast": [2], "rest": []}
     assert output.rejected is not None
     (bad,) = output.rejected.to_pylist()
     assert bad[ORDINAL] == 1
