@@ -217,7 +217,8 @@ def test_what_plans_ends_when_it_is_idle_and_is_begun_again() -> None:
     planner = Planner()
     planner._process._task = Task(memory_limit=1 << 27, time_s_max=60, idle_s_max=0.05)
     for _ in range(2):
-        assert planner.plan("SELECT a FROM input", {"a": "date"}).columns == {"a": "date"}
+        planned = planner._planned("SELECT a FROM input", (("a", "date"),))
+        assert planned.columns == {"a": "date"}
         process = planner._process._process
         assert process is not None
         process.wait(60)
