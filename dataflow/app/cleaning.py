@@ -1,4 +1,4 @@
-"""What a deleted pipeline leaves behind: its events stay, its pushed records go."""
+"""What a deleted pipeline leaves behind: its events stay; pushed records, and slots, go."""
 
 from __future__ import annotations
 
@@ -10,29 +10,36 @@ import structlog
 
 from dataflow.cluster.host import Host
 from dataflow.cluster.shard import Committed
-from dataflow.core.errors import Unavailable
+from dataflow.core.errors import DataFlowError, Unavailable
 from dataflow.core.events import PipelineDeleted
 from dataflow.core.ids import PipelineId, ShardId
+from dataflow.core.spec import PipelineSpec
 from dataflow.core.state import Status
 from dataflow.engine.ingest import IngestLogs
+from dataflow.engine.workers import Workers
 
 log = structlog.get_logger()
 
 
 class Cleaning:
-    """Removes the ingest logs of deleted pipelines, now or at the next start."""
+    """Removes the ingest logs of deleted pipelines, now or at the next start.
 
-    def __init__(self, ingest: IngestLogs, tasks: asyncio.TaskGroup) -> None:
+    And what their sources have made upstream, as they are deleted: at no later start, for no
+    program keeps asking the servers of pipelines that are long gone.
+    """
+
+    def __init__(self, ingest: IngestLogs, workers: Workers, tasks: asyncio.TaskGroup) -> None:
         self._ingest = ingest
+        self._workers = workers
         self._tasks = tasks
         self._open = True
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, ingest: IngestLogs) -> AsyncGenerator[Cleaning, None]:
+    async def open(cls, ingest: IngestLogs, workers: Workers) -> AsyncGenerator[Cleaning, None]:
         """Clean up behind pipelines until the block is left."""
         async with asyncio.TaskGroup() as tasks:
-            cleaning = cls(ingest, tasks)
+            cleaning = cls(ingest, workers, tasks)
             try:
                 yield cleaning
             finally:
@@ -46,9 +53,20 @@ class Cleaning:
 
     def committed(self, committed: Sequence[Committed]) -> None:
         """React to what has been journalled."""
-        for event, _ in committed:
+        for event, state in committed:
             if self._open and isinstance(event.body, PipelineDeleted):
                 self._tasks.create_task(self._remove(event.pipeline_id))
+                self._tasks.create_task(self._clean(event.pipeline_id, state.spec))
+
+    async def _clean(self, pipeline: PipelineId, spec: PipelineSpec) -> None:
+        try:
+            await self._workers.clean(pipeline, spec)
+        except DataFlowError as error:
+            log.warning(
+                "what a deleted pipeline has made at its source stays; remove it by hand",
+                pipeline=pipeline,
+                why=str(error),
+            )
 
     async def _remove(self, pipeline: PipelineId) -> None:
         try:

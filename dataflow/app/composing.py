@@ -129,7 +129,7 @@ async def composed(
         )
         runs = await stack.enter_async_context(Runs.open(around, settings.stop_grace))
         link.runs = runs
-        cleaning = await stack.enter_async_context(Cleaning.open(ingest))
+        cleaning = await stack.enter_async_context(Cleaning.open(ingest, workers))
         for listener in (runs.committed, watchers.committed, cleaning.committed):
             fanout.listen(listener)
         bus = await stack.enter_async_context(_bus(settings, stores, host, fanout))

@@ -62,6 +62,8 @@ class SourceSpec(Generic[OptionsT]):
         covers: tells whether the source reads what lies at a sink's ``place``.
         node_local: tells whether what it reads is there on one node alone, as a local path is:
             then the pipeline runs on that node and nowhere else.
+        clean: an async callable ``(step, options, context)`` that removes what the source has made
+            upstream for a pipeline that is deleted; it may be called though there is nothing.
     """
 
     name: str
@@ -74,6 +76,7 @@ class SourceSpec(Generic[OptionsT]):
     schema: Callable[[OptionsT], Mapping[str, str] | None] = lambda _: None
     covers: Callable[[SourceStep, str], bool] = lambda *_: False
     node_local: Callable[[SourceStep, OptionsT], bool] = lambda *_: False
+    clean: Load = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from importlib import import_module
 
+from dataflow.connect.spec import load
 from dataflow.core.errors import DataFlowError
 from dataflow.core.ids import PipelineId
 from dataflow.core.spec import PipelineSpec
@@ -34,6 +35,19 @@ class Looking:
         except DataFlowError as error:
             raise hidden_in(error, around.hide) from None
         return steps
+
+    async def clean(self, pipeline: PipelineId, spec: PipelineSpec) -> None:
+        """Remove what the sources of a deleted pipeline have made upstream."""
+        around = self._around
+        for source in plan(around.registry, spec).sources:
+            if not source.spec.clean:
+                continue
+            clean = await asyncio.to_thread(load, source.spec.clean)
+            context = around.contexts(pipeline, source.name)
+            try:
+                await clean(source.step, source.options, context)
+            except DataFlowError as error:
+                raise hidden_in(error, around.hide) from None
 
     async def dead_letters(
         self, pipeline: PipelineId, after: str, limit: int

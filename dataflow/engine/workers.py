@@ -46,6 +46,10 @@ class Workers(Protocol):
         """Return what each step makes of the first records; see ``preview.preview``."""
         ...
 
+    async def clean(self, pipeline: PipelineId, spec: PipelineSpec) -> None:
+        """Remove what the sources of a deleted pipeline have made upstream."""
+        ...
+
     async def dead_letters(
         self, pipeline: PipelineId, after: str, limit: int
     ) -> tuple[Sequence[DeadLetter], str]:
@@ -90,6 +94,10 @@ class Inline:
     async def preview(self, spec: PipelineSpec, records_max: int) -> Sequence[PreviewStep]:
         """See ``Workers``."""
         return await self._looking.preview(spec, records_max)
+
+    async def clean(self, pipeline: PipelineId, spec: PipelineSpec) -> None:
+        """See ``Workers``."""
+        await self._looking.clean(pipeline, spec)
 
     async def dead_letters(
         self, pipeline: PipelineId, after: str, limit: int

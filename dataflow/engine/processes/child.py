@@ -32,7 +32,9 @@ from dataflow.engine.processes.messages import (
     Answer,
     Ask,
     Begin,
+    CleanUp,
     Column,
+    Done,
     FromProcess,
     LetGo,
     Letters,
@@ -246,6 +248,9 @@ class _Child:
             case PreviewSpec():
                 steps = await worker.preview(question.spec, question.records_max)
                 return StepsPreviewed(tuple(map(_step, steps)))
+            case CleanUp():
+                await worker.clean(question.pipeline_id, question.spec)
+                return Done()
             case ReadLetters():
                 about = question.pipeline_id, question.after, question.limit
                 letters, following = await worker.dead_letters(*about)

@@ -117,6 +117,14 @@ class PreviewSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanUp:
+    """(to the process) See ``Workers.clean``."""
+
+    pipeline_id: PipelineId
+    spec: PipelineSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """As ``records.PreviewStep``."""
 
@@ -204,7 +212,7 @@ class Refused:
     """See ``wire.errors.error_bytes``."""
 
 
-Question: TypeAlias = ParseBatch | PreviewSpec | ReadLetters | FollowLog | CutLog
+Question: TypeAlias = ParseBatch | PreviewSpec | ReadLetters | FollowLog | CutLog | CleanUp
 Answer: TypeAlias = ParsedBatch | StepsPreviewed | Letters | LogView | Done | Refused
 
 

@@ -17,7 +17,9 @@ from dataflow.core.spec import PipelineSpec
 from dataflow.engine.ingest.pushed import Parsed, Pushed
 from dataflow.engine.processes.messages import (
     Answer,
+    CleanUp,
     Column,
+    Done,
     Letters,
     ParseBatch,
     ParsedBatch,
@@ -136,6 +138,10 @@ class Processes:
             )
             for step in (await self._ask(PreviewSpec(spec, records_max), StepsPreviewed)).steps
         ]
+
+    async def clean(self, pipeline: PipelineId, spec: PipelineSpec) -> None:
+        """See ``Workers``."""
+        await self._ask(CleanUp(pipeline, spec), Done)
 
     async def dead_letters(
         self, pipeline: PipelineId, after: str, limit: int

@@ -194,7 +194,7 @@ async def test_a_delete_that_is_journalled_while_the_node_ends_is_cleaned_up_by_
     async with node(Settings(data_dir=tmp_path / "data")) as served:
         await ask(served, c.CreatePipeline(copying(tmp_path)))
         host, ingest = served._parts.host, served._parts.stores.ingest
-        async with Cleaning.open(ingest) as cleaning:
+        async with Cleaning.open(ingest, served._parts.workers) as cleaning:
             pass
         await ask(served, c.DeletePipeline())
         (event,) = await served.events(P, SequenceNumber(1), 10, "")

@@ -47,6 +47,9 @@ LEFT JOIN pg_publication_tables t
     ON t.pubname = p.pubname AND t.schemaname = $2 AND t.tablename = $3
 WHERE p.pubname = $1
 
+-- name: comment
+SELECT obj_description(oid, 'pg_publication') FROM pg_publication WHERE pubname = $1
+
 -- name: slot
 SELECT plugin, database, active_pid, wal_status = 'lost' AS lost,
     (confirmed_flush_lsn - '0/0'::pg_lsn)::bigint AS lsn

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 from hashlib import blake2b
+from urllib.parse import unquote, urlsplit
 
 from asyncpg import Connection, Record
 from asyncpg.exceptions import DuplicateObjectError
 
-from dataflow.connect import PipelineId, Rejected, Unavailable
-from dataflow.connectors.postgres.names import quoted
+from dataflow.connect import Context, PipelineId, Rejected, Unavailable
+from dataflow.connectors.postgres.names import literal, quoted
 from dataflow.connectors.postgres.source.catalog import SQL, SourceTable
 from dataflow.connectors.postgres.source.refusals import (
     ahead,
@@ -19,11 +20,15 @@ from dataflow.connectors.postgres.source.refusals import (
     set_back,
     translating_slots,
 )
+from dataflow.connectors.postgres.source.spec import PostgresSourceOptions
 
 SHOWN_MAX = 36
 """Characters of a pipeline's id in a name of 63, beside ``dataflow_``, ``_`` and the digest."""
 
 PLUGIN = "pgoutput"
+
+MADE = "made by DataFlow for the slot "
+"""Begins the comment on a publication that was made here; the slot's name follows."""
 
 CREATE_S = 60.0
 """A slot waits for the end of every transaction that writes at that moment."""
@@ -36,6 +41,12 @@ def slot_name(pipeline: PipelineId, step: str, database: str) -> str:
     """Return the name of a pipeline's slot: names are the whole server's, not a database's."""
     digest = blake2b(f"{pipeline} {step} {database}".encode(), digest_size=8).hexdigest()
     return f"dataflow_{pipeline[:SHOWN_MAX].replace('-', '_')}_{digest}"
+
+
+def slot_of(options: PostgresSourceOptions, context: Context, url: str) -> str:
+    """Return the name of the slot that a step reads."""
+    database = unquote(urlsplit(url).path.lstrip("/"))
+    return options.slot or slot_name(context.pipeline, context.step, database)
 
 
 class Slot:
@@ -82,7 +93,7 @@ class Slot:
             " WITH (publish_via_partition_root = true)"
         )
         with translating_slots(self._where, self._name), suppress(DuplicateObjectError):
-            await self._connection.execute(create)
+            await self._connection.execute(f"{create}; COMMENT ON PUBLICATION {self._ours}")
 
     async def require_published(
         self, table: SourceTable, *, whole: bool, ignored: Collection[str] = ()
@@ -133,6 +144,26 @@ class Slot:
                 SQL["create_slot"], self._name, timeout=CREATE_S
             )
         return lsn
+
+    @property
+    def _ours(self) -> str:
+        """Return what tells a publication that was made here from others."""
+        return f"{quoted(self._publication)} IS {literal(MADE + self._name)}"
+
+    async def remove(self, *, drops_slot: bool) -> None:
+        """Drop the publication, if it was made here, and the slot.
+
+        Raises:
+            Rejected: the user may not.
+            Unavailable: the slot's reader has not ended.
+        """
+        with translating_slots(self._where, self._name):
+            if drops_slot:
+                await self.end_reader()
+                await self._connection.execute(SQL["drop_slot"], self._name)
+            made = await self._connection.fetchval(SQL["comment"], self._publication)
+            if made == MADE + self._name:
+                await self._connection.execute(f"DROP PUBLICATION {quoted(self._publication)}")
 
     async def require(self) -> int:
         """Return up to where the slot's changes are decided.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from urllib.parse import unquote, urlsplit
 
 import psycopg
 from asyncpg import Connection, Record
@@ -34,7 +33,7 @@ from dataflow.connectors.postgres.source.changes import Changes
 from dataflow.connectors.postgres.source.incremental import Incremental, cursor_keys
 from dataflow.connectors.postgres.source.ranges import Ranges
 from dataflow.connectors.postgres.source.refusals import translated
-from dataflow.connectors.postgres.source.slots import Slot, slot_name
+from dataflow.connectors.postgres.source.slots import Slot, slot_of
 from dataflow.connectors.postgres.source.snapshot import Snapshots
 from dataflow.connectors.postgres.source.spec import (
     PostgresPinned,
@@ -83,8 +82,7 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
         self._rows_max = step.batch_size or ROWS_MAX
         self._clock = context.clock
         self._previews = context.previews
-        database = unquote(urlsplit(self._url).path.lstrip("/"))
-        self._slot = options.slot or slot_name(context.pipeline, context.step, database)
+        self._slot = slot_of(options, context, self._url)
         self._publication = options.publication or self._slot
         self._session = f"dataflow source {context.pipeline}"[:NAME_MAX]
         self._table = table_name(options.table)

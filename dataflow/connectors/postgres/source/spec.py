@@ -213,6 +213,7 @@ SPEC = SourceSpec(
     summary="A table as it is, and its changes as the database's log tells them.",
     options=PostgresSourceOptions,
     open="dataflow.connectors.postgres.source.source:open_source",
+    clean="dataflow.connectors.postgres.source.cleaning:clean",
     position=PostgresPosition,
     pinned=PostgresPinned,
     check=check,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from dataflow.connect import Rejected, Unavailable
-from dataflow.connectors.postgres.source.spec import PostgresPosition
+from dataflow.connect import Rejected, SourceStep, Unavailable
+from dataflow.connect.spec import parse
+from dataflow.connect.testkit import context
+from dataflow.connectors.postgres.source.cleaning import clean
+from dataflow.connectors.postgres.source.spec import PostgresPosition, PostgresSourceOptions
 from deploy.stack import postgres as stack
 from deploy.stack.postgres import Postgres
 from tests.databases import Database, database_of
@@ -218,3 +222,30 @@ async def test_a_replica_is_read_as_it_is_and_not_followed(tmp_path: Path) -> No
         assert await Reading(database.url, {"mode": "snapshot"}).read() == [{"id": 1}]
         with pytest.raises(Unavailable, match="is a replica"):
             await Reading(database.url).begin()
+
+
+async def cleaned(url: str, **options: object) -> None:
+    """Do what is done when a pipeline is deleted."""
+    given = parse(PostgresSourceOptions, json.dumps({"table": "t", **options}))
+    await clean(SourceStep("postgres", url), given, context())
+
+
+async def test_what_a_deleted_pipeline_has_not_made_stays(database: Database) -> None:
+    """A slot that somebody has named may be read by others, and so may a publication."""
+    slot = f"named_{database.name}"
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION theirs FOR TABLE t")
+    await Reading(database.url, {"publication": "theirs"}).begin()
+    await Reading(database.url, {"slot": slot}).begin()
+    await cleaned(database.url, publication="theirs")
+    assert database.column(LEFT) == [slot]
+    await cleaned(database.url, slot=slot)
+    assert database.column(LEFT) == [slot]
+    assert database.column("SELECT pubname FROM pg_publication") == ["theirs"]
+
+
+async def test_what_cannot_be_cleaned_up_is_told_with_the_statements(database: Database) -> None:
+    """A slot that nobody reads fills the server's disk."""
+    with pytest.raises(Unavailable, match="SELECT pg_drop_replication_slot") as left:
+        await cleaned("postgresql://postgres@127.0.0.1:1/nowhere")
+    assert "DROP PUBLICATION" in left.value.message
+    await cleaned(database.url)
