@@ -14,6 +14,7 @@ SEED = 0x9E3779B97F4A7C15
 
 FIRST_NAMES = ("Ada", "Bo", "Chloe", "Dmitri", "Elif", "Femi", "Grace", "Hiro")
 COUNTRIES = ("DE", "FR", "GB", "JP", "US", "BR")
+TAGS_MAX = 5
 STATES = ("new", "paid", "shipped", "returned")
 
 
@@ -32,6 +33,23 @@ def readings(rows: int, keys: int) -> Path:
         return pl.DataFrame({"key": key.cast(pl.Int64), "value": value.cast(pl.Int64)})
 
     return _made(DATA / f"readings-{keys}-{rows}.csv", rows, chunk)
+
+
+def tagged(rows: int) -> Path:
+    """Return a CSV file of so many orders with up to five tags each, in one column."""
+
+    def chunk(first: int, rows: int) -> pl.DataFrame:
+        number = pl.int_range(first, first + rows, dtype=pl.UInt64, eager=True).alias("number")
+        draw = _draws(number)
+        tags = [_one_of(STATES + FIRST_NAMES, draw(at)).alias(f"t{at}") for at in range(TAGS_MAX)]
+        many = draw(TAGS_MAX) % (TAGS_MAX + 1)
+        there = [pl.when(pl.lit(many) > at).then(tag) for at, tag in enumerate(tags)]
+        joined = pl.concat_str(there, separator=";", ignore_nulls=True).replace("", None)
+        country = _one_of(COUNTRIES, draw(TAGS_MAX + 1))
+        frame = pl.DataFrame({"id": number.cast(pl.Int64), "country": country})
+        return frame.with_columns(joined.alias("tags"))
+
+    return _made(DATA / f"tagged-{rows}.csv", rows, chunk)
 
 
 def _made(path: Path, rows: int, chunk_of: Callable[[int, int], pl.DataFrame]) -> Path:

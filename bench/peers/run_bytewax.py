@@ -86,5 +86,19 @@ def aggregate(source: Path, target: Path) -> None:
     run_main(flow)
 
 
+def _tags(row: dict[str, str]) -> list[tuple[str, str]]:
+    tags = row["tags"].split(";") if row["tags"] else []
+    return [("", f"{row['id']},{row['country']},{tag}") for tag in tags]
+
+
+def flat_map(source: Path, target: Path) -> None:
+    """Write a row for each tag; its sink writes no header."""
+    flow = Dataflow("flat_map")
+    rows = op.input("read", flow, CSVSource(source))
+    op.output("write", op.flat_map("tags", rows, _tags), FileSink(target))
+    target.touch()
+    run_main(flow)
+
+
 if __name__ == "__main__":
-    main({"csv_etl": csv, "ndjson_etl": ndjson, "aggregate": aggregate})
+    main({"csv_etl": csv, "ndjson_etl": ndjson, "aggregate": aggregate, "flat_map": flat_map})

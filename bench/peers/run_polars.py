@@ -28,5 +28,12 @@ def aggregate(source: Path, target: Path) -> None:
     pl.scan_csv(source).group_by("key").agg(made).sink_csv(target)
 
 
+def flat_map(source: Path, target: Path) -> None:
+    """Write a row for each tag."""
+    tags = pl.col("tags").str.split(";").alias("tag")
+    made = pl.scan_csv(source).select("id", "country", tags)
+    made.explode("tag").drop_nulls("tag").sink_csv(target)
+
+
 if __name__ == "__main__":
-    main({"csv_etl": csv, "ndjson_etl": ndjson, "aggregate": aggregate})
+    main({"csv_etl": csv, "ndjson_etl": ndjson, "aggregate": aggregate, "flat_map": flat_map})
