@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import polars as pl
 import pyarrow as pa
@@ -51,8 +52,9 @@ class Saved:
 
 def written(saved: Saved) -> bytes:
     """Return a part as bytes."""
-    pieces = [saved.head.model_dump_json().encode(), *map(_frame, saved.frames)]
-    return b"".join(len(piece).to_bytes(_SIZE_BYTES) + piece for piece in pieces)
+    pieces = [memoryview(saved.head.model_dump_json().encode()), *map(_frame, saved.frames)]
+    sized = ((len(piece).to_bytes(_SIZE_BYTES), piece) for piece in pieces)
+    return b"".join(chain.from_iterable(sized))
 
 
 def read(part: bytes) -> Saved:
@@ -78,10 +80,10 @@ def schema_from(text: str) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
-def _frame(frame: pl.DataFrame) -> bytes:
+def _frame(frame: pl.DataFrame) -> memoryview:
     sink = io.BytesIO()
     frame.write_ipc(sink, compression="lz4")
-    return sink.getvalue()
+    return sink.getbuffer()
 
 
 def _pieces(part: bytes) -> Sequence[bytes]:
