@@ -17,8 +17,12 @@ from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.inlets import Readers
 from dataflow.engine.items import BarrierItem
 from dataflow.engine.outputs import Idempotent, Staging, Transactional
+from dataflow.engine.reader import Reader
+from dataflow.engine.states import States
 from dataflow.engine.tally import Progressed
 from dataflow.engine.task import Task
+from dataflow.engine.writer import Writer
+from tests.contract.engine import test_graphs as graphs
 from tests.contract.engine import test_sinks as tests
 from tests.contract.engine.owner import Broken
 
@@ -138,3 +142,49 @@ async def test_a_source_that_is_opened_before_the_sink_is_asked_is_caught(
         await tests.test_what_a_source_has_pinned_is_what_every_later_run_reads_by(
             "transactional", tmp_path
         )
+
+
+async def restores_nothing(self: States, saved: Mapping[str, str], steps: object) -> None:
+    """What had been kept before a crash is forgotten."""
+
+
+async def opens_all_by_the_register(
+    self: Checkpoints, start: Checkpoint
+) -> tuple[Checkpoint, Checkpoint | None]:
+    """What the deciding sink knows and the register does not is not asked of the others."""
+    held = None
+    for writer in self._writers:
+        held = await writer.open(start) or held
+    await self._letters.discard(self._task.run)
+    return held or start, held
+
+
+async def decides_without_the_others(
+    self: Checkpoints, barrier: BarrierItem, writer: Writer
+) -> Checkpoint | None:
+    """A decision that names nothing of what other sinks have staged."""
+    self._parts.append(await writer.prepare(barrier))
+    return await self._close(barrier) if writer is self._decider else None
+
+
+async def reads_all_at_once(self: Readers, name: str, reader: Reader) -> None:
+    """Rows come before the table that they ask for."""
+    await reader.read(self._ended[name].set)
+
+
+GRAPH_MUTATIONS: Mapping[str, Patch] = {
+    "states forgotten": (States, "restore", restores_nothing),
+    "sinks opened by the register": (Checkpoints, "open", opens_all_by_the_register),
+    "a decision without the others": (Checkpoints, "prepare", decides_without_the_others),
+    "no table first": (Readers, "_read", reads_all_at_once),
+}
+
+
+@pytest.mark.parametrize("name", GRAPH_MUTATIONS)
+async def test_a_broken_graph_is_caught(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One decision for all sources, states and sinks is what the sweep is for."""
+    monkeypatch.setattr(*GRAPH_MUTATIONS[name])
+    with pytest.raises((AssertionError, Broken)):
+        await graphs.test_broken_at_every_point_every_sink_of_a_graph_has_every_row_once(tmp_path)

@@ -35,6 +35,7 @@ from dataflow.server.specs import spec_of
 from dataflow.v1 import pipeline_pb2 as pb
 from dataflow.wire.json import from_value
 from tests.fault.killing import working
+from tests.fault.killing.graphs import GRAPHS, Graph
 from tests.fault.killing.scenarios import SCENARIOS, Scenario, pushed_records
 
 PIPELINE = PipelineId("p")
@@ -47,7 +48,7 @@ class Life:
     """What to do in one life, and how it ends."""
 
     folder: Path
-    scenario: Scenario
+    scenario: Scenario | Graph
     point: str = ""
     hit: int = 0
     after_s: float = 0.0
@@ -168,7 +169,7 @@ def _child(life: Life) -> None:
 
 def _life(line: str) -> Life:
     given: dict[str, Any] = json.loads(line)
-    by_name = {scenario.name: scenario for scenario in SCENARIOS}
+    by_name = {scenario.name: scenario for scenario in (*SCENARIOS, *GRAPHS)}
     return Life(
         folder=Path(given["folder"]),
         scenario=by_name[given["scenario"]],

@@ -36,7 +36,7 @@ class Scenario:
         """Return the pipeline as a person would write it."""
         return {
             "name": self.name,
-            "source": self._push() if self.pushed else _csv(folder),
+            "source": self._push() if self.pushed else csv_source(folder),
             "transforms": [
                 {"transformType": "filter", "options": {"expression": "amount > 10"}},
                 {"transformType": "map", "options": {"compute": {"twice": "amount * 2"}}},
@@ -58,7 +58,8 @@ class Scenario:
         return {"sourceType": "push", "batchSize": BATCH, "options": {"schema": schema}}
 
 
-def _csv(folder: Path) -> dict[str, Any]:
+def csv_source(folder: Path) -> dict[str, Any]:
+    """Return the source that reads the input."""
     return {
         "sourceType": "file",
         "connectionString": str(folder / "in.csv"),

@@ -23,9 +23,11 @@ import pytest
 from dataflow.core.ids import PipelineId
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.objects import Objects
+from tests.fault.killing.graphs import GRAPHS, Graph
 from tests.fault.killing.scenarios import SCENARIOS, Scenario, expected, make_input, written
 
 SEEDS = 22
+GRAPH_SEEDS = 8
 RECOVERIES = 4
 """Of each of eight scenarios: 176 histories of one death at least and 32 of three, so that 272
 processes die for certain; four in ten of the former die once more if they are not done yet."""
@@ -59,7 +61,7 @@ class Cradle:
             text=True,
         )
 
-    def live(self, folder: Path, scenario: Scenario, **death: object) -> int:
+    def live(self, folder: Path, scenario: Scenario | Graph, **death: object) -> int:
         """Return how a life ended: 0, 1, or minus the signal."""
         (folder / "died").unlink(missing_ok=True)  # Once in each life, not once in all.
         order = {"folder": str(folder), "scenario": scenario.name, **death}
@@ -85,7 +87,7 @@ def cradle() -> Iterator[Cradle]:
 _counted: dict[str, dict[str, int]] = {}
 
 
-def points(cradle: Cradle, scenario: Scenario) -> dict[str, int]:
+def points(cradle: Cradle, scenario: Scenario | Graph) -> dict[str, int]:
     """Return how often each point is passed in a life that nobody kills."""
     if scenario.name not in _counted:
         with TemporaryDirectory() as name:
@@ -103,12 +105,15 @@ def error_of(folder: Path) -> str:
     return error.read_text() if error.exists() else ""
 
 
-def check(scenario: Scenario, folder: Path) -> None:
+def check(scenario: Scenario | Graph, folder: Path) -> None:
     """Compare what can be seen with what must be there: each row once, in order."""
     rows, dead = expected(folder)
-    found = written(scenario, folder)
-    assert len(found) == len(rows)
-    assert found == rows
+    if isinstance(scenario, Graph):
+        scenario.check(folder)
+    else:
+        found = written(scenario, folder)
+        assert len(found) == len(rows)
+        assert found == rows
     if not scenario.pushed:
         assert letters(folder) == dead
     litter = [p for p in folder.rglob("*") if ".stage" in p.parts and p.is_file()]
@@ -142,7 +147,7 @@ def early_death(rng: random.Random, known: dict[str, int]) -> dict[str, Any]:
 
 
 def killed(
-    cradle: Cradle, scenario: Scenario, rng: random.Random, tmp: Path, *, workers: int = 0
+    cradle: Cradle, scenario: Scenario | Graph, rng: random.Random, tmp: Path, *, workers: int = 0
 ) -> Path:
     """Return the folder of a first life that was killed, for certain."""
     known = points(cradle, scenario)
@@ -159,10 +164,23 @@ def killed(
     raise AssertionError(f"{TRIES} lives were to be killed, and all have ended: {drawn}")
 
 
-def check_to_the_end(cradle: Cradle, scenario: Scenario, folder: Path, workers: int = 0) -> None:
+def check_to_the_end(
+    cradle: Cradle, scenario: Scenario | Graph, folder: Path, workers: int = 0
+) -> None:
     """Live a last life, and compare."""
     assert cradle.live(folder, scenario, workers=workers) == 0, error_of(folder)
     check(scenario, folder)
+
+
+def check_a_history(cradle: Cradle, scenario: Scenario | Graph, seed: int, tmp: Path) -> None:
+    """Kill a first life for certain, the second perhaps, and compare what the last one leaves."""
+    rng = random.Random(f"{scenario.name}-{seed}")
+    folder = killed(cradle, scenario, rng, tmp)
+    if rng.random() < 0.4:
+        again = early_death(rng, points(cradle, scenario))
+        ended = cradle.live(folder, scenario, **again)
+        assert ended in {0, -signal.SIGKILL}, (again, error_of(folder))
+    check_to_the_end(cradle, scenario, folder)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -171,19 +189,22 @@ def test_nothing_is_lost_and_nothing_comes_twice(
     cradle: Cradle, scenario: Scenario, seed: int, tmp_path: Path
 ) -> None:
     """The one promise that everything else here exists for."""
-    rng = random.Random(f"{scenario.name}-{seed}")
-    folder = killed(cradle, scenario, rng, tmp_path)
-    if rng.random() < 0.4:
-        again = early_death(rng, points(cradle, scenario))
-        ended = cradle.live(folder, scenario, **again)
-        assert ended in {0, -signal.SIGKILL}, (again, error_of(folder))
-    check_to_the_end(cradle, scenario, folder)
+    check_a_history(cradle, scenario, seed, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(GRAPH_SEEDS))
+@pytest.mark.parametrize("graph", GRAPHS, ids=lambda graph: graph.name)
+def test_every_memory_and_every_sink_of_a_graph_goes_on_from_one_decision(
+    cradle: Cradle, graph: Graph, seed: int, tmp_path: Path
+) -> None:
+    """Totals, windows and keys seen are those of a run that nobody kills, in each of its sinks."""
+    check_a_history(cradle, graph, seed, tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(RECOVERIES))
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_recovery_that_is_killed_twice_in_a_row_is_still_a_recovery(
-    cradle: Cradle, scenario: Scenario, seed: int, tmp_path: Path
+    cradle: Cradle, scenario: Scenario | Graph, seed: int, tmp_path: Path
 ) -> None:
     """The third life finds what two half-done recoveries have left, and no row of theirs."""
     rng = random.Random(f"{scenario.name}-recovery-{seed}")
@@ -197,7 +218,7 @@ def test_a_recovery_that_is_killed_twice_in_a_row_is_still_a_recovery(
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_node_that_dies_beside_its_worker_processes_loses_nothing(
-    cradle: Cradle, scenario: Scenario, tmp_path: Path
+    cradle: Cradle, scenario: Scenario | Graph, tmp_path: Path
 ) -> None:
     """Its processes must be gone before the next ones begin, or two of them would write."""
     rng = random.Random(f"{scenario.name}-workers")
@@ -208,7 +229,7 @@ def test_a_node_that_dies_beside_its_worker_processes_loses_nothing(
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_worker_process_that_dies_loses_nothing(
-    cradle: Cradle, scenario: Scenario, tmp_path: Path
+    cradle: Cradle, scenario: Scenario | Graph, tmp_path: Path
 ) -> None:
     """Its node lives on, and has another process take the run up from the last decision."""
     rng = random.Random(f"{scenario.name}-worker")
