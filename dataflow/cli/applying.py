@@ -15,8 +15,9 @@ from dataflow.cli.files import Spec, load
 from dataflow.cli.options import Settings, shared
 from dataflow.cli.session import run
 from dataflow.cli.waiting import wait_for
+from dataflow.core.changes import source_changed
 from dataflow.core.errors import Code, Invalid, Problem, Rejected
-from dataflow.core.spec import PipelineSpec, Position, canonical, source_changed
+from dataflow.core.spec import PipelineSpec, Position, canonical
 from dataflow.core.state import Status
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 
 from dataflow.core import commands as c
 from dataflow.core import events as e
+from dataflow.core.changes import sink_changed, source_changed
 from dataflow.core.checkpoint import Checkpoint, LineageStart, Origin
 from dataflow.core.errors import Code, Rejected
 from dataflow.core.ids import Lineage, Offset, Run, Version
@@ -31,8 +32,6 @@ from dataflow.core.retry import backoff
 from dataflow.core.spec import (
     PipelineSpec,
     Position,
-    sink_changed,
-    source_changed,
     with_defaults,
 )
 from dataflow.core.state import Drain, State, Status

@@ -16,6 +16,7 @@ from enum import StrEnum
 from dataflow.core.durations import written
 from dataflow.core.errors import Invalid, Problem
 from dataflow.core.light import light, replace
+from dataflow.core.schedule import Schedule, schedule_problems
 
 SOURCE, SINK = "source", "sink"
 """The names of a line's two ends."""
@@ -70,6 +71,7 @@ class Source:
     batch_size: int = 0
     poll_interval_ms: int = 0
     options: str = ""
+    schedule: Schedule | None = None
 
 
 @light
@@ -210,24 +212,6 @@ def with_defaults(options: PipelineOptions | None) -> PipelineOptions:
     )
 
 
-def source_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
-    """Tell whether the positions of ``old`` mean nothing to ``new``: it reads something else."""
-    return _places_read(old) != _places_read(new)
-
-
-def sink_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
-    """Tell whether ``new`` writes elsewhere; other options go on with what is written."""
-    return _places_written(old) != _places_written(new)
-
-
-def _places_read(spec: PipelineSpec) -> Mapping[str, tuple[str, str]]:
-    return {name: (s.source_type, s.connection_string) for name, s in spec.sources.items()}
-
-
-def _places_written(spec: PipelineSpec) -> Mapping[str, tuple[str, str]]:
-    return {name: (s.sink_type, s.connection_string) for name, s in spec.sinks.items()}
-
-
 def _chained(transforms: Sequence[Transform], source: str) -> tuple[Transform, ...]:
     chained: list[Transform] = []
     before = source
@@ -268,6 +252,8 @@ def _form_problems(spec: PipelineSpec) -> list[Problem]:
         if isinstance(step, Source) and not 0 <= step.poll_interval_ms <= POLL_INTERVAL_MS_MAX:
             message = f"use 0 to {POLL_INTERVAL_MS_MAX} ms, which is a day"
             problems.append(Problem(f"{path}.pollIntervalMs", message))
+        if isinstance(step, Source) and step.schedule is not None:
+            problems += schedule_problems(f"{path}.schedule", step.schedule)
     return problems
 
 

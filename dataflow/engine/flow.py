@@ -22,10 +22,19 @@ from dataflow.core.graph import Feed, Graph
 from dataflow.core.ids import SplitId
 from dataflow.engine.accounts import Accounts
 from dataflow.engine.failure import blaming
-from dataflow.engine.items import Delivery, Rows, SourceEnded, SplitEnded, SplitsListed, Tick
+from dataflow.engine.items import (
+    Delivery,
+    RoundBegins,
+    Rows,
+    SourceEnded,
+    SplitEnded,
+    SplitsListed,
+    Tick,
+)
 from dataflow.engine.passage import (
     Batch,
     Begun,
+    BegunAnew,
     Brought,
     Ended,
     Event,
@@ -42,7 +51,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-FlowItem: TypeAlias = Rows | SplitsListed | SplitEnded | SourceEnded | Tick
+FlowItem: TypeAlias = Rows | SplitsListed | SplitEnded | RoundBegins | SourceEnded | Tick
 Handled: TypeAlias = "tuple[SplitId, Sequence[Event]]"
 """The split of what came of an event, and what is told behind it."""
 
@@ -168,6 +177,8 @@ class Flow:
                 self._pass(item.source, [Begun(item.splits, item.idles)], passage)
             case SplitEnded():
                 self._pass(item.source, [Ended(item.split)], passage)
+            case RoundBegins():
+                self._pass(item.source, [BegunAnew()], passage)
             case SourceEnded():
                 self._pass(item.source, [Finished()], passage)
             case Tick():
@@ -190,6 +201,8 @@ class Flow:
                 return self._begin(step, name, event)
             case Ended():
                 return self._end_split(step, name, event, passage)
+            case BegunAnew():
+                return self._begin_anew(step, name, passage)
             case Finished():
                 return self._finish(step, name, passage)
 
@@ -220,6 +233,16 @@ class Flow:
             self._note(step, Taken(ended.split), output, passage)
         still_open = any(ended.split in splits for splits in ways.open.values())
         return ended.split, [ended] if step.keeps_splits and not still_open else []
+
+    def _begin_anew(self, step: Step, name: str, passage: Passage) -> Handled:
+        ways, own = self._ways[step.name], SplitId(step.name)
+        had_ended = not ways.unfinished
+        ways.unfinished.add(name)
+        if isinstance(step.transform, Operator):
+            self._note(step, Taken(own), step.transform.input_begins(name), passage)
+        if not had_ended:
+            return own, []
+        return own, [BegunAnew()] if step.keeps_splits else [BegunAnew(), Begun([own], idles=False)]
 
     def _finish(self, step: Step, name: str, passage: Passage) -> Handled:
         ways, own = self._ways[step.name], SplitId(step.name)

@@ -16,7 +16,7 @@ from dataflow.engine.channel import Channel
 from dataflow.engine.failure import blaming
 from dataflow.engine.items import Item
 from dataflow.engine.reader import Reader
-from dataflow.engine.steps import Input
+from dataflow.engine.steps import Input, SplitNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,16 @@ class Inlets:
             with blaming(ErrorType.SOURCE, source.name):
                 start = await _open(source, start, waiting)
                 self._refuse_endless_table(source)
+                if source.schedule is not None and not source.source.bounded:
+                    raise Rejected(
+                        "never ends, so it cannot be read in rounds; leave out the schedule",
+                        field="schedule",
+                    )
         return start
+
+    def named(self, source: str) -> SplitNames:
+        """Return the names of a source's splits."""
+        return next(each.splits for each in self.inputs if each.name == source)
 
     def _refuse_endless_table(self, source: Input) -> None:
         asking = [name for name, before in self.waits.items() if source.name in before]
@@ -50,7 +59,11 @@ class Inlets:
         self, start: Checkpoint, channel: Channel[Item], clock: Clock, *, numbers: bool
     ) -> Readers:
         """Return what reads them from a checkpoint on."""
-        made = [Reader(each, start, channel, clock, numbers=numbers) for each in self.inputs]
+        tables = set().union(*self.waits.values())
+        made = [
+            Reader(each, start, channel, clock, numbers=numbers, at_once=each.name in tables)
+            for each in self.inputs
+        ]
         return Readers(self, made)
 
     async def acknowledge(self, positions: Mapping[SplitId, Position]) -> None:

@@ -54,10 +54,19 @@ class SplitEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceEnded:
-    """A source has been read to its end."""
+class RoundBegins:
+    """A scheduled source is read from its beginning from here on, for the round of ``moment``."""
 
     source: str
+    moment: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnded:
+    """A source has been read to its end; a scheduled one, in the round of ``moment``."""
+
+    source: str
+    moment: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ class BarrierItem:
         return replace(self, moved=moved, positions=positions, dead=dead)
 
 
-Item: TypeAlias = Rows | SplitsListed | SplitEnded | SourceEnded | Tick | BarrierItem
+Item: TypeAlias = Rows | SplitsListed | SplitEnded | RoundBegins | SourceEnded | Tick | BarrierItem
 """What goes into the transforms."""
 
 Sunk: TypeAlias = Delivery | BarrierItem

@@ -37,6 +37,11 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunAnew:
+    """An input that had ended brings rows again, from its beginning."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """An input brings no more rows."""
 
@@ -48,7 +53,7 @@ class Taken(NamedTuple):
     rows: int = 0
 
 
-Event: TypeAlias = Batch | Begun | Ended | Finished
+Event: TypeAlias = Batch | Begun | Ended | BegunAnew | Finished
 Brought: TypeAlias = "Mapping[str, Sequence[tuple[str, Event]]]"
 """Events by the step or sink that they go to, each with the input that it comes by."""
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing, suppress
+from dataclasses import replace
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,10 +19,14 @@ from dataflow.connect.transform import HIDDEN, ORDINAL
 from dataflow.core.checkpoint import Checkpoint, SplitPosition
 from dataflow.core.clock import Clock
 from dataflow.core.ids import SplitId
+from dataflow.core.schedule import Schedule, round_due
 from dataflow.engine.channel import Channel
-from dataflow.engine.items import Item, Rows, SourceEnded, SplitEnded, SplitsListed
+from dataflow.engine.items import Item, RoundBegins, Rows, SourceEnded, SplitEnded, SplitsListed
 from dataflow.engine.rejects import Refused
 from dataflow.engine.steps import Input
+
+CLOCK_EVERY_S = 30.0
+"""How often who waits for a moment asks the clock, which may be set meanwhile."""
 
 
 class Reader:
@@ -38,9 +44,15 @@ class Reader:
         clock: Clock,
         *,
         numbers: bool = True,
+        at_once: bool = False,
     ) -> None:
-        """``numbers`` tells whether anything behind asks for the ordinals of rows."""
+        """``numbers`` tells whether anything behind asks for the ordinals of rows.
+
+        ``at_once`` tells whether the first round of a scheduled source waits for no moment, as
+        others wait for its rows.
+        """
         self._numbers = numbers
+        self._at_once = at_once
         self._input = source
         self._start = start
         self._channel = channel
@@ -51,17 +63,66 @@ class Reader:
         self.moves = 0
         """How often a position has moved on without a record."""
         self._open: dict[SplitId, None] = {}
+        self._read = {name: before.records for name, before in start.positions.items()}
 
     async def read(self, ended: Callable[[], None]) -> None:
-        """Read until the source is exhausted, for ever if it is unbounded."""
-        splits = await self._first_splits()
-        source = self._input.source
-        await self._list([s for s in splits if not self._before(self._named(s)).ended])
-        if source.bounded:
-            await self._to_their_ends(splits)
-            await self._channel.put(SourceEnded(self._input.name), 0)
+        """Read until the source is exhausted; for ever if it is unbounded or scheduled.
+
+        ``ended`` is called whenever it has been read to its end.
+        """
+        if self._input.schedule is not None:
+            await self._rounds(self._input.schedule, ended)
+        elif self._input.source.bounded:
+            await self._to_the_end(None)
             ended()
-            return
+        else:
+            await self._for_ever()
+
+    async def _to_the_end(self, moment: datetime | None) -> None:
+        splits = await self._first_splits()
+        await self._list([s for s in splits if not self._before(self._named(s)).ended])
+        await self._to_their_ends(splits)
+        await self._channel.put(SourceEnded(self._input.name, moment), 0)
+
+    async def _rounds(self, schedule: Schedule, ended: Callable[[], None]) -> None:
+        """Read the source anew in each round, and go on with one that a crash has cut short.
+
+        A moment that strikes in a round is missed: rounds do not overlap.
+        """
+        latest = self._start.positions.get(self._input.splits.rounds)
+        moment = datetime.fromisoformat(latest.position) if latest is not None else None
+        if moment is not None and latest is not None and not latest.ended:
+            await self._to_the_end(moment)
+            ended()
+        elif moment is not None:
+            await self._channel.put(SourceEnded(self._input.name, moment), 0)
+            ended()
+        if moment is None and self._at_once:
+            moment = self._clock.now()
+            await self._round(moment)
+            ended()
+        while True:
+            moment = round_due(schedule, moment, self._clock.now())
+            await self._until(moment)
+            await self._round(moment)
+            ended()
+
+    async def _round(self, moment: datetime) -> None:
+        """Read every split from its beginning; records are counted on."""
+        begin = {name: SplitPosition(records=count) for name, count in self._read.items()}
+        self._start = replace(self._start, positions=begin)
+        await self._channel.put(RoundBegins(self._input.name, moment), 0)
+        await self._to_the_end(moment)
+
+    async def _until(self, moment: datetime) -> None:
+        while (left_s := (moment - self._clock.now()).total_seconds()) > 0:
+            self.waiting = f"the round of {moment.isoformat()}"
+            await asyncio.sleep(min(left_s, CLOCK_EVERY_S))
+        self.waiting = ""
+
+    async def _for_ever(self) -> None:
+        splits = await self._first_splits()
+        await self._list([s for s in splits if not self._before(self._named(s)).ended])
         known: set[SplitId] = set()
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -71,10 +132,10 @@ class Reader:
                     known.update(split.id for split in new)
                 for split in new:
                     tasks.create_task(self._split(split))
-                if source.fixed:
+                if self._input.source.fixed:
                     return
                 await asyncio.sleep(self._input.poll_interval_s)
-                splits = await source.splits()
+                splits = await self._input.source.splits()
 
     async def _list(self, splits: Sequence[Split]) -> None:
         """Say what is going to be read, BEFORE any row of it."""
@@ -148,6 +209,7 @@ class Reader:
                         rows = self._rows(name, chunk, records)
                         await self._channel.put(rows, rows.size)
                         position, records = chunk.resume_at, records + rows.read
+                        self._read[name] = records
                         self.records += rows.read
                         self.moves += rows.read == 0
             except Waiting as error:

@@ -32,6 +32,7 @@ from dataflow.core.checkpoint import SplitPosition
 from dataflow.core.errors import Code
 from dataflow.core.events import ErrorType
 from dataflow.core.ids import PipelineId, SplitId
+from dataflow.core.schedule import Schedule
 from dataflow.core.spec import SOURCE
 from dataflow.core.spec import Source as SourceStep
 from dataflow.core.spec import Transform as TransformStep
@@ -100,6 +101,9 @@ def _digest(planned: PlannedTransform) -> str:
 SEPARATOR = "::"
 """Between the names of a source and of a split; no name of a step holds it."""
 
+ROUNDS = "rounds"
+"""Stands for a source in the names of what is not a split: the rounds of scheduled sources."""
+
 
 @dataclass(frozen=True, slots=True)
 class SplitNames:
@@ -125,8 +129,14 @@ class SplitNames:
         if self.source != SOURCE:
             prefix = f"{self.source}{SEPARATOR}"
             return SplitId(name.removeprefix(prefix)) if name.startswith(prefix) else None
-        taken = any(name.startswith(f"{other}{SEPARATOR}") for other in self.others)
+        others = (*self.others, ROUNDS)
+        taken = any(name.startswith(f"{other}{SEPARATOR}") for other in others)
         return None if taken else SplitId(name)
+
+    @property
+    def rounds(self) -> SplitId:
+        """Return the name under which a checkpoint has the source's latest round."""
+        return SplitId(f"{ROUNDS}{SEPARATOR}{self.source}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +150,7 @@ class Input:
     pinned: type[Pinned]
     rejects: Rejects
     poll_interval_s: float
+    schedule: Schedule | None = None
 
     def resumes(self, positions: Mapping[str, SplitPosition]) -> bool:
         """Tell whether one of the positions is its own: it may have been another source before."""
@@ -176,6 +187,7 @@ def _input(plan: Plan, planned: PlannedSource, context: Context) -> Input:
         pinned=spec.pinned,
         rejects=Rejects(planned.name, plan.policy(planned.options)),
         poll_interval_s=step.poll_interval_ms / 1000 or POLL_INTERVAL_S,
+        schedule=step.schedule,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,10 +11,12 @@ from dataflow.connect import Position
 from dataflow.connect.gathering import SMALL_BYTES, Gathered
 from dataflow.core.checkpoint import Checkpoint, Ledger, SplitPosition, Totals
 from dataflow.core.ids import SplitId
-from dataflow.engine.items import BarrierItem, Rows
+from dataflow.engine.items import BarrierItem, Item, RoundBegins, Rows, SourceEnded, SplitEnded
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from dataflow.engine.steps import SplitNames
 
 SMALL_ROWS = 100
 """Batches of fewer are measured together: to copy them takes less than to measure each."""
@@ -53,12 +55,46 @@ class Progressed:
         """Note the time that the transforms took for an item."""
         self._processing_s += processing_s
 
+    def note(self, item: Item, named: Callable[[str], SplitNames]) -> None:
+        """Note what an item says of splits and rounds; ``named`` has the names of a source's."""
+        match item:
+            case SplitEnded():
+                self.ended(item.split)
+            case RoundBegins():
+                self._begin_round(named(item.source), item.moment)
+            case SourceEnded(moment=datetime() as moment):
+                self._note_round(named(item.source), moment, ended=True)
+            case _:
+                pass
+
     def ended(self, split: SplitId) -> None:
         """Note that a split has been read to its end."""
         self._ended.add(split)
 
+    def _begin_round(self, names: SplitNames, moment: datetime) -> None:
+        """Let a scheduled source begin anew; its records are counted on."""
+        begun = {
+            split: before if names.own(split) is None else SplitPosition(records=before.records)
+            for split, before in self._moved().items()
+        }
+        self._start = replace(self._start, positions=begun)
+        self._positions, self._records, self._ended = {}, {}, set()
+        self._note_round(names, moment, ended=False)
+
+    def _note_round(self, names: SplitNames, moment: datetime, *, ended: bool) -> None:
+        position = SplitPosition(position=moment.isoformat(), ended=ended)
+        positions = {**self._start.positions, names.rounds: position}
+        self._start = replace(self._start, positions=positions)
+
     def close(self, barrier: BarrierItem) -> BarrierItem:
-        """Return a barrier with everything noted so far; the letters are its own from now on.
+        """Return a barrier with everything noted so far; the letters are its own from now on."""
+        dead, self._dead, self.dead_bytes = self._dead, [], 0
+        totals = self._start.totals.plus(self._totals())
+        moved_on = replace(self._start, positions=self._moved(), totals=totals)
+        return barrier.behind(moved_on, dict(self._positions), dead)
+
+    def _moved(self) -> Mapping[str, SplitPosition]:
+        """Return where each split stands.
 
         A split that had ended and has grown is open again until its new end.
         """
@@ -71,10 +107,7 @@ class Progressed:
                 records=before.records + self._records.get(split, 0),
                 ended=split in self._ended or (before.ended and moved is None),
             )
-        dead, self._dead, self.dead_bytes = self._dead, [], 0
-        totals = self._start.totals.plus(self._totals())
-        moved_on = replace(self._start, positions=positions, totals=totals)
-        return barrier.behind(moved_on, dict(self._positions), dead)
+        return positions
 
     def _totals(self) -> Totals:
         return Totals(

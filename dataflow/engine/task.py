@@ -24,7 +24,16 @@ from dataflow.engine.closing import to_its_end
 from dataflow.engine.failure import StepFailed, blaming, pipeline_error
 from dataflow.engine.flow import Flow, FlowItem
 from dataflow.engine.inlets import Inlets, Readers
-from dataflow.engine.items import BarrierItem, Delivery, Item, Rows, SplitEnded, Sunk, Tick
+from dataflow.engine.items import (
+    BarrierItem,
+    Delivery,
+    Item,
+    RoundBegins,
+    Rows,
+    SourceEnded,
+    Sunk,
+    Tick,
+)
 from dataflow.engine.limits import TimeLimit
 from dataflow.engine.order import waits
 from dataflow.engine.plan import Plan
@@ -165,22 +174,29 @@ class Task:
             if isinstance(item, BarrierItem):
                 await self._pass_barrier(item)
                 continue
-            if isinstance(item, SplitEnded):
-                self._progressed.ended(item.split)
+            self._progressed.note(item, self._inlets.named)
             if not isinstance(item, Rows) and not self._flow.follows:
                 continue
-            await self._take(item)
+            made = await self._take(item)
             if isinstance(item, Rows):
                 self._progressed.read(item)
                 self._count(item.read, readers)
+            elif made or isinstance(item, RoundBegins | SourceEnded):
+                self._told.moved(readers)
 
-    async def _take(self, item: FlowItem) -> None:
-        """Take an item through the transforms, and bring what comes out to the sinks."""
-        for sink, delivery in await self._through(partial(self._flow.take, item)):
-            await self._deliver(sink, delivery)
+    async def _take(self, item: FlowItem) -> bool:
+        """Bring what comes of an item to the sinks; returns whether any row did."""
+        made = await self._bring(partial(self._flow.take, item))
         while self._flow.has_more:
-            for sink, delivery in await self._through(self._flow.more):
-                await self._deliver(sink, delivery)
+            made |= await self._bring(self._flow.more)
+        return made
+
+    async def _bring(self, go: Callable[[], Sequence[tuple[str, Delivery]]]) -> bool:
+        made = False
+        for sink, delivery in await self._through(go):
+            made |= any(batch.num_rows for _, batch in delivery.batches)
+            await self._deliver(sink, delivery)
+        return made
 
     async def _through(
         self, go: Callable[[], Sequence[tuple[str, Delivery]]]

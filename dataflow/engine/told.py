@@ -22,6 +22,7 @@ class Told:
         self._run = run
         self._send = send
         self._lag = (-1, -1)
+        self._moves = 0
         self._last: m.Progress | None = None
 
     async def keep_telling(
@@ -35,6 +36,11 @@ class Told:
             news = self.tell(phase, readers.waiting, readers)
             await asyncio.sleep(PROGRESS_EVERY_S if news else PROGRESS_EVERY_S_MAX)
 
+    def moved(self, readers: Readers) -> None:
+        """Say that there is something to decide, though no record was read: time has passed."""
+        self._moves += 1
+        self.tell(m.Phase.PROCESSING, "", readers)
+
     def waiting(self, detail: str) -> None:
         """Say what is waited for."""
         self.tell(m.Phase.WAITING, detail)
@@ -42,6 +48,7 @@ class Told:
     def tell(self, phase: m.Phase, detail: str, readers: Readers | None = None) -> bool:
         """Say what is going on, unless that has been said; returns whether it was news."""
         read, moves = (readers.records, readers.moves) if readers is not None else (0, 0)
+        moves += self._moves
         news = m.Progress(self._pipeline, self._run, phase, detail, read, *self._lag, moves)
         if news == self._last:
             return False

@@ -106,7 +106,7 @@ def _salvaged(spec: PipelineSpec) -> PipelineSpec | None:
 
 
 def _bare(source: Source) -> Source:
-    return replace(source, batch_size=0, poll_interval_ms=0)
+    return replace(source, batch_size=0, poll_interval_ms=0, schedule=None)
 
 
 def _bare_sink(sink: Sink) -> Sink:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -90,6 +91,30 @@ class Known(Operator):
         self._ids = json.loads(parts[-1])
 
 
+class Waking(Operator):
+    """Gives what it has kept when time passes."""
+
+    ticks = True
+
+    def __init__(self) -> None:
+        self._kept: list[pa.RecordBatch] = []
+
+    def apply(self, batch: pa.RecordBatch, via: Via) -> Output:
+        self._kept.append(batch)
+        return Output(absorbed=batch.num_rows)
+
+    def tick(self, now: datetime) -> Output:
+        kept, self._kept = self._kept, []
+        table = pa.Table.from_batches(kept) if kept else None
+        made = table.combine_chunks().to_batches()[0] if table is not None else None
+        return Output({MAIN: made}, produced=made.num_rows) if made is not None else Output()
+
+
+def open_waking(_: TransformStep, __: Options, ___: Context) -> Waking:
+    """Return the operator of a step."""
+    return Waking()
+
+
 def open_parity(_: TransformStep, __: Options, ___: Context) -> Parity:
     """Return the transform of a step."""
     return Parity()
@@ -114,6 +139,9 @@ PARITY = TransformSpec(
 )
 SUM = TransformSpec(
     name="sum", summary="A sum.", options=OperatorOptions, open=f"{__name__}:open_sum"
+)
+WAKING = TransformSpec(
+    name="waking", summary="Later.", options=OperatorOptions, open=f"{__name__}:open_waking"
 )
 KNOWN = TransformSpec(
     name="known",

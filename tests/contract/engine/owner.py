@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dataflow.connect import Context, Registry
@@ -73,6 +73,8 @@ class Owner:
     root: Path
     stored: Checkpoint | None = None
     run: int = 0
+    clock: Clock = field(default_factory=Clock)
+    told: list[m.Progress] = field(default_factory=list)
 
     async def live(self, points: Callable[[str], None]) -> None:
         """Run to the end of the input.
@@ -86,10 +88,10 @@ class Owner:
         around = Surroundings(
             registry=self.registry,
             contexts=lambda pipeline, step: Context(
-                pipeline, step, Clock(), lambda text: text, Path, probe=points
+                pipeline, step, self.clock, lambda text: text, Path, probe=points
             ),
             objects=Objects.local(self.root),
-            clock=Clock(),
+            clock=self.clock,
             send=inbox.put_nowait,
             probe=points,
         )
@@ -159,6 +161,7 @@ class _Life:
             case m.CheckpointDue():
                 self.due = True
             case m.Progress():  # nothing rests on it
+                self.owner.told.append(message)
                 return
         if self.due and self.protocol.step is Step.READING:
             self.due = False

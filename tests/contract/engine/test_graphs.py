@@ -17,19 +17,21 @@ from dataflow.connect import Registry
 from dataflow.core.checkpoint import Ledger
 from dataflow.core.errors import Code, Invalid
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Source, Transform, canonical
+from dataflow.engine import task
 from dataflow.engine.plan import plan
 from dataflow.transforms.filter_spec import SPEC as FILTER
 from dataflow.transforms.map_spec import SPEC as MAP
 from tests.contract.connect.examples.arrow_files import SPEC as ARROW_FILES
 from tests.contract.connect.examples.keyed import SPEC as KEYED
 from tests.contract.connect.examples.lines import SPEC as LINES
+from tests.contract.connect.examples.lines import Lines
 from tests.contract.connect.examples.sqlite_table import SPEC as SQLITE_TABLE
 from tests.contract.connect.places import ids_of_files, ids_of_keyed, ids_of_table
-from tests.contract.engine.graph_steps import KNOWN, PARITY, SUM
-from tests.contract.engine.owner import Broken, Owner, Points
+from tests.contract.engine.graph_steps import KNOWN, PARITY, SUM, WAKING
+from tests.contract.engine.owner import Broken, Crash, Owner, Points
 from tests.contract.engine.test_sinks import survives
 
-STEPS = Registry([LINES, MAP, FILTER, PARITY, SUM, KNOWN, ARROW_FILES, SQLITE_TABLE, KEYED])
+STEPS = Registry([LINES, MAP, FILTER, PARITY, SUM, KNOWN, WAKING, ARROW_FILES, SQLITE_TABLE, KEYED])
 
 FILES = {"orders/a": [*range(1, 6)], "orders/b": [8, 9], "more/c": [*range(20, 23)]}
 TABLE = [2, 4, 22, 99]
@@ -146,6 +148,33 @@ async def test_rows_that_go_two_ways_to_one_sink_are_produced_once(tmp_path: Pat
     assert owner.stored is not None
     ledger = Ledger(records_read=3, records_produced=3, records_written=5, records_filtered=1)
     assert owner.stored.ledgers["sink"] == ledger
+
+
+async def test_rows_that_time_brings_are_something_to_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No record is read then, and nobody would close a checkpoint for them otherwise."""
+    monkeypatch.setattr(task, "TICK_EVERY_S", 0.02)
+    monkeypatch.setattr(Lines, "bounded", False)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("1\n")
+    spec = PipelineSpec(
+        source=Source("lines", str(tmp_path / "in")),
+        transforms=(Transform("later", "waking"),),
+        sink=Sink("arrow-files", str(tmp_path / "out")),
+    )
+    owner = Owner(STEPS, canonical(spec), tmp_path / "objects")
+    written = 0
+
+    def enough(name: str) -> None:
+        nonlocal written
+        written += name == "task.written"
+        if written > 5:
+            raise Crash("enough")
+
+    with pytest.raises(Broken):
+        await owner.live(enough)
+    assert [told.positions_moved for told in owner.told if told.positions_moved] != []
 
 
 async def test_a_state_beyond_its_limit_fails_the_run(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from dataflow.core import graph
+from dataflow.core.changes import source_changed
 from dataflow.core.errors import Invalid
 from dataflow.core.spec import (
     DEFAULTS,
@@ -18,7 +19,6 @@ from dataflow.core.spec import (
     Transform,
     canonical,
     shown,
-    source_changed,
     with_defaults,
 )
 

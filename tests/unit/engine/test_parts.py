@@ -18,11 +18,12 @@ from dataflow.core.ids import PipelineId, Run, SplitId
 from dataflow.engine.channel import Channel
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import StepFailed, blaming, pipeline_error
-from dataflow.engine.items import BarrierItem, Rows
+from dataflow.engine.items import BarrierItem, RoundBegins, Rows, SourceEnded
 from dataflow.engine.limits import TimeLimit
 from dataflow.engine.objects import Objects
 from dataflow.engine.outputs import output
 from dataflow.engine.rejects import Rejects
+from dataflow.engine.steps import SplitNames
 from dataflow.engine.tally import Progressed, Tally
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -237,6 +238,27 @@ def test_positions_and_sums_move_on_from_where_they_began() -> None:
     )
     assert [batch.num_rows for batch in closed.dead] == [2]
     assert progressed.close(BarrierItem(2, final=False)).dead == []
+
+
+def test_a_round_begins_at_the_beginning_of_every_split_of_its_source() -> None:
+    """One that a crash found unread would be passed over, for the round before had ended it."""
+    ended = SplitPosition('{"byte":9}', 5, ended=True)
+    start = Checkpoint(positions={"x::a": ended, "x::b": ended, "y::a": ended})
+    progressed = Progressed(start)
+    names = SplitNames("x", ["y"])
+    begins, moment = NOW, NOW.isoformat()
+    progressed.note(RoundBegins("x", begins), lambda _: names)
+    progressed.read(rows(2, 2, 10, "x::a"))
+    found = progressed.close(BarrierItem(1, final=False)).moved.positions
+    assert found == {
+        "x::a": SplitPosition('{"byte":10}', 7),
+        "x::b": SplitPosition("", 5),
+        "y::a": ended,
+        "rounds::x": SplitPosition(moment),
+    }
+    progressed.note(SourceEnded("x", begins), lambda _: names)
+    found = progressed.close(BarrierItem(2, final=False)).moved.positions
+    assert found["rounds::x"] == SplitPosition(moment, ended=True)
 
 
 def test_a_tally_adds_to_the_ledger_of_its_sink() -> None:

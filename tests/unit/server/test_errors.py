@@ -62,6 +62,7 @@ def test_every_code_has_a_status(code: Code) -> None:
         (Code.RECORD_REJECTED, "INVALID_ARGUMENT", 400),
         (Code.SOURCE_CHANGED, "FAILED_PRECONDITION", 400),
         (Code.SINK_CHANGED, "FAILED_PRECONDITION", 400),
+        (Code.STATE_CHANGED, "FAILED_PRECONDITION", 400),
         (Code.PERMISSION, "PERMISSION_DENIED", 403),
         (Code.BATCH_TIMED_OUT, "DEADLINE_EXCEEDED", 504),
     ],
