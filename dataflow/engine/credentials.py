@@ -13,7 +13,7 @@ SECRET_NAME = re.compile(
 )
 """Names whose values are credentials."""
 
-CREDENTIALS_IN = frozenset({"auth", "headers", "tls", "properties"})
+CREDENTIALS_IN = frozenset({"args", "auth", "headers", "tls", "properties"})
 """Options whose own keys may name credentials; those of the others are columns."""
 
 SECRET_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s:]*:(?!\$\{)[^/@\s]+@", re.IGNORECASE)
