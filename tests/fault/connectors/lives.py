@@ -19,8 +19,17 @@ from deploy.stack.ports import LOOPBACK, free_ports
 from tests.e2e.programs import Api, Server, api, launch, until
 from tests.e2e.test_worker_processes import children
 
-LIFE_S = (0.2, 2.5)
-"""From when the server is ready to its end: within the first checkpoints, and beyond."""
+LIFE_S = (0.1, 1.2)
+"""From when the server is ready to when it is given more to do."""
+
+BUSY_S = (0.0, 0.5)
+"""From then to a death: who has nothing to do dies of nothing. A checkpoint comes after 0.2 s."""
+
+WORK_S = 5.0
+"""For which a death waits at most until all that runs has written something."""
+
+STARTING_EVERY = 3
+"""In every how-manieth life it does not wait: pipelines die while they begin."""
 
 FINISH_S = 900.0
 
@@ -48,7 +57,7 @@ class Lived(Protocol):
         ...
 
     def feed(self, url: str) -> None:
-        """Make more to read, once in each life, of the program at ``url``."""
+        """Make more to read, before each death, for the program at ``url``."""
         ...
 
     def is_done(self, shown: Sequence[Mapping[str, Any]]) -> bool:
@@ -80,24 +89,30 @@ class Deaths:
     def __post_init__(self) -> None:
         self._moments = random.Random(self.seed)
 
-    def draw_s(self) -> float:
-        """Return how long something lives."""
-        return self._moments.uniform(*LIFE_S) / 2
+    def wait(self, between_s: tuple[float, float]) -> None:
+        """Let everybody live for a while."""
+        time.sleep(self._moments.uniform(*between_s))
 
-    def of_servers(self, life: int) -> None:
-        """Kill a server, where it is one's turn."""
-        if self.servers and life % self.every == 0:
-            server = self.servers[life // self.every % len(self.servers)]
-            server.kill()
-            self.died[type(server).__name__] += 1
-            server.start()
+    def server_of(self, life: int) -> Cluster | None:
+        """Return the server whose turn it is to die, if it is one's."""
+        if not self.servers or life % self.every:
+            return None
+        return self.servers[life // self.every % len(self.servers)]
 
-    def of_workers(self, server: Server) -> None:
-        """Kill the worker processes of a program, if it has begun any."""
-        for pid in children(server):
+    def of_server(self, server: Cluster) -> None:
+        """Kill a server, and start it again."""
+        server.kill()
+        self.died[type(server).__name__] += 1
+        server.start()
+
+    def of_workers(self, server: Server) -> bool:
+        """Kill the worker processes of a program; tells whether it has begun any."""
+        found = children(server)
+        for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 self.died["worker"] += 1
+        return bool(found)
 
 
 def live(lived: Lived, deaths: Deaths) -> Sequence[Seen]:
@@ -125,12 +140,40 @@ def _live(lived: Lived, deaths: Deaths, life: int, server: Server) -> None:
         if life == deaths.kills:
             _finish(lived, asked)
             return
-    lived.feed(server.url)
-    time.sleep(deaths.draw_s())
-    deaths.of_servers(life)
-    deaths.of_workers(server)
-    time.sleep(deaths.draw_s())
-    deaths.died["program"] += 1
+        deaths.wait(LIFE_S)
+        if (own := deaths.server_of(life)) is not None:
+            _be_busy(lived, deaths, life, asked)
+            deaths.of_server(own)
+        _be_busy(lived, deaths, life, asked)
+        if deaths.of_workers(server):
+            _be_busy(lived, deaths, life, asked)
+        deaths.died["program"] += 1
+
+
+def _be_busy(lived: Lived, deaths: Deaths, life: int, asked: Api) -> None:
+    """Have everything in the middle of its work, but in some lives still on its way there."""
+    url = str(asked.client.base_url).partition("/api/")[0]
+    lived.feed(url)
+    if life % STARTING_EVERY != STARTING_EVERY - 1:
+        before = _written(lived, asked)
+        with suppress(AssertionError):  # It has to die some time.
+            until(
+                lambda: all(now > before[name] for name, now in _written(lived, asked).items()),
+                "rows of all",
+                WORK_S,
+            )
+            lived.feed(url)
+    deaths.wait(BUSY_S)
+
+
+def _written(lived: Lived, asked: Api) -> Mapping[str, int]:
+    """Return how many rows each pipeline that still runs has written and decided."""
+    shown = {name: asked.pipeline(name) for name in lived.specs()}
+    return {
+        name: int(one["metrics"]["totalRecordsProcessed"])
+        for name, one in shown.items()
+        if one["status"] == "running"
+    }
 
 
 def problems(seen: Iterable[Seen]) -> Sequence[str]:

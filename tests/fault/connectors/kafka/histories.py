@@ -13,6 +13,9 @@ from tests.integration.connectors.kafka.places import messages, new_topic, value
 from tests.integration.connectors.kafka.schemas import Unframing
 
 PARTITIONS = 4
+BATCH = 20
+"""Rows; so small that the file outlasts the deaths."""
+
 KEPT = 2
 """Every how-manieth row the filter between the topics keeps."""
 
@@ -63,7 +66,12 @@ class Chain:
     def _from(self, topic: str) -> Mapping[str, Any]:
         read = {"schema": {"id": "int64", "name": "string"}, **self._format(register=False)}
         options = {"topics": [topic], "otherColumns": "drop", **read}
-        return {"sourceType": "kafka", "connectionString": self.broker, "options": options}
+        return {
+            "sourceType": "kafka",
+            "connectionString": self.broker,
+            "options": options,
+            "batchSize": BATCH,
+        }
 
     def _to(self, topic: str) -> Mapping[str, Any]:
         options = {"topic": topic, "keyColumn": "id", "idPrefix": f"chain-{self.first}"}
@@ -110,4 +118,4 @@ class Chain:
 
 
 def _file(path: Path) -> Mapping[str, Any]:
-    return {"sourceType": "file", "connectionString": str(path), "options": {}}
+    return {"sourceType": "file", "connectionString": str(path), "options": {}, "batchSize": BATCH}

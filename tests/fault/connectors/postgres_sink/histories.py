@@ -20,6 +20,9 @@ from tests.integration.connectors.kafka.places import ANSWER_S, messages, new_to
 PARTITIONS = 4
 SENDERS = 3
 BATCH_ROWS = 50
+READ_ROWS = 200
+"""So few that what comes at once is not written at once."""
+
 AGAIN_S = 0.05
 TRY_AGAIN = frozenset({429, 503, 504})
 OPTIONS = {"checkpointInterval": "200ms", "backoffInitial": "50ms", "maxAttempts": 1000}
@@ -141,6 +144,7 @@ class Tables:
     def _into(self, table: str, source: Mapping[str, Any]) -> Mapping[str, Any]:
         url = self.database.url
         sink = {"sinkType": "postgres", "connectionString": url, "options": {"table": table}}
+        source = {**source, "batchSize": READ_ROWS}
         return {"source": source, "sink": sink, "options": OPTIONS}
 
     def feed(self, url: str) -> None:

@@ -18,12 +18,12 @@ def test_a_program_that_is_killed_again_and_again_loses_no_change_and_repeats_no
     database: Database, kafka: str, tmp_path: Path
 ) -> None:
     """A table to tables, a file and a topic, while it is read and while its log is."""
-    mirror = Mirror(database, tmp_path, 3, transactions=10, before=20_000, broker=kafka)
-    assert not problems(live(mirror, Deaths(seed=3, kills=4)))
+    mirror = Mirror(database, tmp_path, 3, transactions=5, before=20_000, broker=kafka)
+    assert not problems(live(mirror, Deaths(seed=3, kills=3)))
 
 
 def test_a_server_that_is_killed_under_the_stream_costs_no_change(tmp_path: Path) -> None:
     """It comes back with the slot as it was last told to keep it."""
     with Postgres(tmp_path / "postgres") as own, database_of(own.address) as database:
-        mirror = Mirror(database, tmp_path, 4, transactions=10, before=20_000)
+        mirror = Mirror(database, tmp_path, 4, transactions=5, before=20_000)
         assert not problems(live(mirror, Deaths(seed=4, kills=2, servers=[own])))
