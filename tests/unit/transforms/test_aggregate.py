@@ -103,6 +103,12 @@ def test_sums_of_parts_do_not_wrap_either(monkeypatch: pytest.MonkeyPatch) -> No
     parts = [batch(a=[INT64_MAX]), batch(a=[INT64_MAX]), batch(a=[-INT64_MAX])]
     options = {"aggregates": {"s": "sum(a)"}}
     assert whole(options, *parts) == [{"s": INT64_MAX}]
+    life = Life(options)
+    for part in parts[:2]:
+        life.take(part)
+    again = Life(options, parts=[life.step.changes(whole=False) or b""])
+    again.take(parts[2])
+    assert again.end() == [{"s": INT64_MAX}]
     with pytest.raises(Rejected, match="does not fit"):
         whole(options, *parts[:2])
 
