@@ -16,6 +16,7 @@ from dataflow.core.answers import Answer
 from dataflow.server import answers
 from dataflow.server.backend import Backend
 from dataflow.server.call import Call
+from dataflow.server.checker import off_loop
 from dataflow.server.commands import Commands, response, stop_deadline
 from dataflow.server.errors import NewId
 from dataflow.server.ingest import ingest_batch
@@ -112,7 +113,8 @@ class CommandHandlers:
         return await ingest_batch(self._backend, request, call.command_id or self._new_id())
 
     async def _execute(self, request: Any, call: Call, cls: type[M]) -> M:  # noqa: ANN401 - any command
-        [answer] = await self._backend.execute([self._commands.command(request, call)])
+        command = await off_loop(request, lambda: self._commands.command(request, call))
+        [answer] = await self._backend.execute([command])
         if not isinstance(answer, Answer):
             raise answer
         return response(answer, cls)

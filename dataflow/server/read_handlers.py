@@ -6,6 +6,7 @@ error of ``dataflow.core.errors``. The names are those of the service in proto/.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import get_args
 
 from dataflow.core import events, ids
@@ -14,6 +15,7 @@ from dataflow.core.state import Status
 from dataflow.server import answers
 from dataflow.server.backend import Backend, Query
 from dataflow.server.call import Call
+from dataflow.server.checker import off_loop
 from dataflow.server.commands import known
 from dataflow.server.parameters import fitting, moment, page_id, page_number, page_size
 from dataflow.server.specs import checked, examined, id_problems, spec_of
@@ -66,8 +68,9 @@ class ReadHandlers:
             found = answers.then(state)
         else:
             found = await self._backend.pipeline(pipeline)
-        guarantee = self._backend.validate(found.state.spec)[1]
-        return answers.details(found, guarantee)
+        spec = found.state.spec
+        validated = await off_loop(spec, lambda: self._backend.validate(spec))
+        return answers.details(found, validated[1])
 
     async def GetMetrics(
         self, request: pipeline_pb2.GetMetricsRequest, _: Call
@@ -137,7 +140,8 @@ class ReadHandlers:
         self, request: pipeline_pb2.ValidatePipelineRequest, __: Call
     ) -> pipeline_pb2.ValidatePipelineResponse:
         """Report everything that is wrong with a spec."""
-        _, found, guarantee = examined(spec_of(request), self._backend.validate)
+        examine = partial(examined, validate=self._backend.validate)
+        _, found, guarantee = await off_loop(request, lambda: examine(spec_of(request)))
         problems = [*id_problems(request), *found]
         return answers.found(problems, guarantee)
 
@@ -155,6 +159,7 @@ class ReadHandlers:
         if request.pipeline_id:
             spec = (await self._backend.pipeline(known(request.pipeline_id))).state.spec
         else:
-            spec = checked(spec_of(request), self._backend.validate)
+            check = partial(checked, validate=self._backend.validate)
+            spec = await off_loop(request, lambda: check(spec_of(request)))
         steps = await self._backend.preview(spec, count)
         return pipeline_pb2.PreviewPipelineResponse(steps=map(answers.preview_step, steps))
