@@ -52,6 +52,16 @@ def tagged(rows: int) -> Path:
     return _made(DATA / f"tagged-{rows}.csv", rows, chunk)
 
 
+def names(keys: int) -> Path:
+    """Return a CSV file with a name for each of so many keys, the least ones."""
+
+    def chunk(first: int, rows: int) -> pl.DataFrame:
+        number = pl.int_range(first, first + rows, eager=True)
+        return pl.DataFrame({"key": number, "name": pl.Series(["name "]) + number.cast(pl.String)})
+
+    return _made(DATA / f"names-{keys}.csv", keys, chunk)
+
+
 def _made(path: Path, rows: int, chunk_of: Callable[[int, int], pl.DataFrame]) -> Path:
     """Return a file of so many rows, made if it is not there."""
     if path.exists():

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from bench.data import names
 from bench.peers.timing import main
 
+KNOWN = 100_000
 KEPT = (pl.col("price") > 500) & pl.col("country").is_in(["DE", "FR", "GB", "US"])
 TOTAL = (pl.col("price") * pl.col("quantity")).alias("total")
 
@@ -35,5 +37,31 @@ def flat_map(source: Path, target: Path) -> None:
     made.explode("tag").drop_nulls("tag").sink_csv(target)
 
 
+def deduplicate(source: Path, target: Path) -> None:
+    """Keep one row of each key, the first."""
+    pl.scan_csv(source).unique("key", keep="first").sink_csv(target)
+
+
+def join_table(source: Path, target: Path) -> None:
+    """Join with a table."""
+    pl.scan_csv(source).join(pl.scan_csv(names(KNOWN)), on="key").sink_csv(target)
+
+
+def enrich(source: Path, target: Path) -> None:
+    """Add the name of each key, where it has one."""
+    table = pl.scan_csv(names(KNOWN))
+    pl.scan_csv(source).join(table, on="key", how="left").sink_csv(target)
+
+
 if __name__ == "__main__":
-    main({"csv_etl": csv, "ndjson_etl": ndjson, "aggregate": aggregate, "flat_map": flat_map})
+    main(
+        {
+            "csv_etl": csv,
+            "ndjson_etl": ndjson,
+            "aggregate": aggregate,
+            "flat_map": flat_map,
+            "deduplicate": deduplicate,
+            "join_table": join_table,
+            "enrich": enrich,
+        }
+    )
