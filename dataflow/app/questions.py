@@ -102,6 +102,10 @@ class PreviewedStep:
     records: tuple[str, ...]
     filtered: int
     rejected: tuple[b.DeadLetter, ...]
+    records_in: int = 0
+    records_out: int = 0
+    records_produced: int = 0
+    records_absorbed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,10 @@ class Previewed:
                     records=tuple(one.records),
                     filtered=one.filtered,
                     rejected=tuple(one.rejected),
+                    records_in=one.records_in,
+                    records_out=one.records_out,
+                    records_produced=one.records_produced,
+                    records_absorbed=one.records_absorbed,
                 )
                 for one in steps
             )
@@ -136,6 +144,10 @@ class Previewed:
                 records=one.records,
                 filtered=one.filtered,
                 rejected=one.rejected,
+                records_in=one.records_in,
+                records_out=one.records_out,
+                records_produced=one.records_produced,
+                records_absorbed=one.records_absorbed,
             )
             for one in self.steps
         ]

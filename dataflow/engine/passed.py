@@ -54,6 +54,18 @@ class Passed:
                 code=Code.INTERNAL,
             )
 
+    def plus(self, other: Passed) -> None:
+        """Add what the step did with another item."""
+        self.read += other.read
+        self.taken += other.taken
+        self.produced += other.produced
+        self.filtered += other.filtered
+        self.skipped += other.skipped
+        self.absorbed += other.absorbed
+        self.dead += other.dead
+        for name, rows in other.out.items():
+            self.out[name] = self.out.get(name, 0) + rows
+
     def refused(self, refused: Refused) -> None:
         """Note rows that were refused."""
         self.skipped += refused.skipped

@@ -107,8 +107,7 @@ class Seen:
         """Take what each step did with an item."""
         for name, done in passed.items():
             before = self._passed.setdefault(name, Passed())
-            before.filtered += done.filtered
-            before.dead += done.dead
+            before.plus(done)
 
     def steps(self) -> Sequence[PreviewStep]:
         """Return what is shown, in the order of the graph; nothing if nothing could be read."""
@@ -129,6 +128,10 @@ class Seen:
             records=[str(text) for batch in shown for text in json_rows(batch).to_pylist()],
             filtered=passed.filtered,
             rejected=letters,
+            records_in=passed.read or passed.taken,
+            records_out=passed.out.get(feed.output, 0),
+            records_produced=passed.produced,
+            records_absorbed=passed.absorbed,
         )
 
 

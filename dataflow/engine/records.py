@@ -21,10 +21,18 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class PreviewStep:
-    """What came out of one step; ``columns`` are names and types, ``records`` JSON text."""
+    """What came out of one output of a step, and what became of the rows that came in.
+
+    ``columns`` are names and types, ``records`` samples as JSON text; what is counted of the step
+    stands at each of its outputs.
+    """
 
     step: str
     columns: Sequence[tuple[str, str]]
     records: Sequence[str]
     filtered: int
     rejected: Sequence[DeadLetter]
+    records_in: int = 0
+    records_out: int = 0
+    records_produced: int = 0
+    records_absorbed: int = 0

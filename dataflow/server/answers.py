@@ -167,6 +167,10 @@ def preview_step(step: b.PreviewStep) -> pipeline_pb2.PreviewStep:
         columns=[pipeline_pb2.PreviewColumn(name=name, type=kind) for name, kind in step.columns],
         records=step.records,
         filtered=step.filtered,
+        records_in=step.records_in,
+        records_out=step.records_out,
+        records_produced=step.records_produced,
+        records_absorbed=step.records_absorbed,
         rejected=[to_message(letter, pipeline_pb2.DeadLetter) for letter in step.rejected],
     )
 

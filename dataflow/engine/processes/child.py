@@ -261,7 +261,17 @@ class _Child:
 
 def _step(step: PreviewStep) -> Step:
     columns = tuple(Column(name, kind) for name, kind in step.columns)
-    return Step(step.step, columns, tuple(step.records), step.filtered, tuple(step.rejected))
+    return Step(
+        step=step.step,
+        columns=columns,
+        records=tuple(step.records),
+        filtered=step.filtered,
+        rejected=tuple(step.rejected),
+        records_in=step.records_in,
+        records_out=step.records_out,
+        records_produced=step.records_produced,
+        records_absorbed=step.records_absorbed,
+    )
 
 
 def _end_with(end: socket.socket) -> None:

@@ -133,6 +133,10 @@ class Step:
     records: tuple[str, ...]
     filtered: int
     rejected: tuple[DeadLetter, ...]
+    records_in: int = 0
+    records_out: int = 0
+    records_produced: int = 0
+    records_absorbed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,10 @@ class Processes:
                 records=step.records,
                 filtered=step.filtered,
                 rejected=step.rejected,
+                records_in=step.records_in,
+                records_out=step.records_out,
+                records_produced=step.records_produced,
+                records_absorbed=step.records_absorbed,
             )
             for step in (await self._ask(PreviewSpec(spec, records_max), StepsPreviewed)).steps
         ]

@@ -60,6 +60,8 @@ async def test_every_step_shows_what_it_made_of_the_records(tmp_path: Path) -> N
     assert steps[0].columns == [("a", "int64"), ("b", "string")]
     assert [letter.record for letter in steps[0].rejected] == ["three,z"]
     assert steps[1].filtered == 1
+    counts = [(step.records_in, step.records_out) for step in steps]
+    assert counts == [(4, 3), (3, 2), (2, 2)]
     assert list(steps[2].records) == ['{"a":2,"b":"y","c":4}', '{"a":4,"b":"w","c":8}']
     assert names(tmp_path) == ["in.csv"]
 
@@ -104,3 +106,32 @@ async def test_a_source_that_has_nothing_yet_is_not_waited_for(
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
     source = Source("push", options='{"schema": {"a": "int64"}}')
     assert await previewed(tmp_path, line(tmp_path, source=source), 2) == []
+
+
+async def test_a_graph_shows_what_each_output_and_each_end_brings(tmp_path: Path) -> None:
+    """Sources are read as if they ended, so a step that answers at the end has answered."""
+    (tmp_path / "in.csv").write_text("a,b\n1,x\n2,y\n3,x\n4,w\n")
+    options = '{"schema": {"a": "int64", "b": "string"}}'
+    routes = '{"routes": [{"name": "big", "when": "a > 2"}], "default": "small"}'
+    sums = '{"groupBy": ["b"], "aggregates": {"n": "count()"}}'
+    spec = PipelineSpec(
+        sources={"rows": Source("file", str(tmp_path / "in.csv"), options=options)},
+        transforms=(
+            Transform("sized", "route", ("rows",), routes),
+            Transform("sums", "aggregate", ("rows",), sums),
+        ),
+        sinks={
+            "big": Sink("file", str(tmp_path / "big.csv"), input="sized.big"),
+            "small": Sink("file", str(tmp_path / "small.csv"), input="sized.small"),
+            "to-sums": Sink("file", str(tmp_path / "sums.csv"), input="sums"),
+        },
+    )
+    steps = {step.step: step for step in await previewed(tmp_path, spec, 10)}
+    assert list(steps["sized.big"].records) == ['{"a":3,"b":"x"}', '{"a":4,"b":"w"}']
+    assert (steps["sized.small"].records_in, steps["sized.small"].records_out) == (4, 2)
+    assert sorted(steps["sums"].records) == [
+        '{"b":"w","n":1}',
+        '{"b":"x","n":2}',
+        '{"b":"y","n":1}',
+    ]
+    assert (steps["sums"].records_absorbed, steps["sums"].records_produced) == (4, 3)
