@@ -201,13 +201,14 @@ def starting_point(
     if stored.lineage == lineage:
         return stored
     begins_at = start.checkpoint or stored
+    replayed = {n: at for n, at in stored.positions.items() if n.startswith(f"{DEAD_LETTERS}::")}
     kept = start.origin is Origin.POSITIONS
     is_last = kept and start.checkpoint is None and start.keeps_sink
     return Checkpoint(
         lineage=lineage,
         stamp=stored.stamp,
         latest=start.origin is Origin.LATEST,
-        positions=begins_at.positions if kept else {},
+        positions={**(begins_at.positions if kept else {}), **replayed},
         states=begins_at.states if kept else {},
         committables=stored.committables if start.keeps_sink else _letters(stored.committables),
         totals=stored.totals,
@@ -295,6 +296,5 @@ class Protocol:
             return replace(self, step=Step.ENDED), Effect.END
         step, effect = TABLE.get((self.step, event), (self.step, Effect.NOTHING))
         if effect is Effect.BARRIER:
-            closing = replace(self, step=step, number=self.number + 1, final=self.last_asked)
-            return closing, effect
+            return replace(self, step=step, number=self.number + 1, final=self.last_asked), effect
         return replace(self, step=step), effect

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from dataflow.core.checkpoint import DEAD_LETTERS
 from dataflow.core.errors import Problem
 from dataflow.core.spec import PipelineSpec, Sink, Source, Transform, shown
 
@@ -132,6 +133,8 @@ def _name_problems(spec: PipelineSpec) -> Iterator[Problem]:
     for path, name in places:
         if not NAME.fullmatch(name):
             yield Problem(path, f"{name!r:.120} is no name of a step; {NAME_RULE}")
+        elif name == DEAD_LETTERS:
+            yield Problem(path, f"{name!r} is the name of what no step could handle; use another")
         elif name in taken:
             yield Problem(path, f"{name!r} is used twice")
         taken.add(name)

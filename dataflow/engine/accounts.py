@@ -26,9 +26,13 @@ class Accounts:
             self._ways[sink] = above, ways
 
     def ledger(self, sink: str, passed: Mapping[str, Passed]) -> Ledger:
-        """Return what one item adds to a sink's ledger, without what the sink itself does."""
+        """Return what one item adds to a sink's ledger, without what the sink itself does.
+
+        A dead letter that is replayed is read once more, by whoever had refused it: also a sink.
+        """
         above, ways = self._ways[sink]
-        return _sum(ways, ((name, done) for name, done in passed.items() if name in above))
+        own = ((n, done) for n, done in passed.items() if n in above or n == sink)
+        return _sum(ways, own)
 
 
 def _sum(ways: Mapping[Feed, int], steps: Iterable[tuple[str, Passed]]) -> Ledger:

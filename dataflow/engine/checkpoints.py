@@ -58,6 +58,7 @@ class Checkpoints:
             decided = held or start
             await self._letters.commit(decided.committables.get(DEAD_LETTERS, ""))
             await self._letters.discard(self._task.run)
+            await self._letters.tidy(decided.committables.get(DEAD_LETTERS, ""))
         return held or start, held
 
     def begin(self, start: Checkpoint) -> None:

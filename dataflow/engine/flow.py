@@ -24,6 +24,7 @@ from dataflow.engine.accounts import Accounts
 from dataflow.engine.failure import blaming
 from dataflow.engine.items import (
     Delivery,
+    Replayed,
     RoundBegins,
     Rows,
     SourceEnded,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-FlowItem: TypeAlias = Rows | SplitsListed | SplitEnded | RoundBegins | SourceEnded | Tick
+FlowItem: TypeAlias = Rows | Replayed | SplitsListed | SplitEnded | RoundBegins | SourceEnded | Tick
 Handled: TypeAlias = "tuple[SplitId, Sequence[Event]]"
 """The split of what came of an event, and what is told behind it."""
 
@@ -173,6 +174,10 @@ class Flow:
                 source.out[MAIN] = item.batch.num_rows
                 self._seen(item.source, MAIN, item.batch)
                 self._pass(item.source, [Batch(item.split, item.batch)], passage)
+            case Replayed():
+                own = item.input or item.step in self._sinks
+                entered = [(item.step, item.input)] if own else self._readers[Feed(item.step)]
+                passage.enter_again(item, entered, self._ways)
             case SplitsListed():
                 self._pass(item.source, [Begun(item.splits, item.idles)], passage)
             case SplitEnded():
@@ -211,12 +216,13 @@ class Flow:
             output = step.transform.apply(batch.rows, Via(name, batch.split))
         else:
             output = step.transform.apply(batch.rows)
-        self._note(step, Taken(batch.split, batch.rows.num_rows), output, passage)
+        self._note(step, Taken(batch.split, batch.rows.num_rows, name), output, passage)
         return batch.split, ()
 
     def _begin(self, step: Step, name: str, begun: Begun) -> Handled:
         ways, own = self._ways[step.name], SplitId(step.name)
         ways.open[name] = set(begun.splits)
+        ways.idles = begun.idles
         if isinstance(step.transform, Operator):
             step.transform.splits(name, begun.splits, idles=begun.idles)
         news = [] if ways.begun else [Begun([own], begun.idles)]
@@ -230,7 +236,7 @@ class Flow:
         ways.open[name].discard(ended.split)
         if isinstance(step.transform, Operator):
             output = step.transform.split_ended(Via(name, ended.split))
-            self._note(step, Taken(ended.split), output, passage)
+            self._note(step, Taken(ended.split, input=name), output, passage)
         still_open = any(ended.split in splits for splits in ways.open.values())
         return ended.split, [ended] if step.keeps_splits and not still_open else []
 
@@ -248,7 +254,7 @@ class Flow:
         ways, own = self._ways[step.name], SplitId(step.name)
         ways.unfinished.discard(name)
         if isinstance(step.transform, Operator):
-            self._note(step, Taken(own), step.transform.input_ended(name), passage)
+            self._note(step, Taken(own, input=name), step.transform.input_ended(name), passage)
         if ways.unfinished:
             return own, []
         return own, [Finished()] if step.keeps_splits else [Ended(own), Finished()]
@@ -265,7 +271,8 @@ class Flow:
         """Account for what came of some rows, and bring them on."""
         refused = Refused()
         if output.rejected is not None:
-            refused = step.rejects.unhandled(taken.split, output.rejected, self._clock.now())
+            now = self._clock.now()
+            refused = step.rejects.unhandled(taken.split, output.rejected, now, taken.input)
         passage.of(step.name).add(taken.rows, output, refused)
         of = taken.split if step.keeps_splits else SplitId(step.name)
         for name, rows in output.batches.items():

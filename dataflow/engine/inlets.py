@@ -16,6 +16,7 @@ from dataflow.engine.channel import Channel
 from dataflow.engine.failure import blaming
 from dataflow.engine.items import Item
 from dataflow.engine.reader import Reader
+from dataflow.engine.replaying import Replaying
 from dataflow.engine.steps import Input, SplitNames
 
 
@@ -25,6 +26,7 @@ class Inlets:
 
     inputs: Sequence[Input]
     waits: Mapping[str, AbstractSet[str]]
+    replaying: Replaying
 
     async def open(self, start: Checkpoint, waiting: Callable[[str], None]) -> Checkpoint:
         """Open each source; returns the checkpoint with what they pin, and where they begin.
@@ -33,6 +35,7 @@ class Inlets:
             start: where the run begins.
             waiting: told what is waited for, while what a source reads is not there.
         """
+        start = await self.replaying.open(start)
         for source in self.inputs:
             with blaming(ErrorType.SOURCE, source.name):
                 start = await _open(source, start, waiting)
@@ -56,12 +59,25 @@ class Inlets:
             )
 
     def readers(
-        self, start: Checkpoint, channel: Channel[Item], clock: Clock, *, numbers: bool
+        self,
+        start: Checkpoint,
+        channel: Channel[Item],
+        clock: Clock,
+        *,
+        numbers: bool,
     ) -> Readers:
         """Return what reads them from a checkpoint on."""
         tables = set().union(*self.waits.values())
         made = [
-            Reader(each, start, channel, clock, numbers=numbers, at_once=each.name in tables)
+            Reader(
+                each,
+                start,
+                channel,
+                clock,
+                numbers=numbers,
+                at_once=each.name in tables,
+                gate=self.replaying,
+            )
             for each in self.inputs
         ]
         return Readers(self, made)
@@ -92,16 +108,21 @@ class Readers:
 
     def __init__(self, inlets: Inlets, readers: Sequence[Reader]) -> None:
         self._inlets = inlets
+        self._replaying = inlets.replaying
         self._readers = readers
         self._ended = {source.name: asyncio.Event() for source in inlets.inputs}
 
     async def read(self, exhausted: Callable[[], None]) -> None:
         """Read until all are exhausted, for ever if one of them is unbounded."""
         async with asyncio.TaskGroup() as tasks:
-            for source, reader in zip(self._inlets.inputs, self._readers, strict=True):
-                tasks.create_task(self._read(source.name, reader))
-        if all(event.is_set() for event in self._ended.values()):
-            exhausted()
+            replaying = tasks.create_task(self._replaying.read())
+            async with asyncio.TaskGroup() as reading:
+                for source, reader in zip(self._inlets.inputs, self._readers, strict=True):
+                    reading.create_task(self._read(source.name, reader))
+            if all(event.is_set() for event in self._ended.values()):
+                await self._replaying.settled()
+                replaying.cancel()
+                exhausted()
 
     async def _read(self, name: str, reader: Reader) -> None:
         with blaming(ErrorType.SOURCE, name):
@@ -112,12 +133,12 @@ class Readers:
     @property
     def records(self) -> int:
         """Return how many records have been read."""
-        return sum(reader.records for reader in self._readers)
+        return self._replaying.records + sum(reader.records for reader in self._readers)
 
     @property
     def moves(self) -> int:
         """Return how often a position has moved on without a record."""
-        return sum(reader.moves for reader in self._readers)
+        return self._replaying.moves + sum(reader.moves for reader in self._readers)
 
     @property
     def waiting(self) -> str:

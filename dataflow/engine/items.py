@@ -76,6 +76,19 @@ class Tick:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Dead letters that enter again, where they fell out: all that there is of one split.
+
+    ``input`` is a transform's; what a source gives and what a sink is given has none.
+    """
+
+    step: str
+    input: str
+    split: SplitId
+    batch: pa.RecordBatch
+
+
 @dataclass(slots=True)
 class Delivery:
     """What becomes of one item at one sink: rows to write, and an account of all others."""
@@ -110,7 +123,9 @@ class BarrierItem:
         return replace(self, moved=moved, positions=positions, dead=dead)
 
 
-Item: TypeAlias = Rows | SplitsListed | SplitEnded | RoundBegins | SourceEnded | Tick | BarrierItem
+Item: TypeAlias = (
+    Rows | Replayed | SplitsListed | SplitEnded | RoundBegins | SourceEnded | Tick | BarrierItem
+)
 """What goes into the transforms."""
 
 Sunk: TypeAlias = Delivery | BarrierItem

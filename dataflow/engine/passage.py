@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from dataflow.connect.transform import MAIN
 from dataflow.core.ids import SplitId
+from dataflow.engine.items import Replayed
 from dataflow.engine.passed import Passed
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Taken(NamedTuple):
 
     split: SplitId
     rows: int = 0
+    input: str = ""
 
 
 Event: TypeAlias = Batch | Begun | Ended | BegunAnew | Finished
@@ -66,6 +69,8 @@ class Ways:
     """Splits that an input still reads, by its name."""
     unfinished: set[str]
     begun: bool = False
+    idles: bool = False
+    """What was last said of its splits."""
 
 
 @dataclass(slots=True)
@@ -80,6 +85,25 @@ class Passage:
         """Return the accounts, and what has been brought to the sinks, and forget both."""
         passed, self.passed = self.passed, {}
         return passed, {sink: self.waiting.pop(sink, []) for sink in sinks}
+
+    def enter_again(
+        self, item: Replayed, entered: Sequence[tuple[str, str]], ways: Mapping[str, Ways]
+    ) -> None:
+        """Bring rows to where they fell out, as a split more of that input, whole at once.
+
+        ``entered`` are the steps and sinks that read there, and by which input.
+        """
+        rows = item.batch.num_rows
+        account = self.of(item.step)
+        account.read = rows
+        for reader, name in entered:
+            if reader != item.step:  # it is a source's, and has gone on from there
+                account.out[MAIN] = rows
+            events: list[Event] = [Batch(item.split, item.batch)] if rows else []
+            if (own := ways.get(reader)) is not None:
+                begun = Begun(sorted({*own.open[name], item.split}), own.idles)
+                events = [begun, *events, Ended(item.split)]
+            self.waiting.setdefault(reader, []).extend((name, event) for event in events)
 
     def of(self, step: str) -> Passed:
         """Return the account of a step."""

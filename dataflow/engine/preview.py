@@ -28,7 +28,7 @@ from dataflow.engine.passed import Passed
 from dataflow.engine.plan import Plan
 from dataflow.engine.reader import Reader
 from dataflow.engine.records import DeadLetter, PreviewStep
-from dataflow.engine.rejects import Rejects
+from dataflow.engine.rejects import SHOWN, Rejects
 from dataflow.engine.steps import Input, make_inputs, make_steps
 from dataflow.engine.surroundings import Contexts
 
@@ -121,7 +121,8 @@ class Seen:
             room = self._records_max - sum(each.num_rows for each in shown)
             shown.append(batch.select(visible).slice(0, room))
         passed = self._passed.get(feed.step, Passed())
-        letters = [DeadLetter(**row) for dead in passed.dead for row in dead.to_pylist()]
+        dead = [batch.select(list(SHOWN)) for batch in passed.dead]
+        letters = [DeadLetter(**row) for batch in dead for row in batch.to_pylist()]
         return PreviewStep(
             step=str(feed),
             columns=[(f.name, str(f.type)) for f in shown[0].schema] if shown else [],

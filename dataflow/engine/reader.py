@@ -29,6 +29,19 @@ CLOCK_EVERY_S = 30.0
 """How often who waits for a moment asks the clock, which may be set meanwhile."""
 
 
+class Gate:
+    """Hears of where a source stands, and may keep it from ending."""
+
+    def listed(self, source: str) -> None:
+        """Take note that the splits of a source are known, and told to all behind it."""
+
+    async def ending(self, source: str) -> None:
+        """Return when a source may say that it has ended."""
+
+
+OPEN = Gate()
+
+
 class Reader:
     """Reads every split from where the checkpoint left it.
 
@@ -45,6 +58,7 @@ class Reader:
         *,
         numbers: bool = True,
         at_once: bool = False,
+        gate: Gate = OPEN,
     ) -> None:
         """``numbers`` tells whether anything behind asks for the ordinals of rows.
 
@@ -53,6 +67,7 @@ class Reader:
         """
         self._numbers = numbers
         self._at_once = at_once
+        self._gate = gate
         self._input = source
         self._start = start
         self._channel = channel
@@ -81,7 +96,9 @@ class Reader:
     async def _to_the_end(self, moment: datetime | None) -> None:
         splits = await self._first_splits()
         await self._list([s for s in splits if not self._before(self._named(s)).ended])
+        self._gate.listed(self._input.name)
         await self._to_their_ends(splits)
+        await self._gate.ending(self._input.name)
         await self._channel.put(SourceEnded(self._input.name, moment), 0)
 
     async def _rounds(self, schedule: Schedule, ended: Callable[[], None]) -> None:
@@ -123,6 +140,7 @@ class Reader:
     async def _for_ever(self) -> None:
         splits = await self._first_splits()
         await self._list([s for s in splits if not self._before(self._named(s)).ended])
+        self._gate.listed(self._input.name)
         known: set[SplitId] = set()
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -232,7 +250,9 @@ class Reader:
         refused = Refused()
         if chunk.rejected is not None:
             now = self._clock.now()
-            refused = self._input.rejects.unread(split, chunk.rejected, first, now)
+            refused = self._input.rejects.unread(
+                split, chunk.rejected, first, now, schema=chunk.batch.schema
+            )
         return Rows(
             source=self._input.name,
             split=split,

@@ -17,6 +17,76 @@ class DeadLetter:
     record: str
     error: str
     time: datetime
+    run: int = 0
+    """The run that kept it."""
+    id: str = ""
+    """The object that holds it, and its row there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which dead letters: those of ``ids`` if there are any, of a step, with a text in the error.
+
+    What is empty excludes none.
+    """
+
+    ids: tuple[str, ...] = ()
+    step: str = ""
+    error: str = ""
+
+
+EVERY = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A column, and the expression that gives it its value."""
+
+    column: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What is changed of dead letters before they are replayed.
+
+    Attributes:
+        settings: columns that are computed anew, all from the record as it was.
+        record: a whole new record, as a JSON object, of one letter alone; empty for none.
+    """
+
+    settings: tuple[Setting, ...] = ()
+    record: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayLetters:
+    """A request to replay letters; one that comes again with its id is the same."""
+
+    request: str
+    wanted: Wanted = EVERY
+    patch: Patch = Patch()
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why letters were kept: errors that differ in numbers and quoted values alone are one."""
+
+    step: str
+    error: str
+    letters: int
+    example: str
+    """The id of one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A replay that has been asked for."""
+
+    id: str
+    letters: int
+    left: int = 0
+    """Letters that were named and are too many for one replay."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from io import BytesIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,14 +24,35 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("record", pa.large_string()),
     pa.field("error", pa.large_string()),
     pa.field("time", pa.timestamp("us", tz="UTC")),
+    pa.field("input", pa.string()),
+    pa.field("rows", pa.dictionary(pa.int32(), pa.large_binary())),
+    pa.field("row", pa.int64()),
 ]
 LETTERS = pa.schema(_FIELDS)
+"""``rows`` are those of the batch that were refused, as an Arrow stream, and ``row`` the one of the
+letter: it can be replayed as it was. A source has no row for what it could not read, -1, but tells
+the columns. ``input`` is the one that a transform had it by."""
+
+SHOWN = ("step", "split", "ordinal", "record", "error", "time")
+"""What people are shown of a letter."""
 
 ERROR_SHOWN_MAX = 200
 """Characters of a step's error that a failed pipeline shows: enough to know it by."""
 
-Columns: TypeAlias = "tuple[pa.Array[Any], pa.Array[Any], pa.Array[Any]]"
-"""Ordinals, records and errors of the rows that were refused."""
+NO_ROW = -1
+"""``row`` of a letter whose record was never one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """What was refused of one batch; ``rows`` are all of it, or none where no row could be read."""
+
+    ordinals: pa.Array[Any]
+    errors: pa.Array[Any]
+    rows: pa.RecordBatch
+    records: pa.Array[Any] | None = None
+    """As they were read, where they are no rows."""
+    input: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,54 +81,71 @@ class Rejects:
         self._policy = policy
 
     def unread(
-        self, split: SplitId, rejected: pa.RecordBatch, first: int, now: datetime
+        self,
+        split: SplitId,
+        rejected: pa.RecordBatch,
+        first: int,
+        now: datetime,
+        *,
+        schema: pa.Schema,
     ) -> Refused:
         """Take records a source could not read; ``index`` counts from the chunk's first record.
+
+        ``schema`` has the columns of those that it could.
 
         Raises:
             Rejected: as all of these do, where the policy is to fail.
         """
         ordinals = pc.add(rejected.column("index"), pa.scalar(first, pa.int64()))
-        columns = ordinals, rejected.column("record"), rejected.column("error")
-        return self._apply(split, columns, now)
+        none = pa.RecordBatch.from_pylist([], schema=schema)
+        bad = Bad(ordinals, rejected.column("error"), none, rejected.column("record"))
+        return self._apply(split, bad, now)
 
-    def unhandled(self, split: SplitId, rejected: pa.RecordBatch, now: datetime) -> Refused:
-        """Take rows a transform could not handle, with their columns, ordinal and error."""
-        shown = [name for name in rejected.schema.names if name not in HIDDEN]
-        records = json_rows(rejected.select(shown))
-        return self._apply(split, (rejected.column(ORDINAL), records, rejected.column(ERROR)), now)
+    def unhandled(
+        self, split: SplitId, rejected: pa.RecordBatch, now: datetime, by: str = ""
+    ) -> Refused:
+        """Take rows a transform could not handle, with their columns, ordinal and error.
+
+        ``by`` is the input that they came by.
+        """
+        columns = rejected.column(ORDINAL), rejected.column(ERROR), _visible(rejected)
+        return self._apply(split, Bad(*columns, input=by), now)
 
     def unwritten(
         self, split: SplitId, batch: pa.RecordBatch, refused: pa.RecordBatch, now: datetime
     ) -> Refused:
         """Take rows of a batch that a sink refused; ``index`` counts from its first."""
         bad = batch.take(refused.column("index"))
-        shown = [name for name in bad.schema.names if name not in HIDDEN]
-        records = json_rows(bad.select(shown))
-        return self._apply(split, (bad.column(ORDINAL), records, refused.column("error")), now)
+        columns = bad.column(ORDINAL), refused.column("error"), _visible(bad)
+        return self._apply(split, Bad(*columns), now)
 
-    def _apply(self, split: SplitId, columns: Columns, now: datetime) -> Refused:
-        ordinals, _, errors = columns
-        if not len(ordinals):
+    def _apply(self, split: SplitId, bad: Bad, now: datetime) -> Refused:
+        count = len(bad.ordinals)
+        if not count:
             return Refused()
         match self._policy:
             case OnError.SKIP:
-                return Refused(skipped=len(ordinals))
+                return Refused(skipped=count)
             case OnError.DEAD_LETTER:
-                return Refused(letters=self._letters(split, columns, now))
+                return Refused(letters=self._letters(split, bad, now))
             case _:
-                raise self._failure(split, ordinals[0].as_py(), errors[0].as_py())
+                raise self._failure(split, bad.ordinals[0].as_py(), bad.errors[0].as_py())
 
-    def _letters(self, split: SplitId, columns: Columns, now: datetime) -> pa.RecordBatch:
-        ordinals, records, errors = columns
-        count = len(ordinals)
+    def _letters(self, split: SplitId, bad: Bad, now: datetime) -> pa.RecordBatch:
+        count = len(bad.ordinals)
+        records = json_rows(bad.rows) if bad.records is None else bad.records
+        kept = pa.array([stream_of(bad.rows)], pa.large_binary())
+        first_of_all = pa.repeat(pa.scalar(0, pa.int32()), count)
         filled = [
             pa.repeat(pa.scalar(self._step, pa.string()), count),
             pa.repeat(pa.scalar(str(split), pa.string()), count),
-            ordinals.cast(pa.int64()),
+            bad.ordinals.cast(pa.int64()),
             records.cast(pa.large_string()),
-            errors.cast(pa.large_string()),
+            bad.errors.cast(pa.large_string()),
             pa.repeat(pa.scalar(now, pa.timestamp("us", tz="UTC")), count),
+            pa.repeat(pa.scalar(bad.input, pa.string()), count),
+            pa.DictionaryArray.from_arrays(first_of_all, kept),
+            pa.array(range(count) if bad.records is None else [NO_ROW] * count, pa.int64()),
         ]
         return pa.record_batch(filled, schema=LETTERS)
 
@@ -117,3 +156,15 @@ class Rejects:
             code=Code.RECORD_REJECTED,
             field=self._step,
         )
+
+
+def stream_of(batch: pa.RecordBatch) -> bytes:
+    """Return a batch as an Arrow stream of its own."""
+    sink = BytesIO()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
+
+
+def _visible(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.select([name for name in batch.schema.names if name not in HIDDEN])

@@ -28,7 +28,7 @@ from dataflow.connect import (
 )
 from dataflow.connect.operator import STATE_BYTES_MAX
 from dataflow.connect.transform import ORDINAL
-from dataflow.core.checkpoint import SplitPosition
+from dataflow.core.checkpoint import DEAD_LETTERS, SplitPosition
 from dataflow.core.errors import Code
 from dataflow.core.events import ErrorType
 from dataflow.core.ids import PipelineId, SplitId
@@ -176,7 +176,7 @@ def make_inputs(plan: Plan, pipeline: PipelineId, contexts: Contexts) -> Sequenc
 
 def _input(plan: Plan, planned: PlannedSource, context: Context) -> Input:
     spec, step = planned.spec, planned.step
-    others = [name for name in plan.graph.sources if name != planned.name]
+    others = [DEAD_LETTERS, *(name for name in plan.graph.sources if name != planned.name)]
     with blaming(ErrorType.SOURCE, planned.name):
         source = load(spec.open)(step, planned.options, context)
     return Input(

@@ -11,6 +11,7 @@ from dataflow.core import messages as m
 from dataflow.core.clock import Clock
 from dataflow.core.ids import PipelineId
 from dataflow.engine.dead_letters import DeadLetters
+from dataflow.engine.replays import Replays
 from dataflow.engine.states import States
 
 Contexts: TypeAlias = Callable[[PipelineId, str], Context]
@@ -23,6 +24,7 @@ class TaskSurroundings:
 
     contexts: Contexts
     dead_letters: DeadLetters
+    replays: Replays
     states: States
     send: Callable[[m.ToOwner], None]
     clock: Clock

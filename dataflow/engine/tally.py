@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,7 +11,15 @@ from dataflow.connect import Position
 from dataflow.connect.gathering import SMALL_BYTES, Gathered
 from dataflow.core.checkpoint import Checkpoint, Ledger, SplitPosition, Totals
 from dataflow.core.ids import SplitId
-from dataflow.engine.items import BarrierItem, Item, RoundBegins, Rows, SourceEnded, SplitEnded
+from dataflow.engine.items import (
+    BarrierItem,
+    Item,
+    Replayed,
+    RoundBegins,
+    Rows,
+    SourceEnded,
+    SplitEnded,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +53,20 @@ class Progressed:
         self._bytes_read += rows.bytes_read
         self.refused(rows.skipped, rows.dead)
 
+    def replayed(self, item: Replayed) -> None:
+        """Note dead letters that the transforms have been given again, all of their split."""
+        self._records[item.split] = item.batch.num_rows
+        self._ended.add(item.split)
+        self._read += item.batch.num_rows
+        self._batches += 1
+
+    def forget(self, splits: Iterable[SplitId]) -> None:
+        """Say nothing more of splits that are read to their ends and will not come again."""
+        gone = set(splits)
+        self._ended -= gone
+        kept = {name: at for name, at in self._start.positions.items() if name not in gone}
+        self._start = replace(self._start, positions=kept)
+
     def refused(self, skipped: int, dead: Sequence[pa.RecordBatch]) -> None:
         """Note records that a source or transform could not handle; letters wait for a barrier."""
         self._failed += skipped + sum(batch.num_rows for batch in dead)
@@ -58,6 +80,8 @@ class Progressed:
     def note(self, item: Item, named: Callable[[str], SplitNames]) -> None:
         """Note what an item says of splits and rounds; ``named`` has the names of a source's."""
         match item:
+            case Replayed():
+                self.replayed(item)
             case SplitEnded():
                 self.ended(item.split)
             case RoundBegins():

@@ -28,6 +28,7 @@ from dataflow.engine.items import (
     BarrierItem,
     Delivery,
     Item,
+    Replayed,
     RoundBegins,
     Rows,
     SourceEnded,
@@ -37,6 +38,7 @@ from dataflow.engine.items import (
 from dataflow.engine.limits import TimeLimit
 from dataflow.engine.order import waits
 from dataflow.engine.plan import Plan
+from dataflow.engine.replaying import Replaying
 from dataflow.engine.steps import make_inputs, make_sinkings, make_steps
 from dataflow.engine.surroundings import TaskSurroundings
 from dataflow.engine.tally import Progressed
@@ -46,7 +48,6 @@ from dataflow.engine.writer import Writer
 DEAD_BYTES_MAX = 8 << 20
 """Dead letters wait in memory for a checkpoint, so these many ask for one, however long the
 interval; as much again may come until it is closed."""
-
 
 TICK_EVERY_S = 1.0
 """How often steps are told of the time that ask for it; windows are seconds long or longer."""
@@ -62,20 +63,19 @@ class Task:
         self._around = around
         self._options = with_defaults(message.spec.options)
         self._steps = make_steps(plan, self._pipeline, around.contexts)
-        self._inlets = Inlets(
-            make_inputs(plan, self._pipeline, around.contexts), waits(plan.graph, self._steps)
-        )
+        order = waits(plan.graph, self._steps)
+        inputs = make_inputs(plan, self._pipeline, around.contexts)
         self._flow = Flow(plan.graph, self._steps, around.clock)
-        limit = self._options.batch_timeout
-        sinkings = make_sinkings(plan, self._pipeline, around, limit)
-        outputs = [sinking.output for sinking in sinkings]
-        named = any(output.keeps_ordinal or output.refuses for output in outputs)
+        sinkings = make_sinkings(plan, self._pipeline, around, self._options.batch_timeout)
+        named = any(one.output.keeps_ordinal or one.output.refuses for one in sinkings)
         self._numbers = named or not self._flow.is_empty
         task = TaskId(self._pipeline, 0, self._run, self._start.lineage)
         self._writers = [Writer(task, sinking) for sinking in sinkings]
         self._checkpoints = Checkpoints(task, self._writers, around.dead_letters, around.probe)
-        self._limit = TimeLimit(limit)
+        self._limit = TimeLimit(self._options.batch_timeout)
         self._read: Channel[Item] = Channel()
+        self._replaying = Replaying(plan.graph, order, around, self._read, numbers=self._numbers)
+        self._inlets = Inlets(inputs, order, self._replaying)
         self._sinks: dict[str, Channel[Sunk]] = {}
         """Of each sink; empty where the one sink takes rows as they are read."""
         if len(self._writers) > 1 or not self._flow.is_empty:
@@ -116,8 +116,6 @@ class Task:
             finally:
                 for step in self._steps:
                     await asyncio.to_thread(step.transform.close)
-
-    # --- opening ---------------------------------------------------------------------------------
 
     async def _open(self) -> Readers:
         """Ask the sinks BEFORE anything else what they hold: positions, pins and states are there.
@@ -175,12 +173,14 @@ class Task:
                 await self._pass_barrier(item)
                 continue
             self._progressed.note(item, self._inlets.named)
-            if not isinstance(item, Rows) and not self._flow.follows:
+            if not isinstance(item, Rows | Replayed) and not self._flow.follows:
                 continue
             made = await self._take(item)
             if isinstance(item, Rows):
                 self._progressed.read(item)
                 self._count(item.read, readers)
+            elif isinstance(item, Replayed):
+                self._count(item.batch.num_rows, readers)
             elif made or isinstance(item, RoundBegins | SourceEnded):
                 self._told.moved(readers)
 
@@ -290,8 +290,9 @@ class Task:
 
     async def _commit(self, decided: m.Barrier | m.Decided) -> None:
         """Make a decided checkpoint visible, AFTER its decision and BEFORE the owner hears so."""
-        _, positions = await self._checkpoints.commit(decided.number)
+        checkpoint, positions = await self._checkpoints.commit(decided.number)
         await self._inlets.acknowledge(positions)
+        self._progressed.forget(await self._replaying.decided(checkpoint))
         await self._around.states.decided()
         self._around.send(m.Committed(self._pipeline, self._run, decided.number))
         if self._draining:

@@ -22,6 +22,7 @@ from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import pipeline_error
 from dataflow.engine.objects import Objects
 from dataflow.engine.plan import plan
+from dataflow.engine.replays import Replays
 from dataflow.engine.states import States
 from dataflow.engine.surroundings import Contexts, TaskSurroundings
 
@@ -147,6 +148,7 @@ class Worker:
         around = TaskSurroundings(
             contexts=self._around.contexts,
             dead_letters=DeadLetters(objects, pipeline),
+            replays=Replays(objects, pipeline),
             states=States(objects, pipeline),
             send=self._around.send,
             clock=self._around.clock,

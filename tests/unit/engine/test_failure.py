@@ -46,5 +46,5 @@ def test_the_error_of_a_record_is_shown_from_its_beginning() -> None:
         }
     )
     with pytest.raises(Rejected) as caught:
-        Rejects("source", OnError.FAIL).unread(SplitId("a"), refused, 0, NOW)
+        Rejects("source", OnError.FAIL).unread(SplitId("a"), refused, 0, NOW, schema=pa.schema([]))
     assert "y" * ERROR_SHOWN_MAX + "; set onError" in caught.value.message

@@ -28,6 +28,7 @@ from dataflow.engine.tally import Progressed, Tally
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 P = PipelineId("p")
+COLUMNS = pa.schema([pa.field("n", pa.int64())])
 
 
 class At(Position):
@@ -178,7 +179,9 @@ def letters(count: int) -> pa.RecordBatch:
             "error": pa.array(["bad"] * count, pa.large_string()),
         }
     )
-    kept = Rejects("source", OnError.DEAD_LETTER).unread(SplitId("a"), refused, 100, NOW)
+    kept = Rejects("source", OnError.DEAD_LETTER).unread(
+        SplitId("a"), refused, 100, NOW, schema=COLUMNS
+    )
     return kept.dead[0]
 
 
@@ -291,10 +294,10 @@ def test_refused_records_fail_or_are_counted(policy: OnError) -> None:
     )
     rejects = Rejects("source", policy)
     if policy is OnError.SKIP:
-        assert rejects.unread(SplitId("a"), refused, 10, NOW).skipped == 1
+        assert rejects.unread(SplitId("a"), refused, 10, NOW, schema=COLUMNS).skipped == 1
     else:
         with pytest.raises(Rejected, match="record 11 of 'a': no number") as caught:
-            rejects.unread(SplitId("a"), refused, 10, NOW)
+            rejects.unread(SplitId("a"), refused, 10, NOW, schema=COLUMNS)
         assert caught.value.code == Code.RECORD_REJECTED
 
 
