@@ -20,7 +20,7 @@ from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.ids import Lineage, Run, SplitId
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
-from dataflow.engine import task as task_module
+from dataflow.engine import told as told_module
 from dataflow.engine.objects import Objects
 from dataflow.engine.processes.messages import Answer, Question
 from dataflow.engine.processes.pool import Processes
@@ -338,7 +338,7 @@ async def test_a_run_says_that_it_drains_while_its_last_checkpoint_closes(
     way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever asked for a stop sees that it is under way, also behind a slow sink."""
-    monkeypatch.setattr(task_module, "PROGRESS_EVERY_S", 0.01)
+    monkeypatch.setattr(told_module, "PROGRESS_EVERY_S", 0.01)
     async with way(tmp_path, steps=REGISTRY) as said:
         await seeded(said, tmp_path)
         (tmp_path / "held").touch()
