@@ -3,6 +3,7 @@
     orders -> sized -big---> twice -> big.csv
        |        +----small-> distinct (deduplicate) -> distinct.csv
        |        +----small-> own (python) -> own.csv
+       |        +----small-> coded (join with notes) -> coded.csv
        +----> totals (aggregate of the run) -> totals.json
        +----> timed -> windows (aggregate by tumbling windows) -> windows.csv
 
@@ -26,6 +27,9 @@ WINDOW_S = 500
 
 Table = Sequence[tuple[object, ...]]
 
+CODES = (("plain", 1), ('says "hi"', 2), ("comma, here", 3), ("comma, here", 4), ("gone", 5))
+"""What a table knows of notes: of some nothing, of one twice."""
+
 FUNCTION = """
 def own(batch, by):
     import pyarrow.compute as pc
@@ -45,13 +49,15 @@ class Graph:
     def spec(self, folder: Path) -> dict[str, Any]:
         """Return the pipeline as a person would write it."""
         (folder / "own_steps.py").write_text(FUNCTION)
+        with (folder / "notes.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("text", "code"), *CODES])
         transforms, sinks = _transforms(), dict(_SINKS)
         if self.python:
             transforms.append(_own(folder))
             sinks["own"] = ("own", "own.csv")
         return {
             "name": self.name,
-            "sources": {"orders": csv_source(folder)},
+            "sources": {"orders": csv_source(folder), "notes": _notes(folder)},
             "transforms": transforms,
             "sinks": {
                 f"to-{name}": {
@@ -76,6 +82,7 @@ class Graph:
         found: dict[str, Table] = {
             "big": [(n, a, note, a * 2) for n, a, note in rows if a is not None and a > 10],
             "distinct": _distinct(small),
+            "coded": [(*row, *note) for row in small for note in CODES if note[0] == row[2]],
             "totals": _totals(rows),
             "windows": _windows(rows),
         }
@@ -87,7 +94,7 @@ class Graph:
         """Return what readers see; as text, as csv has it."""
         found: dict[str, Table] = {
             name: _csv_rows(folder / f"{name}.csv")
-            for name in ("big", "distinct", "windows", *(["own"] if self.python else []))
+            for name in ("big", "distinct", "coded", "windows", *(["own"] if self.python else []))
         }
         with (folder / "totals.json").open() as file:
             records = [json.loads(line) for line in file]
@@ -109,6 +116,7 @@ GRAPHS = (Graph("graph"), Graph("graph-python", python=True))
 _SINKS = {
     "big": ("twice", "big.csv"),
     "distinct": ("distinct", "distinct.csv"),
+    "coded": ("coded", "coded.csv"),
     "totals": ("totals", "totals.json"),
     "windows": ("counted", "windows.csv"),
 }
@@ -142,6 +150,12 @@ def _transforms() -> list[dict[str, Any]]:
             "options": {"keys": ["note", "amount"]},
         },
         {
+            "id": "coded",
+            "transformType": "join",
+            "inputs": ["sized.small", "notes"],
+            "options": {"leftKeys": ["note"], "rightKeys": ["text"]},
+        },
+        {
             "id": "totals",
             "transformType": "aggregate",
             "inputs": ["orders"],
@@ -166,6 +180,14 @@ def _transforms() -> list[dict[str, Any]]:
             "options": {"keep": ["first", "n", "total"]},
         },
     ]
+
+
+def _notes(folder: Path) -> dict[str, Any]:
+    return {
+        "sourceType": "file",
+        "connectionString": str(folder / "notes.csv"),
+        "options": {"schema": {"text": "string", "code": "int64"}},
+    }
 
 
 def _own(folder: Path) -> dict[str, Any]:
