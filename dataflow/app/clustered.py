@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -33,10 +33,10 @@ from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import Registration
 from dataflow.cluster.routing import Router
 from dataflow.core import messages as m
-from dataflow.core.errors import Problem
 from dataflow.core.events import Cause
 from dataflow.core.ids import NodeId, PipelineId, ShardId
 from dataflow.core.spec import PipelineSpec
+from dataflow.engine.records import Verdict
 from dataflow.engine.workers import Workers
 from dataflow.journal.contract import Fence, Journal
 from dataflow.server.bind import address
@@ -162,7 +162,7 @@ async def clustered(
 async def routing(
     membership: Membership,
     nodes: AtNodes,
-    validate: Callable[[PipelineSpec], tuple[Sequence[Problem], str]],
+    validate: Callable[[PipelineSpec], Verdict],
     is_ready: Callable[[], bool],
 ) -> AsyncGenerator[Routed, None]:
     """Return the whole cluster as a backend, from a node or from a gateway alone."""

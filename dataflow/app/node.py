@@ -21,7 +21,7 @@ from dataflow.connect.spec import parse
 from dataflow.core.answers import Answer
 from dataflow.core.clock import Clock
 from dataflow.core.commands import Command
-from dataflow.core.errors import Code, DataFlowError, Problem, Rejected
+from dataflow.core.errors import Code, DataFlowError, Rejected
 from dataflow.core.events import Event
 from dataflow.core.ids import PipelineId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
@@ -174,8 +174,8 @@ class Node:
         )
         return b.Ingested(taken.records, taken.first_offset, taken.duplicate)
 
-    def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
-        """Return everything that is wrong with a spec, and what its ends guarantee."""
+    def validate(self, spec: PipelineSpec) -> b.Verdict:
+        """Return everything that is wrong with a spec, or what it will do."""
         return checked(self._parts.registry, spec, takes_push=self._parts.takes_push)
 
     async def preview(self, spec: PipelineSpec, records: int) -> Sequence[b.PreviewStep]:

@@ -21,7 +21,7 @@ from dataflow.cluster.registration import Registration
 from dataflow.cluster.routing import Router
 from dataflow.core.answers import Answer
 from dataflow.core.commands import Command
-from dataflow.core.errors import DataFlowError, Problem, Unavailable
+from dataflow.core.errors import DataFlowError, Unavailable
 from dataflow.core.events import Event
 from dataflow.core.ids import PipelineId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
@@ -43,7 +43,7 @@ class Routed:
         router: Router,
         nodes: AtNodes,
         *,
-        validate: Callable[[PipelineSpec], tuple[Sequence[Problem], str]],
+        validate: Callable[[PipelineSpec], b.Verdict],
         is_ready: Callable[[], bool],
     ) -> None:
         self._membership = membership
@@ -164,7 +164,7 @@ class Routed:
 
         return await self._router.ask(pipeline, ask)
 
-    def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
+    def validate(self, spec: PipelineSpec) -> b.Verdict:
         """See ``Backend.validate``: every program knows the same steps."""
         return self._validate(spec)
 

@@ -113,6 +113,9 @@ def _described(p: printing.Document) -> Iterator[str]:
             yield f"  {name + ':':<14}{value}"
     if p.get("error"):
         yield f"  {'error:':<14}{printing.at(p, 'error.step')}: {printing.at(p, 'error.message')}"
+    for output in p.get("outputs") or ():
+        columns = ", ".join(f"{c['name']} {c['type']}" for c in output["columns"])
+        yield f"  {output['step'] + ' gives:':<14}{columns}"
     spec = {name: said(p[name]) for name in SPEC if p.get(name)}
     yield ""
     yield printing.as_yaml(spec).rstrip()

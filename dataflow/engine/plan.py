@@ -13,6 +13,7 @@ from dataflow.core import graph
 from dataflow.core.errors import Invalid, Problem, Rejected
 from dataflow.core.spec import OnError, PipelineSpec, Sink, Source, Transform, with_defaults
 from dataflow.engine.credentials import credential_problems
+from dataflow.engine.records import Verdict
 
 T = TypeVar("T")
 SpecT = TypeVar("SpecT", SourceSpec[Any], TransformSpec[Any], SinkSpec[Any])
@@ -266,9 +267,10 @@ def node_local(registry: Registry, spec: PipelineSpec) -> bool:
     return any(sources) or any(sinks)
 
 
-def validate(registry: Registry, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
-    """Return everything wrong with a canonical spec, and what its ends guarantee if nothing is."""
+def validate(registry: Registry, spec: PipelineSpec) -> Verdict:
+    """Return everything wrong with a canonical spec, or what it will do."""
     try:
-        return (), plan(registry, spec).guarantee
+        planned = plan(registry, spec)
     except Invalid as error:
-        return error.problems, ""
+        return Verdict(error.problems)
+    return Verdict((), planned.guarantee, planned.columns)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from dataflow.core.errors import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,18 @@ class Replay:
     letters: int
     left: int = 0
     """Letters that were named and are too many for one replay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with a spec; if nothing is, what it guarantees, and what its steps give.
+
+    ``columns`` are names and types by output, as far as they are known before anything runs.
+    """
+
+    problems: Sequence[Problem]
+    guarantee: str = ""
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from dataflow.core.checkpoint import Checkpoint
-from dataflow.core.errors import Problem
 from dataflow.core.messages import Phase
 from dataflow.core.spec import shown
 from dataflow.core.state import State, Status
@@ -22,7 +21,7 @@ S = TypeVar("S", pipeline_pb2.StopPipelineResponse, pipeline_pb2.PausePipelineRe
 HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
 
 
-def details(pipeline: b.Pipeline, guarantee: str) -> pipeline_pb2.GetPipelineResponse:
+def details(pipeline: b.Pipeline, verdict: b.Verdict) -> pipeline_pb2.GetPipelineResponse:
     """Return everything about a pipeline; its spec in the form that people write."""
     state = pipeline.state
     response = to_message(shown(state.spec), pipeline_pb2.GetPipelineResponse)
@@ -34,7 +33,8 @@ def details(pipeline: b.Pipeline, guarantee: str) -> pipeline_pb2.GetPipelineRes
     response.owner = pipeline.owner
     response.phase = pipeline.running.phase
     response.phase_detail = pipeline.running.detail
-    response.guarantee = guarantee
+    response.guarantee = verdict.guarantee
+    response.outputs.extend(_outputs(verdict))
     _set_time(response.created_at, state.created_at)
     _set_time(response.updated_at, state.updated_at)
     response.metrics.CopyFrom(metrics(pipeline))
@@ -138,15 +138,25 @@ def version(old: b.SpecVersion) -> pipeline_pb2.PipelineVersion:
     return to_message(replace(old, spec=shown(old.spec)), pipeline_pb2.PipelineVersion)
 
 
-def found(
-    problems: Sequence[Problem], guarantee: str = ""
-) -> pipeline_pb2.ValidatePipelineResponse:
-    """Return what is wrong with a spec."""
+def found(verdict: b.Verdict) -> pipeline_pb2.ValidatePipelineResponse:
+    """Return what is wrong with a spec, or what it will do."""
+    problems = verdict.problems
     return pipeline_pb2.ValidatePipelineResponse(
         valid=not problems,
         problems=[pipeline_pb2.FieldProblem(field=p.field, message=p.message) for p in problems],
-        guarantee=guarantee,
+        guarantee=verdict.guarantee,
+        outputs=_outputs(verdict),
     )
+
+
+def _outputs(verdict: b.Verdict) -> Sequence[pipeline_pb2.StepOutput]:
+    return [
+        pipeline_pb2.StepOutput(
+            step=step,
+            columns=[pipeline_pb2.PreviewColumn(name=n, type=of) for n, of in columns.items()],
+        )
+        for step, columns in verdict.columns.items()
+    ]
 
 
 def settled(answered: S, state: State) -> S:

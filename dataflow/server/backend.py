@@ -10,14 +10,14 @@ from typing import Protocol
 from dataflow.core.answers import Answer
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.commands import Command
-from dataflow.core.errors import DataFlowError, Problem
+from dataflow.core.errors import DataFlowError
 from dataflow.core.events import Event
 from dataflow.core.ids import PipelineId, Version
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec
 from dataflow.core.state import State
-from dataflow.engine.records import DeadLetter, PreviewStep
+from dataflow.engine.records import DeadLetter, PreviewStep, Verdict
 from dataflow.views.contract import Query, Summary
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Running",
     "SpecVersion",
     "Summary",
+    "Verdict",
 ]
 
 
@@ -151,11 +152,12 @@ class Backend(Protocol):
         """
         ...
 
-    def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
-        """Return everything that is wrong with a spec, and what its pair of ends guarantees.
+    def validate(self, spec: PipelineSpec) -> Verdict:
+        """Return everything that is wrong with a spec, or what it will do.
 
-        Called with every create and update, so it takes microseconds and looks at nothing
-        outside. Problems name paths of the form that ``core.spec.shown`` gives, in camelCase.
+        Called with every create and update, so it looks at nothing outside; without transforms
+        it takes microseconds. Problems name paths of the form that ``core.spec.shown`` gives, in
+        camelCase.
         """
         ...
 

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from dataflow.core.errors import Invalid, Problem
 from dataflow.server import answers
+from dataflow.server.backend import Verdict
 from dataflow.server.body import BODY_BYTES_MAX, INGEST_BYTES_MAX, read_body
 from dataflow.server.call import ACTOR_KEY, COMMAND_KEY, DEADLINE_DEFAULT, Call, actor
 from dataflow.server.errors import EdgeError, failure
@@ -119,7 +120,7 @@ def _unread(message: Any, unread: Sequence[Problem], services: Services) -> Resp
         problems = wrong(message, unread, services.backend.validate)
     if not isinstance(message, pipeline_pb2.ValidatePipelineRequest) or not problems[0].field:
         raise Invalid(problems)
-    return reply(json.dump(answers.found(problems)))
+    return reply(json.dump(answers.found(Verdict(problems))))
 
 
 def ingest_answer(services: Services) -> Answer:

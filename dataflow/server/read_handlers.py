@@ -6,6 +6,7 @@ error of ``dataflow.core.errors``. The names are those of the service in proto/.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import get_args
 
@@ -70,7 +71,7 @@ class ReadHandlers:
             found = await self._backend.pipeline(pipeline)
         spec = found.state.spec
         validated = await off_loop(spec, lambda: self._backend.validate(spec))
-        return answers.details(found, validated[1])
+        return answers.details(found, validated)
 
     async def GetMetrics(
         self, request: pipeline_pb2.GetMetricsRequest, _: Call
@@ -141,9 +142,9 @@ class ReadHandlers:
     ) -> pipeline_pb2.ValidatePipelineResponse:
         """Report everything that is wrong with a spec."""
         examine = partial(examined, validate=self._backend.validate)
-        _, found, guarantee = await off_loop(request, lambda: examine(spec_of(request)))
-        problems = [*id_problems(request), *found]
-        return answers.found(problems, guarantee)
+        _, verdict = await off_loop(request, lambda: examine(spec_of(request)))
+        problems = [*id_problems(request), *verdict.problems]
+        return answers.found(replace(verdict, problems=problems))
 
     async def PreviewPipeline(
         self, request: pipeline_pb2.PreviewPipelineRequest, _: Call

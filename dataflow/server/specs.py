@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from dataflow.core import graph, ids
 from dataflow.core.errors import Code, Invalid, Problem, Rejected
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.engine.records import Verdict
 from dataflow.v1 import pipeline_pb2
 from dataflow.wire.core import to_core
 from dataflow.wire.json import joined
@@ -21,7 +22,7 @@ SPEC_BYTES_MAX = 1 << 20
 CHOOSING = (pipeline_pb2.CreatePipelineRequest, pipeline_pb2.ValidatePipelineRequest)
 """Requests whose id is a choice; that of the others names a pipeline that there is."""
 
-Validate: TypeAlias = Callable[[PipelineSpec], tuple[Sequence[Problem], str]]
+Validate: TypeAlias = Callable[[PipelineSpec], Verdict]
 
 
 def spec_of(request: Any) -> PipelineSpec:  # noqa: ANN401 - any message with a spec's fields
@@ -44,32 +45,28 @@ def spec_of(request: Any) -> PipelineSpec:  # noqa: ANN401 - any message with a 
 
 def checked(spec: PipelineSpec, validate: Validate) -> PipelineSpec:
     """Return a spec in its stored form; raises ``Invalid`` with every problem."""
-    stored, problems, _ = examined(spec, validate)
-    if stored is None or problems:
-        raise Invalid(problems)
+    stored, verdict = examined(spec, validate)
+    if stored is None or verdict.problems:
+        raise Invalid(verdict.problems)
     return stored
 
 
-def examined(
-    spec: PipelineSpec, validate: Validate
-) -> tuple[PipelineSpec | None, Sequence[Problem], str]:
-    """Return the stored form if there is one, all that is wrong, and what the spec guarantees."""
+def examined(spec: PipelineSpec, validate: Validate) -> tuple[PipelineSpec | None, Verdict]:
+    """Return the stored form if there is one, and all that is wrong or what the spec will do."""
     try:
         stored = canonical(spec)
     except Invalid as invalid:
         shape, salvaged = invalid.problems, _salvaged(spec)
         if salvaged is None:
-            return None, shape, ""
-        problems, guarantee = validate(salvaged)
-        return None, [*shape, *problems], guarantee
-    problems, guarantee = validate(stored)
-    return stored, problems, guarantee
+            return None, Verdict(shape)
+        return None, Verdict([*shape, *validate(salvaged).problems])
+    return stored, validate(stored)
 
 
 def wrong(request: Message, unread: Sequence[Problem], validate: Validate) -> Sequence[Problem]:
     """Return what could not be read of a request, with all that is wrong with the rest."""
     try:
-        _, found, _ = examined(spec_of(request), validate)
+        found = examined(spec_of(request), validate)[1].problems
     except Rejected as rejected:
         found = rejected.problems
     return joined(unread, [*id_problems(request), *found])

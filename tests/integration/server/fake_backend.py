@@ -180,14 +180,15 @@ class FakeBackend:
         self.batches.append((pipeline, batch_id, content_type, records))
         return b.Ingested(records=records.count(b"{"), first_offset=41, duplicate=duplicate)
 
-    def validate(self, spec: PipelineSpec) -> tuple[Sequence[Problem], str]:
+    def validate(self, spec: PipelineSpec) -> b.Verdict:
         problems = []
         for name, source in spec.sources.items():
             if source.source_type not in {"file", "push"}:
                 problems.append(Problem(f"{name}.sourceType", "unknown; one of file, push"))
             unknown = set(json.loads(source.options or "{}")) - {"format"}
             problems += [Problem(f"{name}.options.{key}", "unknown") for key in sorted(unknown)]
-        return problems, "" if problems else "exactly-once"
+        columns = {"source": {"n": "int64"}}
+        return b.Verdict(problems) if problems else b.Verdict((), "exactly-once", columns)
 
     async def preview(self, spec: PipelineSpec, records: int) -> Sequence[b.PreviewStep]:
         rows = [f'{{"n":{n}}}' for n in range(records)]

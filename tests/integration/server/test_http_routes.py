@@ -318,7 +318,13 @@ async def test_validation_reports_everything_and_stores_nothing(http: httpx.Asyn
 async def test_a_valid_spec_is_told_its_guarantee(http: httpx.AsyncClient) -> None:
     """Before anything is stored."""
     answer = (await http.post("/api/v1/pipelines:validate", content=EXAMPLE)).json()
-    assert answer == {"valid": True, "problems": [], "guarantee": "exactly-once"}
+    given = {"step": "source", "columns": [{"name": "n", "type": "int64"}]}
+    assert answer == {
+        "valid": True,
+        "problems": [],
+        "guarantee": "exactly-once",
+        "outputs": [given],
+    }
 
 
 async def test_a_preview_shows_records_as_objects(http: httpx.AsyncClient, pipeline: str) -> None:

@@ -11,7 +11,7 @@ PUSHED = canonical(PipelineSpec(name="a", source=Source("push"), sink=Sink("cons
 
 def test_a_cluster_without_kafka_refuses_push_and_says_what_to_set() -> None:
     """Acknowledged records in one node's folder would be gone with the node."""
-    (problem,), _ = checked(registry(), PUSHED, takes_push=False)
+    (problem,) = checked(registry(), PUSHED, takes_push=False).problems
     assert problem.field == "source.sourceType"
     assert "set kafka_brokers (DATAFLOW_KAFKA_BROKERS)" in problem.message
-    assert checked(registry(), PUSHED, takes_push=True)[0] == ()
+    assert checked(registry(), PUSHED, takes_push=True).problems == ()

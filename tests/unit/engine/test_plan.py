@@ -31,7 +31,7 @@ GOOD = PipelineSpec(
 
 def problems(spec: PipelineSpec) -> list[str]:
     """Return the fields that have problems."""
-    return [problem.field for problem in validate(STEPS, canonical(spec))[0]]
+    return [problem.field for problem in validate(STEPS, canonical(spec)).problems]
 
 
 def test_a_good_spec_becomes_a_plan() -> None:
@@ -102,7 +102,7 @@ def test_a_credential_in_the_clear_is_refused_without_being_shown(
     source: Source, field: str
 ) -> None:
     """A spec is journalled for ever and shown to everybody."""
-    found, _ = validate(STEPS, canonical(replace(GOOD, source=source)))
+    found = validate(STEPS, canonical(replace(GOOD, source=source))).problems
     assert any("${env:" in problem.message for problem in found if problem.field == field)
     assert "hunter2" not in str(found)
 
@@ -118,7 +118,7 @@ def test_a_credential_in_the_clear_is_refused_without_being_shown(
 )
 def test_references_and_columns_are_no_credentials(source: Source) -> None:
     """A column may be called token."""
-    found, _ = validate(STEPS, canonical(replace(GOOD, source=source)))
+    found = validate(STEPS, canonical(replace(GOOD, source=source))).problems
     assert "credential" not in str(found)
     assert "password in the clear" not in str(found)
 

@@ -12,7 +12,7 @@ from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 from dataflow.core.state import State, Status
 from dataflow.server.answers import details, health, settled
-from dataflow.server.backend import Pipeline, Running
+from dataflow.server.backend import Pipeline, Running, Verdict
 from dataflow.v1.pipeline_pb2 import StopPipelineResponse
 
 STATE = State(
@@ -63,7 +63,7 @@ def test_the_answer_to_a_stop_names_what_kept_the_last_checkpoint_from_being_see
 
 def test_what_never_ran_shows_zeros() -> None:
     """Without a decision there is no checkpoint to show, and nothing to divide by."""
-    answer = details(Pipeline(STATE, None, Running(), ""), "")
+    answer = details(Pipeline(STATE, None, Running(), ""), Verdict(()))
     assert not answer.HasField("checkpoint")
     assert answer.metrics.average_processing_time_ms == 0
     assert answer.metrics.lag_records == -1

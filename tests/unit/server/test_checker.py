@@ -9,6 +9,7 @@ import pytest
 from dataflow.core.errors import Invalid, Problem
 from dataflow.core.spec import PipelineSpec, canonical
 from dataflow.server import checker
+from dataflow.server.backend import Verdict
 from dataflow.server.checker import Checker
 from dataflow.server.specs import spec_of
 from dataflow.v1 import pipeline_pb2, spec_pb2
@@ -21,10 +22,10 @@ class Validation:
         self.asked = 0
         self.problems: Sequence[Problem] = ()
 
-    def __call__(self, _: PipelineSpec) -> tuple[Sequence[Problem], str]:
+    def __call__(self, _: PipelineSpec) -> Verdict:
         """Return the problems that are set."""
         self.asked += 1
-        return self.problems, ""
+        return Verdict(self.problems)
 
 
 def _request(**texts: str) -> pipeline_pb2.CreatePipelineRequest:

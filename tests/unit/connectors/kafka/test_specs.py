@@ -140,5 +140,5 @@ def test_a_transaction_has_to_outlast_its_checkpoint(
         sink=Sink("kafka", BROKERS, options=json.dumps(options)),
         options=PipelineOptions(checkpoint_interval=interval),
     )
-    problems, _ = validate(Registry([SOURCE, SINK]), canonical(spec))
+    problems = validate(Registry([SOURCE, SINK]), canonical(spec)).problems
     assert [problem.field for problem in problems] == fields
