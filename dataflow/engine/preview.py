@@ -186,6 +186,7 @@ async def _first(source: Input, clock: Clock, records_max: int) -> Sequence[Rows
     left = records_max
     for rows in gathered:
         rows.batch = rows.batch.slice(0, left)
+        rows.read = rows.batch.num_rows + sum(letters.num_rows for letters in rows.dead)
         left -= rows.batch.num_rows
     return gathered
 
