@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from dataflow.app import questions as q
 from dataflow.app.far_work import WORK, ForOthers
+from dataflow.app.letters import AboutLetters, LetterCauses, LettersPurged, PageOfLetters
 from dataflow.app.loads import loads_of
 from dataflow.cluster.host import Host
 from dataflow.core.errors import Rejected
@@ -35,6 +36,9 @@ class Answering:
                 _handler(q.EVENTS, self._events),
                 _handler(q.VERSIONS, self._versions),
                 _handler(q.DEAD_LETTERS, self._dead_letters),
+                _handler(q.LETTER_CAUSES, self._letter_causes),
+                _handler(q.PURGE_LETTERS, self._purge_letters),
+                _handler(q.REPLAY_LETTERS, lambda a: here.replay_letters(a.pipeline_id, a.asking)),
                 _handler(q.INGEST, self._ingest),
                 _handler(q.PIPELINES, self._pipelines),
                 _handler(q.PREVIEW, self._preview),
@@ -81,11 +85,17 @@ class Answering:
         found = await self._here.versions(about.pipeline_id, before, about.limit)
         return q.PageOfVersions(tuple(found))
 
-    async def _dead_letters(self, about: q.About) -> q.PageOfLetters:
+    async def _dead_letters(self, about: AboutLetters) -> PageOfLetters:
         page, total, following = await self._here.dead_letters(
-            about.pipeline_id, about.text, about.limit
+            about.pipeline_id, about.after, about.limit, about.wanted
         )
-        return q.PageOfLetters(tuple(page), total, following)
+        return PageOfLetters(tuple(page), total, following)
+
+    async def _letter_causes(self, about: AboutLetters) -> LetterCauses:
+        return LetterCauses(tuple(await self._here.letter_causes(about.pipeline_id)))
+
+    async def _purge_letters(self, about: AboutLetters) -> LettersPurged:
+        return LettersPurged(await self._here.purge_letters(about.pipeline_id, about.wanted))
 
     async def _ingest(self, push: q.Push) -> Any:  # noqa: ANN401 - an Ingested
         return await self._here.ingest(

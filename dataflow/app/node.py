@@ -145,12 +145,27 @@ class Node:
         return await self._parts.past.versions(pipeline, before, limit)
 
     async def dead_letters(
-        self, pipeline: PipelineId, after: str, limit: int
+        self, pipeline: PipelineId, after: str, limit: int, wanted: b.Wanted
     ) -> tuple[Sequence[b.DeadLetter], int, str]:
         """Return a page of dead letters, how many there are, and where the next page begins."""
         self._parts.host.state(pipeline)
-        page, following = await self._parts.workers.dead_letters(pipeline, after, limit)
+        page, following = await self._parts.workers.dead_letters(pipeline, after, limit, wanted)
         return page, await DeadLetters(self._parts.stores.objects, pipeline).count(), following
+
+    async def letter_causes(self, pipeline: PipelineId) -> Sequence[b.Cause]:
+        """Return why letters were kept."""
+        self._parts.host.state(pipeline)
+        return await self._parts.workers.causes(pipeline)
+
+    async def purge_letters(self, pipeline: PipelineId, wanted: b.Wanted) -> int:
+        """Let letters be gone for good."""
+        self._parts.host.state(pipeline)
+        return await self._parts.workers.purge(pipeline, wanted)
+
+    async def replay_letters(self, pipeline: PipelineId, asking: b.ReplayLetters) -> b.Replay:
+        """Ask for letters to be replayed."""
+        spec = self._parts.host.state(pipeline).spec
+        return await self._parts.workers.replay(pipeline, spec, asking)
 
     async def ingest(
         self, pipeline: PipelineId, batch_id: str, content_type: str, records: bytes

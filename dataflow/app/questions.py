@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from dataflow.app.letters import AboutLetters, LetterCauses, LettersPurged, PageOfLetters
 from dataflow.core.answers import Answer
 from dataflow.core.commands import Command, UserCommand
 from dataflow.core.errors import DataFlowError
@@ -21,7 +22,7 @@ from dataflow.core.spec import PipelineSpec
 from dataflow.core.state import State
 from dataflow.server import backend as b
 from dataflow.server.cluster_backend import Load
-from dataflow.v1 import event_pb2, node_pb2
+from dataflow.v1 import event_pb2, node_pb2, worker_pb2
 from dataflow.wire.core import to_core, to_message
 from dataflow.wire.errors import error_from, error_told
 
@@ -73,15 +74,6 @@ class PageOfVersions:
     """Versions of one spec, the latest first."""
 
     versions: tuple[b.SpecVersion, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PageOfLetters:
-    """Dead letters, how many there are, and where the next page begins."""
-
-    letters: tuple[b.DeadLetter, ...]
-    total: int
-    following: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +264,11 @@ PIPELINE = Question("pipeline", ABOUT, _twin(b.Pipeline, node_pb2.ShownPipeline)
 PIPELINE_AT = Question("pipeline at", ABOUT, _twin(State, event_pb2.State))
 EVENTS = Question("events", ABOUT, _twin(PageOfEvents, node_pb2.PageOfEvents))
 VERSIONS = Question("versions", ABOUT, _twin(PageOfVersions, node_pb2.PageOfVersions))
-DEAD_LETTERS = Question("dead letters", ABOUT, _twin(PageOfLetters, node_pb2.PageOfLetters))
+_LETTERS = _twin(AboutLetters, node_pb2.AboutLetters)
+DEAD_LETTERS = Question("dead letters", _LETTERS, _twin(PageOfLetters, node_pb2.PageOfLetters))
+LETTER_CAUSES = Question("letter causes", _LETTERS, _twin(LetterCauses, worker_pb2.Causes))
+PURGE_LETTERS = Question("purge letters", _LETTERS, _twin(LettersPurged, worker_pb2.Purged))
+REPLAY_LETTERS = Question("replay letters", _LETTERS, _twin(b.Replay, worker_pb2.Replay))
 INGEST = Question("ingest", _twin(Push, node_pb2.Push), _twin(b.Ingested, node_pb2.Ingested))
 PIPELINES = Question(
     "pipelines",

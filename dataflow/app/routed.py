@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from dataflow.app import questions as q
 from dataflow.app.at_nodes import MARGIN, READ_PATIENCE, WRITE_PATIENCE, AtNodes
+from dataflow.app.letters import AboutLetters, LetterCauses, LettersPurged, PageOfLetters
 from dataflow.app.watches import Watches
 from dataflow.cluster.membership import Membership
 from dataflow.cluster.registration import Registration
@@ -29,6 +30,7 @@ from dataflow.core.spec import PipelineSpec
 from dataflow.core.state import State
 from dataflow.server import backend as b
 
+A = TypeVar("A", q.About, AboutLetters)
 T = TypeVar("T")
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -75,8 +77,8 @@ class Routed:
 
     async def _ask(
         self,
-        question: q.Question[q.About, R],
-        about: q.About,
+        question: q.Question[A, R],
+        about: A,
         here: Callable[[b.Backend], Awaitable[R]],
         patience: timedelta = READ_PATIENCE,
     ) -> R:
@@ -138,17 +140,44 @@ class Routed:
         return (await self._ask(q.VERSIONS, about, here)).versions
 
     async def dead_letters(
-        self, pipeline: PipelineId, after: str, limit: int
+        self, pipeline: PipelineId, after: str, limit: int, wanted: b.Wanted
     ) -> tuple[Sequence[b.DeadLetter], int, str]:
         """See ``Backend.dead_letters``."""
 
-        async def here(node: b.Backend) -> q.PageOfLetters:
-            page, total, following = await node.dead_letters(pipeline, after, limit)
-            return q.PageOfLetters(tuple(page), total, following)
+        async def here(node: b.Backend) -> PageOfLetters:
+            page, total, following = await node.dead_letters(pipeline, after, limit, wanted)
+            return PageOfLetters(tuple(page), total, following)
 
-        about = q.About(pipeline, text=after, limit=limit)
+        about = AboutLetters(pipeline, after, limit, wanted)
         found = await self._ask(q.DEAD_LETTERS, about, here)
         return found.letters, found.total, found.following
+
+    async def letter_causes(self, pipeline: PipelineId) -> Sequence[b.Cause]:
+        """See ``Backend.letter_causes``."""
+
+        async def here(node: b.Backend) -> LetterCauses:
+            return LetterCauses(tuple(await node.letter_causes(pipeline)))
+
+        about = AboutLetters(pipeline)
+        return (await self._ask(q.LETTER_CAUSES, about, here, WRITE_PATIENCE)).causes
+
+    async def purge_letters(self, pipeline: PipelineId, wanted: b.Wanted) -> int:
+        """See ``Backend.purge_letters``."""
+
+        async def here(node: b.Backend) -> LettersPurged:
+            return LettersPurged(await node.purge_letters(pipeline, wanted))
+
+        about = AboutLetters(pipeline, wanted=wanted)
+        return (await self._ask(q.PURGE_LETTERS, about, here, WRITE_PATIENCE)).letters
+
+    async def replay_letters(self, pipeline: PipelineId, asking: b.ReplayLetters) -> b.Replay:
+        """See ``Backend.replay_letters``; one that was lost on the way is known by its id."""
+        about = AboutLetters(pipeline, asking=asking)
+
+        async def here(node: b.Backend) -> b.Replay:
+            return await node.replay_letters(pipeline, asking)
+
+        return await self._ask(q.REPLAY_LETTERS, about, here, WRITE_PATIENCE)
 
     async def ingest(
         self, pipeline: PipelineId, batch_id: str, content_type: str, records: bytes

@@ -30,7 +30,7 @@ COMMANDS = {
     "delete": Entry("lifecycle", "delete", "End pipelines for good; their history stays."),
     "describe": Entry("showing", "describe", "Show everything about a pipeline."),
     "diff": Entry("comparing", "diff", "Show what a version of a spec changed."),
-    "dlq": Entry("dead_letters", "dlq", "Look at records that could not be handled."),
+    "dlq": Entry("dead_letters", "dlq", "Look at records that could not be handled, replay them."),
     "events": Entry("history", "events", "List what happened to a pipeline."),
     "get": Entry("showing", "get", "List pipelines, or show one in a line."),
     "metrics": Entry("showing", "metrics", "Show what a pipeline has done."),

@@ -19,6 +19,7 @@ from dataflow.client.bulk import Commands as CommandsSlot
 from dataflow.client.cluster import ClusterCalls
 from dataflow.client.commands import Commands
 from dataflow.client.connection import MESSAGE_BYTES_MAX, TIMEOUT, Connection, Settings, Tls
+from dataflow.client.letters import Letters
 from dataflow.client.messages import Command, CommandAnswer, IngestBatchResponse
 from dataflow.client.pipelined import Pipelined
 from dataflow.client.questions import Questions
@@ -27,7 +28,7 @@ from dataflow.core.errors import Code, Rejected
 from dataflow.v1.pipeline_pb2 import IngestBatchRequest
 
 
-class DataFlow(Commands, Questions, ClusterCalls):
+class DataFlow(Commands, Letters, Questions, ClusterCalls):
     """A connection to one server, for use as ``async with DataFlow("127.0.0.1:50051") as df:``.
 
     Requests return the messages of ``proto/`` (``dataflow.client.messages``); errors are those of

@@ -122,10 +122,15 @@ class Questions:
             asked.page_token = page.next_page_token
 
     async def dead_letters(
-        self, pipeline_id: str, *, page_size: int = PAGE_SIZE
+        self, pipeline_id: str, *, step: str = "", error: str = "", page_size: int = PAGE_SIZE
     ) -> AsyncIterator[DeadLetter]:
-        """Yield the records that a step could not handle and that were kept."""
-        asked = ListDeadLettersRequest(pipeline_id=pipeline_id, page_size=page_size)
+        """Yield the records that a step could not handle and that were kept.
+
+        Only those of ``step`` and with the text ``error`` in their error, where these are given.
+        """
+        asked = ListDeadLettersRequest(
+            pipeline_id=pipeline_id, step=step, error=error, page_size=page_size
+        )
         while True:
             page = await self._connection.call(self._connection.stub.ListDeadLetters, asked)
             for letter in page.dead_letters:

@@ -8,12 +8,21 @@ from importlib import import_module
 
 from dataflow.connect.spec import load
 from dataflow.core.errors import DataFlowError
+from dataflow.core.graph import graph
 from dataflow.core.ids import PipelineId
 from dataflow.core.spec import PipelineSpec
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import hidden_in
 from dataflow.engine.plan import plan
-from dataflow.engine.records import DeadLetter, PreviewStep
+from dataflow.engine.records import (
+    Cause,
+    DeadLetter,
+    PreviewStep,
+    Replay,
+    ReplayLetters,
+    Wanted,
+)
+from dataflow.engine.replays import Replays
 from dataflow.engine.worker import Surroundings
 
 
@@ -50,7 +59,31 @@ class Looking:
                 raise hidden_in(error, around.hide) from None
 
     async def dead_letters(
-        self, pipeline: PipelineId, after: str, limit: int
+        self, pipeline: PipelineId, after: str, limit: int, wanted: Wanted
     ) -> tuple[Sequence[DeadLetter], str]:
         """Return a page of dead letters; see ``DeadLetters.page``."""
-        return await DeadLetters(self._around.objects, pipeline).page(after, limit)
+        return await self._letters(pipeline).page(after, limit, wanted)
+
+    async def causes(self, pipeline: PipelineId) -> Sequence[Cause]:
+        """Return why letters were kept; see ``mending.causes``."""
+        module = await asyncio.to_thread(import_module, "dataflow.engine.mending")
+        found: Sequence[Cause] = await module.causes(self._letters(pipeline))
+        return found
+
+    async def purge(self, pipeline: PipelineId, wanted: Wanted) -> int:
+        """Let letters be gone for good; see ``mending.purge``."""
+        module = await asyncio.to_thread(import_module, "dataflow.engine.mending")
+        gone: int = await module.purge(self._letters(pipeline), wanted)
+        return gone
+
+    async def replay(
+        self, pipeline: PipelineId, spec: PipelineSpec, asking: ReplayLetters
+    ) -> Replay:
+        """Ask for letters to be replayed; see ``mending.replay``."""
+        module = await asyncio.to_thread(import_module, "dataflow.engine.mending")
+        replays = Replays(self._around.objects, pipeline)
+        asked: Replay = await module.replay(self._letters(pipeline), replays, asking, graph(spec))
+        return asked
+
+    def _letters(self, pipeline: PipelineId) -> DeadLetters:
+        return DeadLetters(self._around.objects, pipeline)

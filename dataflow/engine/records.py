@@ -70,6 +70,10 @@ class ReplayLetters:
     patch: Patch = Patch()
 
 
+NO_REPLAY = ReplayLetters("")
+"""Where none is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Why letters were kept: errors that differ in numbers and quoted values alone are one."""

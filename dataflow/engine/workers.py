@@ -15,7 +15,14 @@ from dataflow.core.spec import PipelineSpec
 from dataflow.engine.ingest.log import parse_in
 from dataflow.engine.ingest.pushed import Parsed, Pushed
 from dataflow.engine.looking import Looking
-from dataflow.engine.records import DeadLetter, PreviewStep
+from dataflow.engine.records import (
+    Cause,
+    DeadLetter,
+    PreviewStep,
+    Replay,
+    ReplayLetters,
+    Wanted,
+)
 from dataflow.engine.worker import Surroundings, Worker
 
 
@@ -51,9 +58,23 @@ class Workers(Protocol):
         ...
 
     async def dead_letters(
-        self, pipeline: PipelineId, after: str, limit: int
+        self, pipeline: PipelineId, after: str, limit: int, wanted: Wanted
     ) -> tuple[Sequence[DeadLetter], str]:
         """Return a page of dead letters; see ``DeadLetters.page``."""
+        ...
+
+    async def causes(self, pipeline: PipelineId) -> Sequence[Cause]:
+        """Return why letters were kept; see ``mending.causes``."""
+        ...
+
+    async def purge(self, pipeline: PipelineId, wanted: Wanted) -> int:
+        """Let letters be gone for good; see ``mending.purge``."""
+        ...
+
+    async def replay(
+        self, pipeline: PipelineId, spec: PipelineSpec, asking: ReplayLetters
+    ) -> Replay:
+        """Ask for letters to be replayed; see ``mending.replay``."""
         ...
 
 
@@ -100,7 +121,21 @@ class Inline:
         await self._looking.clean(pipeline, spec)
 
     async def dead_letters(
-        self, pipeline: PipelineId, after: str, limit: int
+        self, pipeline: PipelineId, after: str, limit: int, wanted: Wanted
     ) -> tuple[Sequence[DeadLetter], str]:
         """See ``Workers``."""
-        return await self._looking.dead_letters(pipeline, after, limit)
+        return await self._looking.dead_letters(pipeline, after, limit, wanted)
+
+    async def causes(self, pipeline: PipelineId) -> Sequence[Cause]:
+        """See ``Workers``."""
+        return await self._looking.causes(pipeline)
+
+    async def purge(self, pipeline: PipelineId, wanted: Wanted) -> int:
+        """See ``Workers``."""
+        return await self._looking.purge(pipeline, wanted)
+
+    async def replay(
+        self, pipeline: PipelineId, spec: PipelineSpec, asking: ReplayLetters
+    ) -> Replay:
+        """See ``Workers``."""
+        return await self._looking.replay(pipeline, spec, asking)

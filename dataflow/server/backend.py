@@ -17,22 +17,42 @@ from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.messages import Phase
 from dataflow.core.spec import PipelineSpec
 from dataflow.core.state import State
-from dataflow.engine.records import DeadLetter, PreviewStep, Verdict
+from dataflow.engine.records import (
+    EVERY,
+    NO_REPLAY,
+    Cause,
+    DeadLetter,
+    Patch,
+    PreviewStep,
+    Replay,
+    ReplayLetters,
+    Setting,
+    Verdict,
+    Wanted,
+)
 from dataflow.views.contract import Query, Summary
 
 __all__ = [
     "EVENTS_BYTES_MAX",
+    "EVERY",
+    "NO_REPLAY",
     "Backend",
+    "Cause",
     "Change",
     "DeadLetter",
     "Ingested",
+    "Patch",
     "Pipeline",
     "PreviewStep",
     "Query",
+    "Replay",
+    "ReplayLetters",
     "Running",
+    "Setting",
     "SpecVersion",
     "Summary",
     "Verdict",
+    "Wanted",
 ]
 
 
@@ -136,9 +156,25 @@ class Backend(Protocol):
         ...
 
     async def dead_letters(
-        self, pipeline: PipelineId, after: str, limit: int
+        self, pipeline: PipelineId, after: str, limit: int, wanted: Wanted
     ) -> tuple[Sequence[DeadLetter], int, str]:
         """Return a page of dead letters, how many there are, and where the next page begins."""
+        ...
+
+    async def letter_causes(self, pipeline: PipelineId) -> Sequence[Cause]:
+        """Return why letters were kept, the most frequent first."""
+        ...
+
+    async def purge_letters(self, pipeline: PipelineId, wanted: Wanted) -> int:
+        """Let letters be gone for good; returns how many."""
+        ...
+
+    async def replay_letters(self, pipeline: PipelineId, asking: ReplayLetters) -> Replay:
+        """Ask for letters to be replayed, by the run there is or else by the next.
+
+        Raises:
+            Rejected: a letter is not there, or the patch does not fit; the field says which.
+        """
         ...
 
     async def ingest(

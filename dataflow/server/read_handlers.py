@@ -14,7 +14,7 @@ from dataflow.core import events, ids
 from dataflow.core.errors import Rejected
 from dataflow.core.state import Status
 from dataflow.server import answers
-from dataflow.server.backend import Backend, Query
+from dataflow.server.backend import Backend, Query, Wanted
 from dataflow.server.call import Call
 from dataflow.server.checker import off_loop
 from dataflow.server.commands import known
@@ -125,9 +125,10 @@ class ReadHandlers:
     ) -> pipeline_pb2.ListDeadLettersResponse:
         """List records that a step could not handle."""
         pipeline, size = known(request.pipeline_id), page_size(request.page_size)
+        wanted = Wanted(step=request.step, error=request.error)
         while True:
             letters, total, token = await self._backend.dead_letters(
-                pipeline, request.page_token, size
+                pipeline, request.page_token, size, wanted
             )
             found = [to_message(letter, pipeline_pb2.DeadLetter) for letter in letters]
             size = len(fitting(found, size))

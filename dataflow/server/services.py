@@ -18,6 +18,7 @@ from dataflow.server.cluster_handlers import ClusterHandlers
 from dataflow.server.command_handlers import CommandHandlers
 from dataflow.server.commands import Commands
 from dataflow.server.errors import NewId
+from dataflow.server.letter_handlers import LetterHandlers
 from dataflow.server.observe import Requests
 from dataflow.server.read_handlers import ReadHandlers
 from dataflow.server.streams import StreamHandlers
@@ -65,6 +66,7 @@ class Services:
         self.streams = StreamHandlers(backend, commands, new_id, self.draining)
         parts = (
             CommandHandlers(backend, commands, new_id),
+            LetterHandlers(backend, new_id),
             ReadHandlers(backend),
             self.streams,
             ClusterHandlers(cluster),

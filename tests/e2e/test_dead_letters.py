@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from tests.e2e.programs import Api
+from tests.e2e.programs import Api, Server, ctl
 from tests.e2e.specs import SCHEMA, computed, line, sink, source, write_rows, written
 
 
@@ -61,3 +62,34 @@ def test_dead_letters_are_listed_page_by_page(http: Api, folder: Path) -> None:
         if not token:
             break
     assert ordinals == bad
+
+
+def dlq(server: Server, *arguments: str) -> str:
+    """Return what a command about letters prints."""
+    ran = ctl(server.grpc, "dlq", *arguments)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_dead_letters_are_mended_by_the_command_line(
+    http: Api, server: Server, folder: Path
+) -> None:
+    """Grouped, patched, replayed at the next start, and the rest purged."""
+    (folder / "in.csv").write_text("a,b\n1,x\ntwo,y\n3,z\nfour,w\n")
+    begin = source(folder / "in.csv", schema={"a": "int64"}, onError="dead-letter")
+    pipeline = http.run(line(begin, sink(folder / "out.csv")))
+    (cause,) = json.loads(dlq(server, "causes", pipeline, "-o", "json"))
+    assert (cause["letters"], cause["error"]) == (2, "column '…': expected int#: invalid value '…'")
+    (letter,) = json.loads(dlq(server, "list", pipeline, "--error", "two", "-o", "json"))
+    refused = ctl(server.grpc, "dlq", "replay", pipeline, "--all", "--set", "c=1")
+    assert (refused.returncode, "one of a, b" in refused.stderr) == (1, True)
+    patch = ("--set", "a=2", "--set", "b=SUBSTRING(record, 5)")
+    told = dlq(server, "patch", pipeline, letter["id"], *patch)
+    assert told.startswith("1 to replay; start or resume the pipeline")
+    http.start(pipeline)
+    http.completed(pipeline)
+    assert sorted(written(folder / "out.csv")) == [["1", "x"], ["2", "y"], ["3", "z"]]
+    (left,) = http.get(f"/pipelines/{pipeline}/deadletters")["deadLetters"]
+    assert left["record"] == "four,w"
+    assert dlq(server, "purge", pipeline, "--step", "source") == "1 purged\n"
+    assert http.get(f"/pipelines/{pipeline}/deadletters")["total"] == 0

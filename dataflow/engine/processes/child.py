@@ -23,9 +23,11 @@ from dataflow.core.ids import PipelineId, Run
 from dataflow.engine.failure import unsaid
 from dataflow.engine.ingest.pushed import Pushed
 from dataflow.engine.objects import Objects
+from dataflow.engine.processes import letters
 from dataflow.engine.processes.allowed import Allowed
 from dataflow.engine.processes.asking import Asking
 from dataflow.engine.processes.followed import FollowedLog
+from dataflow.engine.processes.letters import AskReplay, PurgeLetters, ReadCauses, ReadLetters
 from dataflow.engine.processes.link import Link
 from dataflow.engine.processes.messages import (
     Alive,
@@ -37,12 +39,10 @@ from dataflow.engine.processes.messages import (
     Done,
     FromProcess,
     LetGo,
-    Letters,
     ParseBatch,
     ParsedBatch,
     PreviewSpec,
     Question,
-    ReadLetters,
     Ready,
     Replied,
     Retire,
@@ -251,10 +251,8 @@ class _Child:
             case CleanUp():
                 await worker.clean(question.pipeline_id, question.spec)
                 return Done()
-            case ReadLetters():
-                about = question.pipeline_id, question.after, question.limit
-                letters, following = await worker.dead_letters(*about)
-                return Letters(tuple(letters), following)
+            case ReadLetters() | ReadCauses() | PurgeLetters() | AskReplay():
+                return await letters.answer(worker, question)
             case _:
                 raise TypeError(f"{type(question).__name__} is asked of a node")
 

@@ -19,6 +19,7 @@ from typing import TypeAlias
 from dataflow.core import messages as m
 from dataflow.core.ids import PipelineId, Run
 from dataflow.core.spec import PipelineSpec
+from dataflow.engine.processes.letters import AboutLetters, LettersAnswer
 from dataflow.engine.records import DeadLetter
 
 
@@ -147,23 +148,6 @@ class StepsPreviewed:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadLetters:
-    """(to the process) See ``Workers.dead_letters``."""
-
-    pipeline_id: PipelineId
-    after: str
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Letters:
-    """The answer to ``ReadLetters``."""
-
-    letters: tuple[DeadLetter, ...]
-    following: str
-
-
-@dataclass(frozen=True, slots=True)
 class FollowLog:
     """(to the node) An ingest log, as soon as it ends beyond an offset."""
 
@@ -216,8 +200,8 @@ class Refused:
     """See ``wire.errors.error_bytes``."""
 
 
-Question: TypeAlias = ParseBatch | PreviewSpec | ReadLetters | FollowLog | CutLog | CleanUp
-Answer: TypeAlias = ParsedBatch | StepsPreviewed | Letters | LogView | Done | Refused
+Question: TypeAlias = ParseBatch | PreviewSpec | AboutLetters | FollowLog | CutLog | CleanUp
+Answer: TypeAlias = ParsedBatch | StepsPreviewed | LettersAnswer | LogView | Done | Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,21 +15,36 @@ from dataflow.core.errors import Code, Unavailable
 from dataflow.core.ids import PipelineId
 from dataflow.core.spec import PipelineSpec
 from dataflow.engine.ingest.pushed import Parsed, Pushed
+from dataflow.engine.processes.letters import (
+    AskReplay,
+    Causes,
+    Letters,
+    Purged,
+    PurgeLetters,
+    ReadCauses,
+    ReadLetters,
+    ReplayAsked,
+)
 from dataflow.engine.processes.messages import (
     Answer,
     CleanUp,
     Column,
     Done,
-    Letters,
     ParseBatch,
     ParsedBatch,
     PreviewSpec,
     Question,
-    ReadLetters,
     StepsPreviewed,
 )
 from dataflow.engine.processes.process import Node, Process, Program, failure
-from dataflow.engine.records import DeadLetter, PreviewStep
+from dataflow.engine.records import (
+    Cause,
+    DeadLetter,
+    PreviewStep,
+    Replay,
+    ReplayLetters,
+    Wanted,
+)
 
 log = structlog.get_logger()
 
@@ -148,11 +163,25 @@ class Processes:
         await self._ask(CleanUp(pipeline, spec), Done)
 
     async def dead_letters(
-        self, pipeline: PipelineId, after: str, limit: int
+        self, pipeline: PipelineId, after: str, limit: int, wanted: Wanted
     ) -> tuple[Sequence[DeadLetter], str]:
         """See ``Workers``."""
-        found = await self._ask(ReadLetters(pipeline, after, limit), Letters)
+        found = await self._ask(ReadLetters(pipeline, after, limit, wanted), Letters)
         return found.letters, found.following
+
+    async def causes(self, pipeline: PipelineId) -> Sequence[Cause]:
+        """See ``Workers``."""
+        return (await self._ask(ReadCauses(pipeline), Causes)).causes
+
+    async def purge(self, pipeline: PipelineId, wanted: Wanted) -> int:
+        """See ``Workers``."""
+        return (await self._ask(PurgeLetters(pipeline, wanted), Purged)).letters
+
+    async def replay(
+        self, pipeline: PipelineId, spec: PipelineSpec, asking: ReplayLetters
+    ) -> Replay:
+        """See ``Workers``."""
+        return (await self._ask(AskReplay(pipeline, spec, asking), ReplayAsked)).replay
 
     # --- who does it -----------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from dataflow.engine.ingest.pushed import Pushed
 from dataflow.engine.processes import pool, process
 from dataflow.engine.processes.pool import Processes
 from dataflow.engine.processes.process import Node, Program
+from dataflow.engine.records import EVERY, Replay, ReplayLetters, Wanted
 from tests.contract.engine.owner import PIPELINE
 from tests.contract.engine.process import COMMAND, settings, writing
 from tests.contract.engine.test_worker import SEED, Line, T, no_questions
@@ -254,7 +255,19 @@ async def test_errors_are_raised_as_where_the_question_is_answered(tmp_path: Pat
             await processes.parse(bad, {"a": "int64"}, None)
         assert caught.value.field == "records[1].a"
         with pytest.raises(Rejected, match="is not a token of this list"):
-            await processes.dead_letters(PIPELINE, "elsewhere", 10)
+            await processes.dead_letters(PIPELINE, "elsewhere", 10, EVERY)
+        asking = ReplayLetters("a", Wanted(ids=(f"{1:020}-{1:020}-1/0",)))
+        with pytest.raises(Rejected, match="there is no letter"):
+            await processes.replay(PIPELINE, endless(tmp_path), asking)
+
+
+async def test_letters_are_looked_after_by_a_process(tmp_path: Path) -> None:
+    """Rows are made of them there, where Arrow is."""
+    async with processes_of(tmp_path) as (processes, _):
+        assert await processes.causes(PIPELINE) == ()
+        assert await processes.purge(PIPELINE, EVERY) == 0
+        nothing = await processes.replay(PIPELINE, endless(tmp_path), ReplayLetters("a"))
+        assert nothing == Replay("", 0)
 
 
 async def test_runs_are_spread_evenly_and_a_pipeline_stays_where_it_is(tmp_path: Path) -> None:

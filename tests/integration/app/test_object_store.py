@@ -11,6 +11,7 @@ from dataflow.app.standalone import node
 from dataflow.core import commands as c
 from dataflow.core.errors import Unavailable
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
+from dataflow.engine.records import EVERY
 from deploy.stack import s3 as server
 from tests.integration.app.test_node import P, ask, ended
 
@@ -44,7 +45,7 @@ async def test_dead_letters_are_kept_in_the_bucket(workers: int, s3: str, tmp_pa
     async with node(settings) as served:
         await ask(served, c.CreatePipeline(canonical(spec)), c.StartPipeline())
         assert (await ended(served)).reason == "completed"
-        letters, count, _ = await served.dead_letters(P, "", 10)
+        letters, count, _ = await served.dead_letters(P, "", 10, EVERY)
     assert ([letter.record for letter in letters], count) == (["bad"], 1)
     assert not (tmp_path / "data" / "objects").exists()
 

@@ -487,6 +487,28 @@ class Service(PipelineServiceServicer):
 
         return await self._serve("ListDeadLetters", request, context, work)
 
+    async def ListDeadLetterCauses(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
+        def work() -> pb.ListDeadLetterCausesResponse:
+            kept = self.kept(request.pipeline_id)
+            cause = pb.DeadLetterCause(step="source", error="not a number", letters=kept.letters)
+            return pb.ListDeadLetterCausesResponse(causes=[cause])
+
+        return await self._serve("ListDeadLetterCauses", request, context, work)
+
+    async def ReplayDeadLetters(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
+        def work() -> pb.ReplayDeadLettersResponse:
+            self.kept(request.pipeline_id)
+            return pb.ReplayDeadLettersResponse(letters=len(request.ids), replay_id=request.step)
+
+        return await self._serve("ReplayDeadLetters", request, context, work)
+
+    async def PurgeDeadLetters(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
+        def work() -> pb.PurgeDeadLettersResponse:
+            kept = self.kept(request.pipeline_id)
+            return pb.PurgeDeadLettersResponse(letters=kept.letters if request.all else 0)
+
+        return await self._serve("PurgeDeadLetters", request, context, work)
+
     async def ValidatePipeline(self, request: Request, context: Context) -> Answer:  # noqa: N802 - named by proto/
         def work() -> pb.ValidatePipelineResponse:
             wrong = {"source.options.format": "unknown 'cvs'"}

@@ -57,6 +57,15 @@ async def test_events_versions_and_dead_letters_have_every_page(
     assert [e.sequence async for e in started] == [2]
 
 
+async def test_dead_letters_are_grouped_replayed_and_purged(served: Served, five: DataFlow) -> None:
+    """Each answers what the server says."""
+    served.service.pipelines["p-3"].letters = 5
+    (cause,) = await five.dead_letter_causes("p-3")
+    replayed = await five.replay_dead_letters("p-3", ids=["1", "2"], step="t1", set={"a": "1"})
+    purged = await five.purge_dead_letters("p-3", all=True)
+    assert (cause.letters, replayed.letters, replayed.replay_id, purged.letters) == (5, 2, "t1", 5)
+
+
 async def test_a_pipeline_is_shown_at_a_moment(five: DataFlow) -> None:
     """Time travel takes a number or a time."""
     assert (await five.get("p-3")).status == Status.STATUS_RUNNING

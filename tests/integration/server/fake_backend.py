@@ -43,6 +43,8 @@ class FakeBackend:
         """Changes that a new watcher gets at once."""
         self.commands: list[c.Command] = []
         self.batches: list[tuple[str, str, str, bytes]] = []
+        self.purged: list[b.Wanted] = []
+        self.replays: list[b.ReplayLetters] = []
         self.in_flight = self.in_flight_most = 0
         self.unwatched = asyncio.Event()
         """Set when a watcher has gone."""
@@ -163,8 +165,22 @@ class FakeBackend:
             for n in numbers
         ][:limit]
 
+    async def letter_causes(self, pipeline: ids.PipelineId) -> Sequence[b.Cause]:
+        self._found(pipeline)
+        return [b.Cause("t1", "no '…'", 3, "0")]
+
+    async def purge_letters(self, pipeline: ids.PipelineId, wanted: b.Wanted) -> int:
+        self._found(pipeline)
+        self.purged.append(wanted)
+        return 3
+
+    async def replay_letters(self, pipeline: ids.PipelineId, asking: b.ReplayLetters) -> b.Replay:
+        self._found(pipeline)
+        self.replays.append(asking)
+        return b.Replay("r", 3)
+
     async def dead_letters(
-        self, pipeline: ids.PipelineId, after: str, limit: int
+        self, pipeline: ids.PipelineId, after: str, limit: int, wanted: b.Wanted
     ) -> tuple[Sequence[b.DeadLetter], int, str]:
         self._found(pipeline)
         letters = [b.DeadLetter("t1", "s", n, "{}", "no number", NOW) for n in range(3)]
