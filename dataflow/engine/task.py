@@ -114,8 +114,9 @@ class Task:
             try:
                 await self._inlets.close()
             finally:
-                for step in self._steps:
-                    await asyncio.to_thread(step.transform.close)
+                async with asyncio.TaskGroup() as tasks:
+                    for step in self._steps:
+                        tasks.create_task(asyncio.to_thread(step.transform.close))
 
     async def _open(self) -> Readers:
         """Ask the sinks BEFORE anything else what they hold: positions, pins and states are there.
