@@ -23,6 +23,7 @@ import pyarrow as pa
 from dataflow.connect.gathering import size_of
 from dataflow.connect.transform import ORDINAL
 from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.errors import Unavailable
 from dataflow.core.graph import Graph, upstream
 from dataflow.core.ids import SplitId
 from dataflow.engine.channel import Channel
@@ -62,6 +63,7 @@ class Replaying(Gate):
         self._waits = waits
         self._letters = around.dead_letters
         self._replays = around.replays
+        self._probe = around.probe
         self._channel = channel
         self._asked: dict[str, Asked] = {}
         self._due: list[_Due] = []
@@ -106,7 +108,9 @@ class Replaying(Gate):
         """Remove letters BEFORE their replay: without it, a decision would protect them no more."""
         for asked in fulfilled:
             await self._letters.remove(asked.letters)
+            self._probe("replay.removed")
             await self._replays.forget(asked.name)
+            self._probe("replay.forgotten")
             del self._asked[asked.name]
             own = {asked.split(index) for index in range(len(asked.entries))}
             self._taken = {k: split for k, split in self._taken.items() if split not in own}
@@ -117,7 +121,7 @@ class Replaying(Gate):
         for name in await self._replays.names():
             if name in self._asked:
                 continue
-            asked = self._asked[name] = await self._replays.get(name)
+            self._asked[name] = asked = await self._replays.get(name)
             for index, entry in enumerate(asked.entries):
                 split = asked.split(index)
                 if _is_decided(known, split):
@@ -162,7 +166,8 @@ class Replaying(Gate):
                 async with asyncio.timeout(POLL_S):
                     await self._changed.wait()
             if self._letters.has_some:
-                await self._look(Checkpoint())
+                with suppress(Unavailable):  # a run does well without; the next look may find some
+                    await self._look(Checkpoint())
 
     def _may_enter(self, due: _Due) -> bool:
         all_ended = bool(due.sources) and due.sources <= self._ended
