@@ -44,7 +44,7 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
     "unknown value": (
         line(source("/nowhere/in.csv", format="cvs"), CONSOLE),
         "source.options.format",
-        "unknown 'cvs', one of 'csv', 'json', 'parquet' or 'text'",
+        "unknown 'cvs', one of 'arrow', 'csv', 'json', 'parquet' or 'text'",
     ),
     "unknown source": (
         line({"sourceType": "fiel", "connectionString": "x"}, CONSOLE),

@@ -1,1 +1,1 @@
-"""Files: csv, json lines, text and parquet, read and written, one file or many."""
+"""Files: csv, json lines, text, parquet and Arrow, read and written, one file or many."""

@@ -11,13 +11,14 @@ file, and a run can tell what older runs left behind.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from dataflow.connect import Corrupted, Rejected, Task, Unavailable, sync_path
+from dataflow.connectors.file.convert import convert, schema_of
 from dataflow.connectors.file.sink_note import Note
 from dataflow.connectors.file.sink_spec import FinishedPart, OpenPart, Written
 from dataflow.connectors.file.write_file import (
@@ -25,15 +26,14 @@ from dataflow.connectors.file.write_file import (
     failures_of,
     size_of,
 )
-from dataflow.connectors.file.write_parquet import schema_of, to_parquet
 from dataflow.connectors.formats.encode import Encoder, columns_of, plain
-from dataflow.connectors.formats.shape import Compression
+from dataflow.connectors.formats.shape import Compression, Format
 
 MEMBER_BYTES = 1 << 20
 """Rows gathered for one gzip member or zstd frame: past it, compression gains nothing."""
 
-STREAM = ".arrow"
-"""Ends the stage of a part that will be converted to parquet."""
+STREAMS: Mapping[Format, str] = {"parquet": ".arrow", "arrow": ".stream"}
+"""End the stages of parts that will be converted, and say to what."""
 
 Probe = Callable[[str], None]
 
@@ -58,7 +58,7 @@ class Part:
         self._pending = bytearray()
         self._synced = state
         self._schema: pa.Schema | None = None
-        if state.bytes and state.stage.endswith(STREAM):
+        if state.bytes and becomes(state.stage):
             self._schema = schema_of(file.path)
 
     def fits(self, schema: pa.Schema) -> bool:
@@ -89,7 +89,7 @@ class Part:
         if self.state.columns is None and self._encoder.fixed_columns:
             self._append(self._encoder.head(batch.schema))
             self._count(0, columns_of(batch.schema))
-            if self.state.stage.endswith(STREAM):
+            if becomes(self.state.stage):
                 self._schema = batch.schema
         if self._schema is not None and batch.schema != self._schema:
             batch = batch.cast(self._schema)  # text stored another way
@@ -145,15 +145,17 @@ class Stages:
         finals: where they are seen.
         prefix: what their names begin with.
         probe: dies between effects that must not swap, in tests.
+        kind: what new parts hold; those of an earlier run may hold something else.
         note: of what was shown last.
     """
 
     def __init__(
-        self, folder: Path, finals: Path, prefix: str, probe: Probe, *, note: Note
+        self, folder: Path, finals: Path, prefix: str, probe: Probe, *, kind: Format, note: Note
     ) -> None:
         self.folder = folder
         self.finals = finals
         self.note = note
+        self._kind = kind
         self._prefix = prefix
         self._probe = probe
 
@@ -163,7 +165,7 @@ class Stages:
 
     def create(self, task: Task, final: str, opened_at: datetime) -> tuple[GrowingFile, OpenPart]:
         """Begin the stage of a part."""
-        stage = self.name(task, final) + (STREAM if final.endswith(".parquet") else "")
+        stage = self.name(task, final) + STREAMS.get(self._kind, "")
         file = GrowingFile.create(self.folder / stage)
         self._probe("file-sink.part.created")
         return file, OpenPart(stage=stage, name=final, opened_at=opened_at)
@@ -173,12 +175,13 @@ class Stages:
         state = part.sync()
         self._probe("file-sink.finish.synced")
         part.close()
-        if not state.stage.endswith(STREAM):
+        kind = becomes(state.stage)
+        if kind is None:
             return FinishedPart(
                 stage=state.stage, name=state.name, bytes=state.bytes, rows=state.rows
             )
         stage = self.name(task, state.name)
-        size = to_parquet(self.folder / state.stage, self.folder / stage, compression)
+        size = convert(self.folder / state.stage, self.folder / stage, kind, compression)
         with failures_of(self.folder):
             sync_path(self.folder)
         self._probe("file-sink.finish.converted")
@@ -240,13 +243,19 @@ class Stages:
         Never those of an equal or larger run: the caller may be the zombie.
         """
         begin = re.escape(f"{self._prefix}{task.pipeline}.{task.index}.")
-        pattern = re.compile(rf"{begin}\d+\.(\d+)\.{final}(?:{re.escape(STREAM)})?")
+        streams = "|".join(map(re.escape, STREAMS.values()))
+        pattern = re.compile(rf"{begin}\d+\.(\d+)\.{final}(?:{streams})?")
         with failures_of(self.folder):
             for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
                 found = pattern.fullmatch(path.name)
                 if found and int(found[1]) < task.run and path.name not in keep:
                     path.unlink(missing_ok=True)
                     self._probe("file-sink.discard.dropped")
+
+
+def becomes(stage: str) -> Format | None:
+    """Return what a stage will be converted to; None where it is already as it will be seen."""
+    return next((kind for kind, end in STREAMS.items() if stage.endswith(end)), None)
 
 
 def stages_of(written: Written | None) -> frozenset[str]:

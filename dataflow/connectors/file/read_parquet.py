@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataflow.connect import Chunk, Rejected
+from dataflow.connect import Rejected
 from dataflow.connect.batches import one_batch
-from dataflow.connect.types import from_arrow, to_arrow
-from dataflow.connectors.file.source_ahead import ahead
-from dataflow.connectors.file.source_head import Head, digest, escaped
-from dataflow.connectors.file.source_options import FilePosition
+from dataflow.connectors.file.read_groups import BATCH_ROWS, GroupPass, Rows, normal
 from dataflow.connectors.file.source_stream import reading
-
-BATCH_ROWS = 65_536
-"""Arrow's own default; wide rows make larger batches, so memory is bounded by rows here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows of a row group, the one after them, if any, and what they take in the file."""
-
-    batch: pa.RecordBatch
-    row_group: int
-    next_row: int
-    bytes: int
-    at_end: bool
 
 
 def parquet_schema(path: Path) -> pa.Schema:
@@ -44,53 +26,16 @@ def parquet_schema(path: Path) -> pa.Schema:
         return normal(file.schema_arrow)
 
 
-def normal(schema: pa.Schema) -> pa.Schema:
-    """Return a schema without metadata, dictionaries and large strings."""
-    return pa.schema([(field.name, _normal(field.type)) for field in schema])
+class ParquetPass(GroupPass):
+    """One reading of a file from a position to its end; a group is a row group."""
 
-
-def _normal(of: pa.DataType) -> pa.DataType:
-    try:
-        return to_arrow(from_arrow(of))
-    except Rejected:  # opaque to expressions: a map; it passes as it is
-        return of
-
-
-@dataclass(frozen=True, slots=True)
-class ParquetPass:
-    """One reading of a file from a position to its end."""
-
-    path: Path
-    head: Head
-    start: FilePosition
-    batch_rows: int
-
-    async def chunks(self) -> AsyncGenerator[Chunk[FilePosition], None]:
-        """Yield the rows from the position on.
-
-        Raises:
-            Waiting: the file is not there.
-            Rejected: it is damaged, or not the one that the position was taken in.
-            Unavailable: it cannot be read at the moment.
-        """
-        self.head.require_same(self.path, self.start)
-        rows = self._rows()
-        consumed = self.start.consumed
-        async with aclosing(ahead(rows, _whole, rows.close)) as items:
-            async for item, batch in items:
-                if not batch.num_rows:
-                    continue
-                consumed += item.bytes
-                yield Chunk(batch, self._position(item, consumed), bytes_read=item.bytes)
-
-    def end(self) -> FilePosition:
-        """Return the position after the last row."""
+    def groups(self) -> int:
+        """See ``GroupPass``."""
         with _opened(self.path) as file:
-            groups = file.metadata.num_row_groups
-        empty = pa.RecordBatch.from_arrays([], schema=pa.schema([]))
-        return self._position(Rows(empty, groups, 0, 0, at_end=True), self.path.stat().st_size)
+            return file.metadata.num_row_groups
 
-    def _rows(self) -> Generator[Rows, None, None]:
+    def rows(self) -> Generator[Rows, None, None]:
+        """See ``GroupPass``."""
         with _opened(self.path) as file:
             schema = normal(file.schema_arrow)
             for group in range(self.start.row_group, file.metadata.num_row_groups):
@@ -107,21 +52,6 @@ class ParquetPass:
                         at = (group + 1, 0) if last else (group, row)
                         at_end = at == (file.metadata.num_row_groups, 0)
                         yield Rows(one_batch(whole), *at, size, at_end)
-
-    def _position(self, rows: Rows, consumed: int) -> FilePosition:
-        return FilePosition(
-            row_group=rows.row_group,
-            skip=rows.next_row,
-            head=digest(self.head.data),
-            head_bytes=len(self.head.data),
-            consumed=consumed,
-            at_end=rows.at_end,
-            name=escaped(self.path.name),
-        )
-
-
-def _whole(rows: Rows) -> pa.RecordBatch:
-    return rows.batch
 
 
 @contextmanager

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from dataflow.connect import Context, Rejected, SinkStep, StagingSink, Task, Unavailable
 from dataflow.connect.gathering import Gathered
+from dataflow.connectors.file.sink_converted import ConvertedFile
 from dataflow.connectors.file.sink_directory import Directory
-from dataflow.connectors.file.sink_parquet import ParquetFile
 from dataflow.connectors.file.sink_plain import PlainFile
-from dataflow.connectors.file.sink_spec import FileSinkOptions, Written, layout_of
+from dataflow.connectors.file.sink_spec import INSIDE, FileSinkOptions, Written, layout_of
 from dataflow.connectors.file.sink_target import Target
 
 LOCK_WAIT_S = 5.0
@@ -47,8 +47,8 @@ def open_sink(step: SinkStep, options: FileSinkOptions, context: Context) -> Fil
     kind: Callable[..., Target] = PlainFile
     if layout.directory:
         kind = Directory
-    elif layout.format == "parquet":
-        kind = ParquetFile
+    elif layout.format in INSIDE:
+        kind = ConvertedFile
     target = kind(path, layout, options, context)
     if text != step.connection_string:
         target.name = step.connection_string

@@ -40,7 +40,7 @@ class Directory(Target):
         super().__init__(path, layout, options, context)
         self.lock = Lock(path / STAGE / LOCK, path)
         note = Note(path / STAGE / f"{context.pipeline}{NOTE}")
-        self._stages = Stages(path / STAGE, path, "", context.probe, note=note)
+        self._stages = Stages(path / STAGE, path, "", context.probe, kind=layout.format, note=note)
         self._task: Task | None = None
         self._part: Part | None = None
         self._finished: list[FinishedPart] = []

@@ -25,6 +25,9 @@ from dataflow.connectors.formats.shape import Compression, Format, QuoteStyle
 IfExists = Literal["fail", "append", "replace"]
 
 FORMATS: Mapping[str, Format] = {
+    "arrow": "arrow",
+    "ipc": "arrow",
+    "feather": "arrow",
     "csv": "csv",
     "json": "json",
     "jsonl": "json",
@@ -33,6 +36,12 @@ FORMATS: Mapping[str, Format] = {
     "txt": "text",
 }
 """What an extension says about the rows; any other name is that of a directory."""
+
+INSIDE: Mapping[Format, tuple[Compression, ...]] = {
+    "parquet": ("snappy", "zstd", "none"),
+    "arrow": ("none", "zstd"),
+}
+"""What formats that cannot be cut compress inside with; by default the first."""
 
 COMPRESSIONS: Mapping[str, Compression] = {"gz": "gzip", "zst": "zstd"}
 
@@ -55,7 +64,8 @@ class FileSinkOptions(Options):
     compression: Literal["auto", "none", "gzip", "zstd", "snappy"] = Field(
         default="auto",
         description="gzip and zstd wrap csv, json and text (auto: as the extension says);"
-        " parquet compresses inside with snappy (auto), zstd or none.",
+        " parquet compresses inside with snappy (auto), zstd or none, arrow with none (auto) or"
+        " zstd.",
     )
     if_exists: IfExists = Field(
         default="fail",
@@ -90,8 +100,8 @@ class FileSinkOptions(Options):
         default=None,
         ge=0,
         le=1 << 40,
-        description="directory: bytes after which a part ends, as staged (parquet: before its"
-        f" encoding); default {ROTATE_BYTES}, 0 is no limit.",
+        description="directory: bytes after which a part ends, as staged (parquet, arrow:"
+        f" before its encoding); default {ROTATE_BYTES}, 0 is no limit.",
     )
     rotate_interval: Duration | None = Field(
         default=None,
@@ -198,12 +208,12 @@ def layout_of(target: str, options: FileSinkOptions) -> tuple[Layout | None, Seq
     problems = [*_format_problems(options, named, wrapped, chosen), *_idle(options, named, chosen)]
     if problems:
         return None, problems
-    compression: Compression = "snappy" if chosen == "parquet" else wrapped or "none"
+    compression: Compression = INSIDE[chosen][0] if chosen in INSIDE else wrapped or "none"
     if options.compression != "auto":
         compression = options.compression
     if not named:
         suffix = {"gzip": ".gz", "zstd": ".zst"}.get(compression, "")
-        extension = {"text": "txt"}.get(chosen, chosen) + ("" if chosen == "parquet" else suffix)
+        extension = {"text": "txt"}.get(chosen, chosen) + ("" if chosen in INSIDE else suffix)
     return Layout(chosen, compression, not named, extension), []
 
 
@@ -226,21 +236,30 @@ def _format_problems(
         problems.append(
             Problem("options.format", f"{chosen!r} contradicts the name, which says {named!r}")
         )
-    if chosen == "parquet" and wrapped:
-        problems.append(
-            Problem("connectionString", "parquet compresses inside; name the file .parquet")
-        )
-    if chosen == "parquet" and asked == "gzip":
-        problems.append(Problem("options.compression", "parquet: one of snappy, zstd, none"))
-    if chosen != "parquet" and asked == "snappy":
+    if chosen in INSIDE:
+        return problems + _inside_problems(options, named, wrapped, chosen)
+    if asked == "snappy":
         problems.append(Problem("options.compression", f"{chosen}: one of gzip, zstd, none"))
-    if chosen != "parquet" and named and asked not in {"auto", "snappy", wrapped or "none"}:
+    if named and asked not in {"auto", "snappy", wrapped or "none"}:
         message = f"{asked!r} contradicts the name, which says {wrapped or 'none'!r}"
         problems.append(Problem("options.compression", message))
-    if chosen == "parquet" and named and options.if_exists == "append":
-        problems.append(
-            Problem("options.ifExists", "a parquet file cannot be appended to; use a directory")
-        )
+    return problems
+
+
+def _inside_problems(
+    options: FileSinkOptions, named: Format | None, wrapped: Compression | None, chosen: Format
+) -> list[Problem]:
+    problems = []
+    if wrapped:
+        message = f"{chosen} compresses inside; name the file .{chosen}"
+        problems.append(Problem("connectionString", message))
+    if options.compression not in {"auto", *INSIDE[chosen]}:
+        message = f"{chosen}: one of {', '.join(INSIDE[chosen])}"
+        problems.append(Problem("options.compression", message))
+    if named and options.if_exists == "append":
+        what = {"arrow": "an Arrow file"}.get(chosen, f"a {chosen} file")
+        message = f"{what} cannot be appended to; use a directory"
+        problems.append(Problem("options.ifExists", message))
     return problems
 
 

@@ -11,15 +11,17 @@ from threading import Lock
 import pyarrow as pa
 
 from dataflow.connect import Chunk, Context, Rejected, Source, SourceStep, Split, SplitId, Waiting
-from dataflow.connect.batches import type_name
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.file.csv_parse import CsvParser
-from dataflow.connectors.file.read_parquet import ParquetPass, parquet_schema
+from dataflow.connectors.file.read_arrow import ArrowPass
+from dataflow.connectors.file.read_groups import GroupPass
+from dataflow.connectors.file.read_parquet import ParquetPass
 from dataflow.connectors.file.read_text import Pass
 from dataflow.connectors.file.source_files import File, Listing
 from dataflow.connectors.file.source_head import Head, changed, read_head
 from dataflow.connectors.file.source_options import (
     FORMATS,
+    WRITTEN_ONCE,
     FilePinned,
     FilePosition,
     FileSourceOptions,
@@ -28,7 +30,7 @@ from dataflow.connectors.file.source_options import (
     format_of,
     local_path,
 )
-from dataflow.connectors.file.source_pin import pin
+from dataflow.connectors.file.source_pin import pin, require_pinned
 from dataflow.connectors.file.text_parse import TextParser
 from dataflow.connectors.formats.json_parse import JsonParser
 from dataflow.connectors.formats.parse import Parser
@@ -110,9 +112,9 @@ class FileSource(Source[FilePosition, FilePinned]):
         return await asyncio.to_thread(self._end, file)
 
     async def grown(self, split: Split, position: FilePosition | None) -> bool:
-        """See ``Source``: lines may have been appended; a parquet file is written once."""
+        """See ``Source``: lines may have been appended, but to no file that is written once."""
         file = self._files.get(split.id)
-        if file is None or self._known.format == "parquet":
+        if file is None or self._known.format in WRITTEN_ONCE:
             return False
         return file.size > (position.consumed if position is not None else 0)
 
@@ -194,16 +196,16 @@ class FileSource(Source[FilePosition, FilePinned]):
         stored = compression_of(gone.path.name, self._options) != "none"
         stored |= self._options.encoding != "utf-8"
         unread = gone.size - (position.consumed if stored else position.offset)
-        if unread > 0 and self._known.format != "parquet":
+        if unread > 0 and self._known.format not in WRITTEN_ONCE:
             raise changed(gone.path, position, f"it was deleted with {unread} bytes unread,")
 
     async def _pass(
         self, file: File, start: FilePosition
     ) -> AsyncGenerator[Chunk[FilePosition], None]:
         head = await asyncio.to_thread(self._head, file)
-        if self._known.format == "parquet":
-            await asyncio.to_thread(self._require_pinned, file.path)
-            rows = ParquetPass(file.path, head, start, self._step.batch_size).chunks()
+        if self._known.format in WRITTEN_ONCE:
+            await asyncio.to_thread(require_pinned, file.path, self._known)
+            rows = self._groups(file, head, start).chunks()
         else:
             text = self._text(file, head, start)
             if text is None:
@@ -247,21 +249,14 @@ class FileSource(Source[FilePosition, FilePinned]):
         _require_columns(path, head.names, schema.names, closed=closed)
         return CsvParser(head.names, schema, self._options)
 
-    def _require_pinned(self, path: Path) -> None:
-        pinned = {column.name: column.type for column in self._known.columns}
-        found = {field.name: type_name(field.type) for field in parquet_schema(path)}
-        if list(found.items()) != list(pinned.items()):
-            different = [n for n in {**pinned, **found} if pinned.get(n) != found.get(n)]
-            raise Rejected(
-                f"{path}: its columns are not those of the first file: "
-                + (", ".join(_difference(n, pinned, found) for n in different) or "another order"),
-                code="SOURCE_CHANGED",
-            )
+    def _groups(self, file: File, head: Head, start: FilePosition) -> GroupPass:
+        kind = ArrowPass if self._known.format == "arrow" else ParquetPass
+        return kind(file.path, head, start, self._step.batch_size)
 
     def _end(self, file: File) -> FilePosition:
         head = self._head(file)
-        if self._known.format == "parquet":
-            return ParquetPass(file.path, head, FilePosition(), 0).end()
+        if self._known.format in WRITTEN_ONCE:
+            return self._groups(file, head, FilePosition()).end()
         text = self._text(file, head, FilePosition())
         if text is None:
             return FilePosition()
@@ -294,7 +289,3 @@ def _require_columns(
             f" {', '.join(map(repr, pinned))}",
             code="SOURCE_CHANGED",
         )
-
-
-def _difference(name: str, pinned: Mapping[str, str], found: Mapping[str, str]) -> str:
-    return f"{name!r} is {found.get(name, 'missing')}, was {pinned.get(name, 'not there')}"

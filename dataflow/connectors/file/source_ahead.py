@@ -58,6 +58,9 @@ class _Queue(Generic[ItemT, ResultT]):
     async def fill(self) -> bool:
         """Keep every thread busy; tell whether there is anything to wait for."""
         while self._reading is not None and len(self._working) < self._at_once:
+            await asyncio.wait([self._reading])
+            if self._working and self._reading.exception():
+                break  # what was read before it goes first
             item = await self._reading
             self._reading = None if item is None else self._read()
             if item is not None:

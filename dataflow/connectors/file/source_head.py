@@ -10,9 +10,11 @@ import pyarrow as pa
 from pyarrow import csv
 
 from dataflow.connect import Rejected
+from dataflow.connectors.file.arrow_ends import is_file, is_stream
 from dataflow.connectors.file.csv_parse import lines_of, parsing, read
 from dataflow.connectors.file.scan import RECORD_BYTES_MAX
 from dataflow.connectors.file.source_options import (
+    WRITTEN_ONCE,
     FilePosition,
     FileSourceOptions,
     Format,
@@ -28,6 +30,8 @@ HEAD_BYTES = 1 << 10
 _BOM = b"\xef\xbb\xbf"
 _MAGIC = b"PAR1"
 _PARQUET_MIN = 12
+_BEGIN_BYTES = 8
+"""Tell an Arrow file from a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Head:
     Attributes:
         names: of the columns in a csv header; empty where there is none.
         body: the offset of the first record.
-        data: the first bytes; of a parquet file its last, which change whenever it does.
+        data: the first bytes; of a parquet or Arrow file its last, which change whenever it does.
         identity: of the first record, or None while that is not complete.
     """
 
@@ -87,8 +91,8 @@ def read_head(path: Path, kind: Format, options: FileSourceOptions) -> Head:
         Rejected: it is damaged, no file, or may not be read.
         Unavailable: it cannot be read at the moment.
     """
-    if kind == "parquet":
-        return _parquet_head(path)
+    if kind in WRITTEN_ONCE:
+        return _tail(path, kind)
     stream = open_stream(path, compression_of(path.name, options), options.encoding)
     try:
         return _text_head(path, stream, kind, options)
@@ -96,12 +100,16 @@ def read_head(path: Path, kind: Format, options: FileSourceOptions) -> Head:
         stream.close()
 
 
-def _parquet_head(path: Path) -> Head:
+def _tail(path: Path, kind: Format) -> Head:
     with io(path, 0), path.open("rb") as file:
+        begin = file.read(_BEGIN_BYTES)
         size = file.seek(0, 2)
         file.seek(max(0, size - HEAD_BYTES))
         data = file.read()
-    complete = size >= _PARQUET_MIN and data.endswith(_MAGIC)
+    if kind == "arrow":
+        complete = is_file(begin, data) or is_stream(begin, data)
+    else:
+        complete = size >= _PARQUET_MIN and data.endswith(_MAGIC)
     return Head((), 0, data, digest(data) if complete else None)
 
 

@@ -18,7 +18,9 @@ from dataflow.connect import (
 )
 from dataflow.connect.columns import COLUMNS_MAX, ColumnTypes, PinnedColumn
 
-Format = Literal["csv", "json", "parquet", "text"]  # as the sink: typing keeps one of two orders
+Format = Literal[
+    "arrow", "csv", "json", "parquet", "text"
+]  # as the sink: typing keeps one of two orders
 Compression = Literal["none", "gzip", "zstd"]
 OtherColumns = Literal["infer", "drop", "reject"]
 Lacks = Literal["", "line feed", "end"]
@@ -32,7 +34,14 @@ FORMATS: Mapping[str, Format] = {
     "txt": "text",
     "log": "text",
     "parquet": "parquet",
+    "arrow": "arrow",
+    "arrows": "arrow",
+    "ipc": "arrow",
+    "feather": "arrow",
 }
+WRITTEN_ONCE: frozenset[Format] = frozenset({"arrow", "parquet"})
+"""Whole once their end is there; nothing is ever added to them."""
+
 COMPRESSIONS: Mapping[str, Compression] = {"gz": "gzip", "gzip": "gzip", "zst": "zstd"}
 
 INFER_ROWS, INFER_ROWS_MAX = 10_000, 1_000_000
@@ -150,9 +159,9 @@ class FilePosition(Position):
 
     Attributes:
         offset: bytes before it, after decompression and as UTF-8; the end of a record.
-        row_group: of a parquet file, in which ``skip`` counts.
+        row_group: of a parquet file, in which ``skip`` counts; of Arrow, the record batch.
         skip: records to pass over, good and bad, counted from ``offset`` or in ``row_group``.
-        head: a hash of the file's first ``head_bytes`` (parquet: its last), to know it again.
+        head: a hash of the file's first ``head_bytes`` (parquet, arrow: its last), to know it.
         head_bytes: at most 1 KiB.
         consumed: bytes of the file as it is stored, for the lag.
         lacks: what the record before it, then the last of its file, had not got: a line feed; or

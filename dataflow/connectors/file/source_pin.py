@@ -13,11 +13,13 @@ from dataflow.connect.batches import type_name
 from dataflow.connect.columns import PinnedColumn
 from dataflow.connect.types import parse_type, to_arrow
 from dataflow.connectors.file.csv_parse import lines_of
+from dataflow.connectors.file.read_arrow import arrow_schema
 from dataflow.connectors.file.read_parquet import parquet_schema
 from dataflow.connectors.file.scan import Blocks
 from dataflow.connectors.file.source_head import Head, read_head
 from dataflow.connectors.file.source_infer import csv_types, csv_width, sample
 from dataflow.connectors.file.source_options import (
+    WRITTEN_ONCE,
     FilePinned,
     FileSourceOptions,
     Format,
@@ -41,9 +43,8 @@ def pin(files: Sequence[Path], kind: Format, options: FileSourceOptions) -> File
     """
     if kind == "text":
         return _pinned(kind, {(options.columns or ("line",))[0]: "string"})
-    if kind == "parquet":
-        schema = parquet_schema(files[0])
-        return _pinned(kind, {field.name: type_name(field.type) for field in schema})
+    if kind in WRITTEN_ONCE:
+        return _pinned(kind, _written(files[0], kind))
     path, head, data = _first_records(files, kind, options)
     if not data and options.watch and options.other_columns == "infer":
         raise Waiting(f"{path}: has no record yet to infer types from")
@@ -59,9 +60,39 @@ def pin(files: Sequence[Path], kind: Format, options: FileSourceOptions) -> File
 
 def _pinned(kind: Format, types: Mapping[str, str]) -> FilePinned:
     """Return the columns, each type by the one name that stands for all of its names."""
-    spelt = types if kind == "parquet" else {n: str(parse_type(t)) for n, t in types.items()}
+    spelt = types if kind in WRITTEN_ONCE else {n: str(parse_type(t)) for n, t in types.items()}
     columns = tuple(PinnedColumn(name=name, type=of) for name, of in spelt.items())
     return FilePinned(format=kind, columns=columns)
+
+
+def require_pinned(path: Path, pinned: FilePinned) -> None:
+    """Check that a file that is written once has the columns of the first one.
+
+    Raises:
+        Waiting: it is not there.
+        Rejected: it has others, or is damaged.
+    """
+    was = {column.name: column.type for column in pinned.columns}
+    found = _written(path, pinned.format)
+    if list(found.items()) != list(was.items()):
+        different = [n for n in {**was, **found} if was.get(n) != found.get(n)]
+        raise Rejected(
+            f"{path}: its columns are not those of the first file: "
+            + (", ".join(_difference(n, was, found) for n in different) or "another order"),
+            code="SOURCE_CHANGED",
+        )
+
+
+def _difference(name: str, was: Mapping[str, str], found: Mapping[str, str]) -> str:
+    return f"{name!r} is {found.get(name, 'missing')}, was {was.get(name, 'not there')}"
+
+
+def _written(path: Path, kind: Format) -> Mapping[str, str]:
+    schema = arrow_schema(path) if kind == "arrow" else parquet_schema(path)
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise Rejected(f"{path}: it has a column twice: {', '.join(map(repr, twice))}")
+    return {field.name: type_name(field.type) for field in schema}
 
 
 def _first_records(

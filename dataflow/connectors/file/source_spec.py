@@ -9,7 +9,7 @@ from dataflow.connectors.file.source_options import FilePinned, FilePosition, Fi
 
 SPEC = SourceSpec(
     name="file",
-    summary="csv, json lines, text and parquet files: one, a glob, or a directory",
+    summary="csv, json lines, text, parquet and Arrow files: one, a glob, or a directory",
     options=FileSourceOptions,
     open="dataflow.connectors.file.source:open_source",
     position=FilePosition,

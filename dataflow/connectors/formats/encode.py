@@ -78,13 +78,13 @@ def encoder_of(file_format: Format, options: Shape) -> Encoder:
             return Json()
         case "text":
             return Text(options.column)
-        case "parquet":
-            return Arrow()
+        case "arrow" | "parquet":
+            return Arrow(file_format)
 
 
 def compressor_of(compression: Compression, file_format: Format) -> Callable[[bytes], bytes] | None:
     """Return what makes one gzip member or zstd frame; None where bytes stay as they are."""
-    if file_format == "parquet" or compression in {"none", "snappy"}:
+    if file_format in {"arrow", "parquet"} or compression in {"none", "snappy"}:
         return None
     if compression == "gzip":
         return lambda data: zlib.compress(data, GZIP_LEVEL, 31)  # 31: with gzip's header
@@ -261,16 +261,19 @@ class Text:
 
 
 class Arrow:
-    """An Arrow stream: the form of a parquet file that can be cut and gone on with."""
+    """An Arrow stream: the form of a parquet or Arrow file that can be cut and gone on with."""
 
     fixed_columns = True
     dialect = ""
+
+    def __init__(self, becomes: Format) -> None:
+        self._becomes = becomes
 
     def head(self, schema: pa.Schema) -> bytes:
         """Return the stream's schema message."""
         for field in schema:
             if any(pa.types.is_dictionary(t) for t in types_within(field.type)):
-                raise refused(field, "parquet")
+                raise refused(field, self._becomes)
         return schema.serialize().to_pybytes()
 
     def rows(self, batch: pa.RecordBatch) -> memoryview:

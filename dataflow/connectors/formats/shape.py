@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-Format = Literal["csv", "json", "parquet", "text"]
+Format = Literal["arrow", "csv", "json", "parquet", "text"]
 Compression = Literal["none", "gzip", "zstd", "snappy"]
 QuoteStyle = Literal["necessary", "always", "nonNumeric"]
 

@@ -93,6 +93,13 @@ class TestParquetFile(FileModes, StagingSinkSuite[Written]):
     name = "out.parquet"
 
 
+class TestArrowFile(FileModes, StagingSinkSuite[Written]):
+    """One Arrow file, visible when the run ends."""
+
+    second_deaths = 401  # in the layout of parquet, which dies more often
+    name = "out.arrow"
+
+
 class TestCsvParts(FileModes, StagingSinkSuite[Written]):
     """Parts of four rows, some of which go on over a checkpoint."""
 
@@ -116,3 +123,11 @@ class TestParquetParts(FileModes, StagingSinkSuite[Written]):
 
     name = "out"
     options: ClassVar[Mapping[str, Any]] = {"format": "parquet", "rotateRows": 4}
+
+
+class TestArrowParts(FileModes, StagingSinkSuite[Written]):
+    """Parts that are given their footer when they are full."""
+
+    second_deaths = 401
+    name = "out"
+    options: ClassVar[Mapping[str, Any]] = {"format": "arrow", "rotateRows": 4}

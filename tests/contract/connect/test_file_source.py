@@ -179,6 +179,21 @@ class TestParquet(FileSuite):
         pq.write_table(table.to_arrow().slice(0, 0), self.folder / "b.parquet")
 
 
+class TestArrow(FileSuite):
+    """Several record batches, of more rows than are read at once, with a footer and without."""
+
+    options: ClassVar[Mapping[str, Any]] = {"format": "arrow"}
+
+    def write(self) -> None:
+        table = pa.table({"id": range(RECORDS), "name": [f"n{i}" for i in range(RECORDS)]})
+        with pa.ipc.new_file(str(self.folder / "a.arrow"), table.schema) as writer:
+            writer.write_table(table, max_chunksize=11)
+        with pa.ipc.new_stream(str(self.folder / "b.arrows"), table.schema) as stream:
+            stream.write_table(table, max_chunksize=11)
+        with pa.ipc.new_file(str(self.folder / "c.feather"), table.schema):
+            pass
+
+
 class TestWatched(FileSuite):
     """A source that never ends: what is there is read in the same way."""
 

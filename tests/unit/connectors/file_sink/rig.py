@@ -245,10 +245,16 @@ def plain_bytes(path: Path) -> bytes:
     return data
 
 
+def arrow_table(path: Path) -> pa.Table:
+    """Return the rows of an Arrow file."""
+    with pa.OSFile(str(path), "rb") as source:
+        return pa.ipc.open_file(source).read_all()
+
+
 def rows_in(path: Path) -> list[int]:
     """Return the ids in a file, by a reader that is not ours."""
-    if path.suffix == ".parquet":
-        found = pq.read_table(path)
+    if path.suffix in {".parquet", ".arrow"}:
+        found = pq.read_table(path) if path.suffix == ".parquet" else arrow_table(path)
         assert found.num_columns in {0, 2}
         return [int(str(i)) for i in found["id"].to_pylist()] if found.num_columns else []
     text = plain_bytes(path).decode()

@@ -12,6 +12,7 @@ from tests.unit.connectors.file_sink.rig import PATIENCE_S, ROWS, Held, Rig, bat
 EVERY = {
     "csv": Rig(Path("out.csv")),
     "parquet": Rig(Path("out.parquet")),
+    "arrow": Rig(Path("out.arrow")),
     "csv parts": Rig(Path("out"), {"format": "csv"}),
     "parquet parts": Rig(Path("out"), {"format": "parquet"}),
 }

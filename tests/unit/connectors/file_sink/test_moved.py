@@ -15,7 +15,7 @@ PARTS = {
     "csv parts": Rig(Path("out"), {"format": "csv", "rotateRows": 8}),
     "parquet parts": Rig(Path("out"), {"format": "parquet", "rotateRows": 8}),
 }
-STAGED = {"parquet": Rig(Path("out.parquet")), **PARTS}
+STAGED = {"parquet": Rig(Path("out.parquet")), "arrow": Rig(Path("out.arrow")), **PARTS}
 ALL = [*range(ROWS)]
 
 
@@ -73,11 +73,13 @@ async def test_parts_are_taken_away_also_where_pipelines_share_a_directory(
         assert taken(rig) == [*range(ROWS, ROWS + 10)]
 
 
-async def test_a_parquet_file_that_is_taken_away_is_missed_only_where_rows_belong_into_it(
+@pytest.mark.parametrize("mode", ["parquet", "arrow"])
+async def test_a_file_that_is_taken_away_is_missed_only_where_rows_belong_into_it(
+    mode: str,
     tmp_path: Path,
 ) -> None:
     """One file holds all rows: half of them under its name would pass for the whole."""
-    rig = rig_of("parquet", tmp_path)
+    rig = rig_of(mode, tmp_path)
     await rig.live()
     kept = rig.target.rename(tmp_path / "kept")
     await rig.live()

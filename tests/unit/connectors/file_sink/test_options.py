@@ -17,7 +17,7 @@ from dataflow.connect import Rejected, SinkStep
 from dataflow.connect.spec import parse
 from dataflow.connectors.file.sink_spec import SPEC, FileSinkOptions
 from dataflow.core.errors import Invalid
-from tests.unit.connectors.file_sink.rig import ROWS, Rig, batch_of
+from tests.unit.connectors.file_sink.rig import ROWS, Rig, arrow_table, batch_of
 
 
 def problems(target: str, **options: Any) -> list[str]:  # noqa: ANN401 - any JSON
@@ -38,6 +38,7 @@ def problems(target: str, **options: Any) -> list[str]:  # noqa: ANN401 - any JS
         ("/out/a.txt", {"format": "csv", "header": True}),
         ("/out/a.parquet", {"compression": "zstd", "ifExists": "replace"}),
         ("/out/a.json.zst", {}),
+        ("/out/a.feather", {"compression": "zstd"}),
         ("/out/late", {"format": "parquet", "rotateRows": 0, "rotateInterval": "1h"}),
         ("/out/v1.2", {"format": "text", "compression": "gzip", "column": "line"}),
         ("/out/a.csv/", {"format": "csv", "rotateBytes": 10}),
@@ -67,13 +68,16 @@ def test_what_agrees_is_accepted(target: str, options: dict[str, Any]) -> None:
         ("/out/a.csv", {"compression": "snappy"}, "options.compression: csv: one of gzip, zstd"),
         ("/out/a", {"format": "parquet", "compression": "gzip"}, "options.compression: parquet"),
         ("/out/a.parquet.gz", {}, "connectionString: parquet compresses inside"),
+        ("/out/a.ipc.zst", {}, "connectionString: arrow compresses inside"),
+        ("/out/a.feather", {"compression": "snappy"}, "options.compression: arrow: one of none"),
+        ("/out/a.arrow", {"ifExists": "append"}, "options.ifExists: an Arrow file cannot"),
         ("/out/a.parquet", {"ifExists": "append"}, "options.ifExists: a parquet file cannot"),
         ("/out/a.csv", {"delimiter": '"'}, "options.delimiter: Value error, use one ASCII"),
         ("/out/a.csv", {"delimiter": ";;"}, "options.delimiter: Value error, use one ASCII"),
         ("/out/a.csv", {"compression": "lz4"}, "options.compression: unknown 'lz4', one of 'auto'"),
         ("/out/a", {"format": "csv", "rotateInterval": 5}, "options.rotateInterval: Value error, "),
         ("/out/a.csv", {"delimeter": ";"}, "options.delimeter: unknown option; one of "),
-        ("/out/a.csv", {"format": "cvs"}, "options.format: unknown 'cvs', one of 'csv', 'json'"),
+        ("/out/a.csv", {"format": "cvs"}, "options.format: unknown 'cvs', one of 'arrow', 'csv'"),
         ("/out/a", {"format": "csv", "rotateRows": -1}, "options.rotateRows: Input should be"),
     ],
 )
@@ -144,6 +148,30 @@ async def test_parquet_is_compressed_inside(
     await written(tmp_path / "a.parquet", VALUES, **options)
     group = pq.read_metadata(tmp_path / "a.parquet").row_group(0)
     assert group.column(0).compression == codec
+
+
+@pytest.mark.parametrize(("compression", "smaller"), [("auto", False), ("zstd", True)])
+async def test_arrow_is_compressed_where_it_is_asked_for(
+    compression: str, *, smaller: bool, tmp_path: Path
+) -> None:
+    """Whoever maps a file has to find the values in it as they are."""
+    batch = pa.record_batch({"a": ["the same"] * 1000})
+    await written(tmp_path / "a.arrow", batch, compression=compression)
+    assert ((tmp_path / "a.arrow").stat().st_size < batch.nbytes) is smaller
+    assert arrow_table(tmp_path / "a.arrow").to_batches() == [batch]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("parquet", "a.txt"), ("parquet", "a.PARQUET"), ("arrow", "a.txt"), ("arrow", "a.ARROW")],
+)
+async def test_a_name_that_does_not_tell_makes_the_same_file(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    """What waits is a stream, and must not be shown as one."""
+    await written(tmp_path / name, VALUES, format=kind)
+    read = pq.read_table if kind == "parquet" else arrow_table
+    assert read(tmp_path / name).to_pylist() == VALUES.to_pylist()
 
 
 async def test_a_part_holds_exactly_as_many_rows_as_asked_for(tmp_path: Path) -> None:
@@ -267,7 +295,13 @@ async def test_missing_folders_are_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "now", [{"format": "csv", "rotateRows": 3}, {"format": "json"}, {"format": "parquet"}]
+    "now",
+    [
+        {"format": "csv", "rotateRows": 3},
+        {"format": "json"},
+        {"format": "parquet"},
+        {"format": "arrow"},
+    ],
 )
 async def test_a_part_of_other_options_is_finished_before_rows_go_on(
     now: dict[str, Any], tmp_path: Path

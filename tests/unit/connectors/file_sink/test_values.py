@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataflow.connect import Rejected
+from tests.unit.connectors.file_sink.rig import arrow_table
 from tests.unit.connectors.file_sink.test_options import written
 
 MOMENT = datetime(2026, 3, 1, 12, 30, 1, 250_000)  # noqa: DTZ001 - of no zone, on purpose
@@ -78,14 +79,15 @@ async def test_json_writes_each_kind(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "dictionary"])
-async def test_parquet_keeps_each_kind(name: str, tmp_path: Path) -> None:
+async def test_parquet_and_arrow_keep_each_kind(name: str, tmp_path: Path) -> None:
     """Type and value come back as they were."""
     kind, value, _, _ = KINDS[name]
     batch = column(kind, value, None)
     await written(tmp_path / "a.parquet", batch)
-    found = pq.read_table(tmp_path / "a.parquet")
-    assert found.schema == batch.schema
-    assert str(found.to_pylist()) == str(batch.to_pylist())
+    await written(tmp_path / "a.arrow", batch)
+    for found in (pq.read_table(tmp_path / "a.parquet"), arrow_table(tmp_path / "a.arrow")):
+        assert found.schema == batch.schema
+        assert str(found.to_pylist()) == str(batch.to_pylist())
 
 
 async def test_zoned_and_unzoned_moments_stand_side_by_side(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ async def test_batches_may_store_text_in_different_ways(tmp_path: Path) -> None:
 CHANGED = (column(pa.int64(), 1), pa.record_batch({"v": [1], "n": ["x"]}))
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.arrow"])
 async def test_one_file_refuses_other_columns(name: str, tmp_path: Path) -> None:
     """Rows of other columns below the same header would be read as something else."""
     with pytest.raises(Rejected, match=r"n \(int64 -> string\).*ifExists: replace") as raised:

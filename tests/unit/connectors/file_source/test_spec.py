@@ -96,6 +96,7 @@ def test_an_option_that_is_wrong_is_named(given: dict[str, object], field: str) 
         ("/a.txt", {"schema": {"a": "int"}}, "options.schema"),
         ("/a.parquet", {"encoding": "latin-1"}, "options.encoding"),
         ("/a.parquet", {"compression": "gzip"}, "options.compression"),
+        ("/a.feather", {"schema": {"a": "int"}}, "options.schema"),
     ],
 )
 def test_options_that_contradict_each_other_are_named(

@@ -1,4 +1,4 @@
-"""One parquet file. It cannot be cut, so it is staged as an Arrow stream until its run ends.
+"""One parquet or Arrow file: not to be cut, so staged as an Arrow stream until its run ends.
 
 A pipeline that goes on later takes the file back into a stage with its first new row, and
 rewrites it at its next end; readers see the old file until then.
@@ -12,16 +12,16 @@ from pathlib import Path
 import pyarrow as pa
 
 from dataflow.connect import Context, Corrupted, Rejected, Task, sync_path
+from dataflow.connectors.file.convert import batches_of
 from dataflow.connectors.file.part import Part, Stages, stages_of
 from dataflow.connectors.file.sink_lock import Lock
 from dataflow.connectors.file.sink_note import NOTE, Note
 from dataflow.connectors.file.sink_spec import FileSinkOptions, FinishedPart, Layout, Written
 from dataflow.connectors.file.sink_target import Target
 from dataflow.connectors.file.write_file import GrowingFile, failures_of, size_of
-from dataflow.connectors.file.write_parquet import batches_of
 
 
-class ParquetFile(Target):
+class ConvertedFile(Target):
     """Holds either an open stage, or the file that was finished last."""
 
     def __init__(
@@ -30,7 +30,9 @@ class ParquetFile(Target):
         super().__init__(path, layout, options, context)
         self.lock = Lock(path.with_name(f".{path.name}.lock"), path)
         note = Note(path.with_name(f".{path.name}{NOTE}"))
-        self._stages = Stages(path.parent, path.parent, ".", context.probe, note=note)
+        self._stages = Stages(
+            path.parent, path.parent, ".", context.probe, kind=layout.format, note=note
+        )
         self._task: Task | None = None
         self._part: Part | None = None
         self._shown: FinishedPart | None = None
@@ -73,7 +75,7 @@ class ParquetFile(Target):
         self.probe("file-sink.write.appended")
 
     def prepare(self, *, final: bool) -> Written:
-        """Make the stage durable; the last checkpoint of a run makes it a parquet file."""
+        """Make the stage durable; the last checkpoint of a run makes it a whole file."""
         state = self._part.sync() if self._part else None
         if self._part and final:
             part, self._part = self._part, None
@@ -141,7 +143,7 @@ class ParquetFile(Target):
                     " back, or write what comes to another file"
                 )
         part = self._create(over=True)
-        for batch in batches_of(self.path, shown.rows):
+        for batch in batches_of(self.path, self.layout.format, shown.rows):
             part.write(batch)
         self._shown = None
         self.probe("file-sink.take-back.staged")
