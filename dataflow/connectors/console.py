@@ -16,8 +16,10 @@ BATCH_ROWS = 1_000
 class ConsoleOptions(Options):
     """How rows are shown."""
 
-    format: Literal["json", "csv"] = Field(
-        default="json", description="json: an object a line; csv: a line of names, then the rows."
+    format: Literal["json", "csv", "pretty", "table"] = Field(
+        default="json",
+        description="json: an object a line; csv: a line of names, then the rows; pretty: objects"
+        " over several lines; table: aligned columns, values cut at 40 places.",
     )
 
 

@@ -15,8 +15,7 @@ import pyarrow as pa
 from dataflow.connect import AtLeastOnceSink, Context, SinkStep, Task, Unavailable
 from dataflow.connect.gathering import Gathered
 from dataflow.connectors.console import BATCH_ROWS, ConsoleOptions
-from dataflow.connectors.formats.encode import encoder_of, plain
-from dataflow.connectors.formats.shape import Plain
+from dataflow.connectors.console_shown import shown_as
 
 GATHER_BYTES = 1 << 20
 """And no more memory than this, however long the rows."""
@@ -119,9 +118,8 @@ class ConsoleSink(AtLeastOnceSink):
         self._name = f"{context.pipeline}.{context.step}"
         self._batch_rows = step.batch_size or BATCH_ROWS
         self._gathered = Gathered(self._batch_rows, GATHER_BYTES)
-        self._encoder = encoder_of(options.format, Plain())
+        self._shown = shown_as(options.format)
         self._output = output
-        self._columns: list[str] = []
 
     async def open(self, task: Task) -> None:
         """Do nothing: standard output is open."""
@@ -144,9 +142,9 @@ class ConsoleSink(AtLeastOnceSink):
 
     async def _write(self, rows: pa.RecordBatch) -> None:
         if rows.num_rows <= ROWS_AT_ONCE:
-            lines = self._lines(rows)
+            lines = self._shown(rows)
         else:
-            lines = await asyncio.to_thread(self._lines, rows)
+            lines = await asyncio.to_thread(self._shown, rows)
         try:
             await self._output.write(lines)
         except (OSError, ValueError) as error:
@@ -154,11 +152,3 @@ class ConsoleSink(AtLeastOnceSink):
 
     def _failed(self, error: OSError | ValueError) -> Unavailable:
         return Unavailable(f"{self._name}: cannot write to standard output: {error}")
-
-    def _lines(self, rows: pa.RecordBatch) -> bytes:
-        rows = plain(rows)
-        head = b""
-        if rows.schema.names != self._columns:  # other columns, another line of names
-            head = self._encoder.head(rows.schema)
-            self._columns = rows.schema.names
-        return head + self._encoder.rows(rows)
