@@ -164,6 +164,25 @@ async def test_other_encodings_are_read_and_resumed(
     assert rest.rows == whole.rows[before:]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [("utf-16", "日😀"), ("gb18030", "日😀"), ("shift_jis", "日本"), ("iso2022_jp", "日本")],
+)
+@pytest.mark.parametrize("chunk", [1, 3])
+async def test_characters_of_several_bytes_may_be_cut_anywhere(
+    folder: Folder, encoding: str, text: str, chunk: int
+) -> None:
+    """Two halves of four bytes, and letters that mean what an escape before them says."""
+    content = "a,b\r\n" + "".join(f"{n},{text}{n}\r\n" for n in range(8))
+    folder.write("a.csv", content.encode(encoding))
+    whole = await folder.read("a.csv", {"encoding": encoding}, chunk=chunk)
+    assert whole.rows == [{"a": n, "b": f"{text}{n}"} for n in range(8)]
+    for split, position, before, _ in whole.positions:
+        start = {split.id: position}
+        rest = await folder.read("a.csv", {"encoding": encoding}, chunk=chunk, start=start)
+        assert rest.rows == whole.rows[before:]
+
+
 async def test_what_cannot_be_decoded_refuses_its_record_only(folder: Folder) -> None:
     """A replacement character would be a wrong cell that nobody hears of."""
     folder.write("a.csv", b"a,b\n1,x\n2,\xe9\n3,z\n")
