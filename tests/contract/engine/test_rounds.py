@@ -10,13 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.connect import Registry
 from dataflow.connect.testkit.places import Clock
 from dataflow.core.schedule import Missed, Schedule
 from dataflow.core.spec import PipelineOptions, PipelineSpec, Sink, Source, Transform, canonical
 from dataflow.engine import reader
+from dataflow.transforms.aggregate.spec import SPEC as AGGREGATE
+from dataflow.transforms.map_spec import SPEC as MAP
+from tests.contract.connect.examples.arrow_files import SPEC as ARROW_FILES
+from tests.contract.connect.examples.keyed import SPEC as KEYED
+from tests.contract.connect.examples.lines import SPEC as LINES
 from tests.contract.connect.places import ids_of_files, ids_of_keyed
 from tests.contract.engine.owner import Broken, Crash, Owner, Points
 from tests.contract.engine.test_graphs import SHAPE, STEPS
+
+ROUNDS = Registry([LINES, MAP, AGGREGATE, ARROW_FILES, KEYED])
 
 EVERY_MINUTE = Schedule("* * * * *", missed=Missed.ONCE)
 
@@ -61,7 +69,7 @@ def owner_of(root: Path) -> Owner:
         source=Source("lines", str(root / "in"), batch_size=2, schedule=EVERY_MINUTE),
         transforms=(
             Transform("ids", "map", options=SHAPE),
-            Transform("total", "sum"),
+            Transform("total", "aggregate", options='{"aggregates": {"id": "sum(id)"}}'),
         ),
         sinks={
             "rows": Sink("arrow-files", str(root / "out"), input="ids"),
@@ -69,7 +77,7 @@ def owner_of(root: Path) -> Owner:
         },
         options=PipelineOptions(checkpoint_rows=1),
     )
-    return Owner(STEPS, canonical(spec), root / "objects", clock=Quick())
+    return Owner(ROUNDS, canonical(spec), root / "objects", clock=Quick())
 
 
 async def lives(owner: Owner, probe: Callable[[str], None]) -> str:
@@ -84,7 +92,7 @@ async def test_each_round_brings_every_row_and_its_own_sum(
 ) -> None:
     """Broken at each of the first points, then let go on."""
     monkeypatch.setattr(reader, "CLOCK_EVERY_S", 0.005)
-    for at in range(20, 60, 3):
+    for at in range(20, 60, 6):
         root = tmp_path / str(at)
         owner = owner_of(root)
         await lives(owner, Rounds(owner, 2, Points(at)))
