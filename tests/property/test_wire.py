@@ -48,6 +48,7 @@ integers = st.integers(-(2**31), 2**31 - 1)
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 st.register_type_strategy(int, integers)
 st.register_type_strategy(str, texts)
+st.register_type_strategy(float, st.floats(allow_nan=False))  # which would not equal itself
 st.register_type_strategy(
     datetime, st.integers(0, MOMENT_MAX).map(lambda us: EPOCH + timedelta(microseconds=us))
 )
