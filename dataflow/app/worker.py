@@ -74,8 +74,8 @@ def begin(make: Callable[[Begin, Callable[[PipelineId], Log]], Parts]) -> None:
     """Be a worker process until the node says otherwise, or is gone.
 
     Signals for the whole group are the node's to act on: it closes last checkpoints first. They are
-    blocked, in every thread that is begun from here: Polars takes SIGINT for itself while it works,
-    whatever was said to ignore it.
+    ignored, and blocked in every thread that is begun from here: Polars takes SIGINT for itself
+    while it works, whatever was said to ignore it.
     """
     import uvloop
 
@@ -83,6 +83,8 @@ def begin(make: Callable[[Begin, Callable[[PipelineId], Log]], Parts]) -> None:
         end = taken_over()
     except OSError:
         sys.exit("a worker process is begun by a node, never by hand")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     die_with_parent()
     faulthandler.enable()

@@ -31,6 +31,9 @@ ROUTES = {
         f"/api/v1/pipelines/{{pipelineId}}/{part}": {"get"}
         for part in ("metrics", "health", "events", "versions", "deadletters")
     },
+    "/api/v1/pipelines/{pipelineId}/deadletters/causes": {"get"},
+    "/api/v1/pipelines/{pipelineId}/deadletters/purge": {"post"},
+    "/api/v1/pipelines/{pipelineId}/deadletters/replay": {"post"},
     "/api/v1/pipelines:validate": {"post"},
     "/api/v1/pipelines:preview": {"post"},
 }
@@ -71,7 +74,7 @@ def test_the_routes_are_those_of_the_manual(server: Server) -> None:
     described = httpx.get(f"{server.url}/openapi.json").json()["paths"]
     found = {path: set(verbs) for path, verbs in described.items() if path.startswith("/api/")}
     assert found == ROUTES
-    missing = httpx.post(f"{server.url}/api/v1/pipelines/x/deadletters/replay")
+    missing = httpx.get(f"{server.url}/api/v1/pipelines/x/lineage")
     assert (missing.status_code, missing.json()["error"]) == (404, "UNKNOWN_PATH")
 
 
