@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from polars.testing import assert_frame_equal
 
 from bench.data import tagged
 from bench.peers import environment
-from bench.report import Row, compared, median
-from bench.server import Place, place
+from bench.report import Row
+from bench.server import Place
 from bench.workloads.etl import WARM_UP_ROWS, driven
+from bench.workloads.turns import Measure, in_turns
 from bench.workloads.workload import Ask, Workload
 
 FEWER_ROWS = {"bytewax": 10}
@@ -24,21 +24,9 @@ FEWER_ROWS = {"bytewax": 10}
 
 def run(ask: Ask) -> list[Row]:
     """Measure the platform and each peer in turn."""
-    systems: dict[str, Callable[[Path, Path, Place], Row]] = {"dataflow": _ours}
+    systems: dict[str, Measure] = {"dataflow": _ours}
     systems |= {peer: partial(_theirs, peer) for peer in ask.peers}
-    measured: dict[str, list[Row]] = {system: [] for system in systems}
-    for number in range(ask.runs):
-        with place() as here:
-            for system, measure in systems.items():
-                source = tagged(ask.rows // FEWER_ROWS.get(system, 1))
-                target = here.folder / f"{system}.csv"
-                row = measure(source, target, here)
-                ask.tell(f"{row.system}: {row.rows_per_s:,.0f} rows/s")
-                measured[system].append(row)
-                if number == 0:
-                    check(source, target)
-    ours, *peers = (median(runs) for runs in measured.values())
-    return compared(ours, peers)
+    return in_turns(ask, systems, FEWER_ROWS, source_of=tagged, check=check)
 
 
 def pipeline(name: str, source: str, target: str) -> dict[str, Any]:
