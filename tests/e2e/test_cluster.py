@@ -86,8 +86,9 @@ def test_a_shard_is_moved_and_stays(ctl: Ctl) -> None:
 
 
 def test_a_scrape_tells_a_node_s_part(ctl: Ctl, cluster: tuple[Nodes, Gateways]) -> None:
-    """What alerts and dashboards are made of."""
-    del ctl
+    """What alerts and dashboards are made of; a node counts what it took from another one."""
+    shard = next(one for one in ctl("shards") if one["owner"] == "b")["shard"]
+    assert ctl("move", str(shard), "a")["changed"]
     wanted = (
         'dataflow_shards{state="serving"}',
         'dataflow_shard_handoff_seconds_count{cause="',
@@ -102,7 +103,8 @@ def test_a_scrape_tells_a_node_s_part(ctl: Ctl, cluster: tuple[Nodes, Gateways])
         page = scraped(cluster[0])
         return [text for text in wanted if text not in page]
 
-    until(lambda: not missing(), missing)
+    until(lambda: not missing(), "everything wanted on a node's page")
+    assert ctl("unpin", str(shard))["changed"]
     until(lambda: "dataflow_cluster_nodes 3.0" in scraped(cluster[1]), "three nodes")
     at_gateway = scraped(cluster[1])
     assert "dataflow_lease_left_seconds" not in at_gateway
