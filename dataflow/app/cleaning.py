@@ -1,4 +1,4 @@
-"""What a deleted pipeline leaves behind: its events stay; pushed records, and slots, go."""
+"""What a deleted pipeline leaves behind: its events stay; all that it kept beside them goes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ log = structlog.get_logger()
 class Cleaning:
     """Removes the ingest logs of deleted pipelines, now or at the next start.
 
-    And what their sources have made upstream, as they are deleted: at no later start, for no
-    program keeps asking the servers of pipelines that are long gone.
+    And as they are deleted their dead letters and states, and what their sources have made
+    upstream: at no later start, for no program keeps asking the servers of pipelines that are long
+    gone.
     """
 
     def __init__(self, ingest: IngestLogs, workers: Workers, tasks: asyncio.TaskGroup) -> None:
@@ -63,7 +64,7 @@ class Cleaning:
             await self._workers.clean(pipeline, spec)
         except DataFlowError as error:
             log.warning(
-                "what a deleted pipeline has made at its source stays; remove it by hand",
+                "what a deleted pipeline kept, or made at its source, stays; remove it by hand",
                 pipeline=pipeline,
                 why=str(error),
             )

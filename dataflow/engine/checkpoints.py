@@ -55,10 +55,7 @@ class Checkpoints:
             with blaming(ErrorType.SINK, writer.name):
                 held = await writer.open(held or start) or held
         with blaming(ErrorType.SINK, self._writers[0].name):
-            decided = held or start
-            await self._letters.commit(decided.committables.get(DEAD_LETTERS, ""))
-            await self._letters.discard(self._task.run)
-            await self._letters.tidy(decided.committables.get(DEAD_LETTERS, ""))
+            await self._letters.commit((held or start).committables.get(DEAD_LETTERS, ""))
         return held or start, held
 
     def begin(self, start: Checkpoint) -> None:

@@ -12,6 +12,7 @@ comes late, a run that has been taken over included, can bring no letter back.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
@@ -42,9 +43,9 @@ class DeadLetters:
 
     def __init__(self, objects: Objects, pipeline: PipelineId) -> None:
         self._objects = objects
-        self._root = f"deadletters/{pipeline}"
-        self.has_some = False
-        """Whether any has been kept, as far as a run has seen."""
+        self._root = letters_root(pipeline)
+        self.some = asyncio.Event()
+        """Set once a run has seen that one has been kept."""
         self._origins: dict[str, tuple[Sequence[str], Sequence[int]]] = {}
 
     def trace(self, split: SplitId, splits: Sequence[str], ordinals: Sequence[int]) -> None:
@@ -85,40 +86,43 @@ class DeadLetters:
         """Let decided letters be seen; again is no harm, also when all are gone since."""
         if not staged:
             return
-        self.has_some = True
+        self.some.set()
         try:
             await self._objects.move(f"{self._root}/staged/{staged}", f"{self._root}/kept/{staged}")
         except Corrupted:
             if not await self._objects.keys(f"{self._root}/gone/{staged}"):
                 raise
 
-    async def discard(self, run: Run) -> None:
-        """Drop what older runs staged and nobody decided."""
-        stale = [
-            key
-            for key in await self._objects.keys(f"{self._root}/staged")
-            if int(key.rpartition("/")[2].split("-")[1]) < run
-        ]
-        await self._objects.delete(stale)
+    async def sweep(self, run: Run, decided: str) -> None:
+        """Drop what older runs left: what they staged and nobody decided, and marks of nothing.
 
-    async def tidy(self, decided: str) -> None:
-        """Forget the marks of objects that are gone, but for the one decided last.
-
-        That one may be committed again, and its marks say that it may be gone.
+        The marks of what was ``decided`` when the run began stay: it may be committed again, and
+        they say that it may be gone.
         """
-        self.has_some = await self._objects.has(f"{self._root}/kept")
-        if gone := await self._objects.keys(f"{self._root}/gone"):
-            kept = {*await self._kept(), decided}
-            await self._objects.delete([key for key in gone if key.split("/")[-2] not in kept])
+        by_place: dict[str, dict[str, str]] = defaultdict(dict)
+        for key in await self._objects.keys(self._root):
+            place, name, *_ = key.removeprefix(f"{self._root}/").split("/")
+            by_place[place][key] = name
+        kept = set(by_place["kept"].values())
+        if kept:
+            self.some.set()
+        stale = [key for key, name in by_place["staged"].items() if _run(name) < run]
+        for key, name in by_place["gone"].items():
+            if _run(name) < run and name not in kept and name != decided:
+                stale.append(key)
+        if stale:
+            await self._objects.delete(stale)
 
     async def count(self) -> int:
         """Return how many letters there are."""
-        gone = await self._gone()
-        return sum(_rows(name) - len(gone.get(name, ())) for name in await self._kept())
+        kept = await self._kept()
+        gone = await self._gone(kept)
+        return sum(_rows(name) - len(gone.get(name, ())) for name in kept)
 
     async def present(self, ids: Collection[str]) -> AbstractSet[str]:
         """Return those of some letters that are there."""
-        gone, kept = await self._gone(), set(await self._kept())
+        kept = set(await self._kept())
+        gone = await self._gone(kept)
         return {
             each
             for each in ids
@@ -138,7 +142,7 @@ class DeadLetters:
             mark = orjson.dumps(sorted(rows))
             digest = xxhash.xxh3_128_hexdigest(mark)
             await self._objects.put(f"{self._root}/gone/{name}/{digest}", mark)
-        gone = await self._gone()
+        gone = await self._gone(by_name)
         empty = [name for name in by_name if len(gone.get(name, ())) == _rows(name)]
         await self._objects.delete([f"{self._root}/kept/{name}" for name in empty])
 
@@ -169,9 +173,10 @@ class DeadLetters:
         Each table has the columns of ``rejects.LETTERS``, and ``id`` and ``run``.
         """
         first, _, begin = after.partition("/")
-        gone = await self._gone()
+        kept = await self._kept()
+        gone = await self._gone(kept)
         only = {_place(each)[0] for each in wanted.ids}
-        for name in await self._kept():
+        for name in kept:
             if name < first or (only and name not in only):
                 continue
             payload = await self._objects.get(f"{self._root}/kept/{name}")
@@ -183,12 +188,21 @@ class DeadLetters:
     async def _kept(self) -> Sequence[str]:
         return [key.rpartition("/")[2] for key in await self._objects.keys(f"{self._root}/kept")]
 
-    async def _gone(self) -> Mapping[str, AbstractSet[int]]:
-        """Return the rows that are gone, by object."""
+    async def _gone(self, kept: Collection[str]) -> Mapping[str, AbstractSet[int]]:
+        """Return the rows that are gone, by object, of those that are kept.
+
+        The marks of other objects may be swept while one reads them.
+        """
         found: dict[str, set[int]] = defaultdict(set)
         for key in await self._objects.keys(f"{self._root}/gone"):
-            found[key.split("/")[-2]].update(orjson.loads(await self._objects.get(key)))
+            if (name := key.split("/")[-2]) in kept:
+                found[name].update(orjson.loads(await self._objects.get(key)))
         return found
+
+
+def letters_root(pipeline: PipelineId) -> str:
+    """Return what all keys of a pipeline's letters, and of their replays, begin with."""
+    return f"deadletters/{pipeline}"
 
 
 _SHOWN = ("step", "split", "ordinal", "record", "error", "time", "run", "id")
@@ -204,6 +218,10 @@ def _place(letter: str) -> tuple[str, int]:
         raise Rejected(f"{letter!r:.120} is no id of a dead letter; take it from the list")
     name, _, row = letter.partition("/")
     return name, int(row)
+
+
+def _run(name: str) -> int:
+    return int(name.split("-")[1])
 
 
 def _rows(name: str) -> int:
@@ -225,7 +243,7 @@ def _decode(payload: bytes, name: str) -> pa.Table:
 
     table = pa.ipc.open_file(BytesIO(payload)).read_all()
     ids = pa.array([f"{name}/{row}" for row in range(table.num_rows)], pa.string())
-    run = pa.repeat(pa.scalar(int(name.split("-")[1]), pa.int64()), table.num_rows)
+    run = pa.repeat(pa.scalar(_run(name), pa.int64()), table.num_rows)
     return table.append_column("id", ids).append_column("run", run)
 
 

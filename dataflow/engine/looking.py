@@ -11,7 +11,7 @@ from dataflow.core.errors import DataFlowError
 from dataflow.core.graph import graph
 from dataflow.core.ids import PipelineId
 from dataflow.core.spec import PipelineSpec
-from dataflow.engine.dead_letters import DeadLetters
+from dataflow.engine.dead_letters import DeadLetters, letters_root
 from dataflow.engine.failure import hidden_in
 from dataflow.engine.plan import plan
 from dataflow.engine.records import (
@@ -23,6 +23,7 @@ from dataflow.engine.records import (
     Wanted,
 )
 from dataflow.engine.replays import Replays
+from dataflow.engine.states import states_root
 from dataflow.engine.worker import Surroundings
 
 
@@ -46,8 +47,10 @@ class Looking:
         return steps
 
     async def clean(self, pipeline: PipelineId, spec: PipelineSpec) -> None:
-        """Remove what the sources of a deleted pipeline have made upstream."""
+        """Remove what a deleted pipeline keeps, and what its sources have made upstream."""
         around = self._around
+        for root in (letters_root(pipeline), states_root(pipeline)):
+            await around.objects.delete(await around.objects.keys(root))
         for source in plan(around.registry, spec).sources:
             if not source.spec.clean:
                 continue

@@ -128,7 +128,7 @@ class Objects:
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Forget objects; those that are gone already are no error."""
-        if self._root is None:
+        if self._root is None and keys:
             await self._delete(list(keys))
             return
         for key in keys:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataflow.connect import (
@@ -23,6 +23,7 @@ from dataflow.connect import (
     Task,
     TransactionalSink,
 )
+from dataflow.connect.transform import ORDINAL
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.ids import SplitId
 
@@ -151,13 +152,30 @@ class Idempotent(Output):
 
     sink: IdempotentSink
     keeps_ordinal = True
+    _written: dict[SplitId, int] = field(default_factory=dict)
+    """Of each split, the last ordinal that this run has written."""
 
     async def open(self, task: Task, start: Checkpoint) -> None:  # noqa: ARG002 - same face
         """Connect."""
         await self.sink.open(task)
 
     async def write(self, batch: pa.RecordBatch, split: SplitId) -> None:
-        """Write under keys made of split and ordinal."""
+        """Write under keys made of split and ordinal.
+
+        Raises:
+            Rejected: several rows have become of one record, and the sink would keep one of them.
+        """
+        ordinals = batch.column(ORDINAL)
+        if batch.num_rows:
+            bounds = _min_max(ordinals)
+            apart = len(ordinals.unique()) == len(ordinals)
+            if not apart or bounds[0] <= self._written.get(split, -1):
+                raise Rejected(
+                    "several rows come of one record here (by flatMap, a route of every match, or"
+                    " two ways of the graph), and this sink keeps one row a record; choose a sink"
+                    " of another kind"
+                )
+            self._written[split] = bounds[1]
         await self.sink.write(batch, split)
 
     async def prepare(self, number: int, *, final: bool) -> Staged:  # noqa: ARG002 - same face
@@ -197,6 +215,13 @@ class AtLeastOnce(Output):
     async def close(self) -> None:
         """Release the sink."""
         await self.sink.close()
+
+
+def _min_max(ordinals: pa.Array[Any]) -> tuple[int, int]:
+    import pyarrow.compute as pc  # noqa: PLC0415 - never at start-up
+
+    found = pc.min_max(ordinals)
+    return found["min"].as_py(), found["max"].as_py()
 
 
 def output(

@@ -22,10 +22,10 @@ import pyarrow as pa
 
 from dataflow.connect.gathering import size_of
 from dataflow.connect.transform import ORDINAL
-from dataflow.core.checkpoint import Checkpoint
+from dataflow.core.checkpoint import DEAD_LETTERS, Checkpoint
 from dataflow.core.errors import Unavailable
 from dataflow.core.graph import Graph, upstream
-from dataflow.core.ids import SplitId
+from dataflow.core.ids import Run, SplitId
 from dataflow.engine.channel import Channel
 from dataflow.engine.items import Item, Replayed
 from dataflow.engine.reader import Gate
@@ -34,6 +34,10 @@ from dataflow.engine.surroundings import TaskSurroundings
 
 POLL_S = 2.0
 """Between two looks for requests, by a run whose pipeline has letters; others need not look."""
+
+LOOK_AFTER_S = 20.0
+"""Before the first look of a run that knows of no letters: when a node has taken over thousands
+of pipelines, each of them reads and writes first. Sources that end wait for that look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +56,25 @@ class Replaying(Gate):
         self,
         graph: Graph,
         waits: Mapping[str, AbstractSet[str]],
+        run: Run,
         around: TaskSurroundings,
-        channel: Channel[Item],
         *,
+        channel: Channel[Item],
         numbers: bool,
     ) -> None:
         """``numbers`` as for a ``Reader``."""
         self._numbers = numbers
         self._graph = graph
         self._waits = waits
+        self._run = run
         self._letters = around.dead_letters
         self._replays = around.replays
         self._probe = around.probe
         self._channel = channel
+        self._decided = ""
+        """The letters that were decided where the run began."""
+        self._is_swept = False
+        self._looking = asyncio.Lock()
         self._asked: dict[str, Asked] = {}
         self._due: list[_Due] = []
         self._taken: dict[str, SplitId] = {}
@@ -81,8 +91,12 @@ class Replaying(Gate):
 
     async def open(self, start: Checkpoint) -> Checkpoint:
         """Forget what is decided; returns the checkpoint without what it says of that."""
-        await self._look(start)
+        self._decided = start.committables.get(DEAD_LETTERS, "")
+        if any(ledger.records_dead_lettered for ledger in start.ledgers.values()):
+            self._letters.some.set()
         positions = start.positions
+        if any(map(name_of, positions)):
+            await self._look(start)
         await self._forget(self._fulfilled(start))
         kept = {n: p for n, p in positions.items() if not name_of(n) or name_of(n) in self._asked}
         return replace(start, positions=kept)
@@ -128,6 +142,7 @@ class Replaying(Gate):
                     self._taken |= dict.fromkeys(entry.letters, split)
                 elif (sources := sources_behind(self._graph, entry.step, entry.input)) is not None:
                     self._due.append(_Due(split, entry, sources))
+        self._changed.set()
 
     # --- into the task ---------------------------------------------------------------------------
 
@@ -139,6 +154,7 @@ class Replaying(Gate):
 
     async def ending(self, source: str) -> None:
         """See ``Gate``: what enters behind this source does so before it ends."""
+        await self._look_once()
         async with self._turn:
             await self._turn.wait_for(lambda: not any(self._holds(d, source) for d in self._due))
             self._ended.add(source)
@@ -149,11 +165,17 @@ class Replaying(Gate):
 
     async def settled(self) -> None:
         """Return when all has entered that waits for no source."""
+        await self._look_once()
         async with self._turn:
             await self._turn.wait_for(lambda: all(due.sources for due in self._due))
 
     async def read(self) -> None:
         """Bring in what there is, and what is asked for meanwhile, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_entering())
+            tasks.create_task(self._keep_looking())
+
+    async def _keep_entering(self) -> None:
         while True:
             self._changed.clear()
             for due in list(self._due):
@@ -162,12 +184,30 @@ class Replaying(Gate):
                         await self._enter(due)
                         self._due.remove(due)
                         self._turn.notify_all()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
-                    await self._changed.wait()
-            if self._letters.has_some:
-                with suppress(Unavailable):  # a run does well without; the next look may find some
-                    await self._look(Checkpoint())
+            await self._changed.wait()
+
+    async def _keep_looking(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AFTER_S):
+                await self._letters.some.wait()
+        while True:
+            with suppress(Unavailable):  # a run does well without; the next look may find some
+                await self._look_around()
+                await self._letters.some.wait()
+            await asyncio.sleep(POLL_S)
+
+    async def _look_once(self) -> None:
+        if not self._is_swept:
+            await self._look_around()
+
+    async def _look_around(self) -> None:
+        """Sweep, unless that has been done, and look for requests where there may be any."""
+        async with self._looking:
+            if not self._is_swept:
+                await self._letters.sweep(self._run, self._decided)
+                self._is_swept = True
+            if self._letters.some.is_set():
+                await self._look(Checkpoint())
 
     def _may_enter(self, due: _Due) -> bool:
         all_ended = bool(due.sources) and due.sources <= self._ended

@@ -18,6 +18,7 @@ import xxhash
 
 from dataflow.core.checkpoint import DEAD_LETTERS
 from dataflow.core.ids import PipelineId, SplitId
+from dataflow.engine.dead_letters import letters_root
 from dataflow.engine.objects import Objects
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Replays:
 
     def __init__(self, objects: Objects, pipeline: PipelineId) -> None:
         self._objects = objects
-        self._root = f"deadletters/{pipeline}/replays"
+        self._root = f"{letters_root(pipeline)}/replays"
 
     async def names(self) -> Sequence[str]:
         """Return the names of those that no run has fulfilled yet."""

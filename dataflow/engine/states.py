@@ -66,7 +66,7 @@ class States:
 
     def __init__(self, objects: Objects, pipeline: PipelineId) -> None:
         self._objects = objects
-        self._root = f"states/{pipeline}"
+        self._root = states_root(pipeline)
         self._kept: dict[str, Kept] = {}
         self._stale: list[str] = []
 
@@ -155,6 +155,11 @@ class States:
         stale, self._stale = self._stale, []
         if stale:
             await self._objects.delete(stale)
+
+
+def states_root(pipeline: PipelineId) -> str:
+    """Return what all keys of a pipeline's states begin with."""
+    return f"states/{pipeline}"
 
 
 def _is_overgrown(header: Header) -> bool:

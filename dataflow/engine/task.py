@@ -57,8 +57,7 @@ class Task:
     """Runs until its final checkpoint is committed, it fails, or it is cancelled."""
 
     def __init__(self, message: m.RunTask, plan: Plan, around: TaskSurroundings) -> None:
-        self._pipeline = message.pipeline_id
-        self._run = message.run
+        self._pipeline, self._run = message.pipeline_id, message.run
         self._start = message.checkpoint
         self._around = around
         self._options = with_defaults(message.spec.options)
@@ -74,7 +73,9 @@ class Task:
         self._checkpoints = Checkpoints(task, self._writers, around.dead_letters, around.probe)
         self._limit = TimeLimit(self._options.batch_timeout)
         self._read: Channel[Item] = Channel()
-        self._replaying = Replaying(plan.graph, order, around, self._read, numbers=self._numbers)
+        self._replaying = Replaying(
+            plan.graph, order, self._run, around, channel=self._read, numbers=self._numbers
+        )
         self._inlets = Inlets(inputs, order, self._replaying)
         self._sinks: dict[str, Channel[Sunk]] = {}
         """Of each sink; empty where the one sink takes rows as they are read."""
@@ -101,8 +102,7 @@ class Task:
             readers = await self._open()
             await self._run_stages(readers)
         except Exception as error:  # noqa: BLE001 - whatever a connector raises ends this run alone
-            failure = pipeline_error(error)
-            self._around.send(m.Failed(self._pipeline, self._run, failure))
+            self._around.send(m.Failed(self._pipeline, self._run, pipeline_error(error)))
         finally:
             await to_its_end(self._close())
 

@@ -87,12 +87,12 @@ async def keeps_letters_by_the_register(
 ) -> tuple[Checkpoint, Checkpoint | None]:
     """What a transactional sink has decided is dropped as if nobody had."""
     await self._letters.commit(start.committables.get(DEAD_LETTERS, ""))
-    await self._letters.discard(self._task.run)
+    await self._letters.sweep(self._task.run, "")
     held = await self._writers[0].open(start)
     return held or start, held
 
 
-async def never_discards_letters(self: DeadLetters, run: int) -> None:
+async def never_sweeps_letters(self: DeadLetters, run: int, decided: str) -> None:
     """What nobody decided stays."""
 
 
@@ -118,7 +118,7 @@ MUTATIONS: Mapping[str, tuple[str, Patch]] = {
     "other splits forgotten": ("staging", (Progressed, "close", forgets_other_splits)),
     "ends forgotten": ("staging", (Progressed, "ended", forgets_the_end_of_splits)),
     "letters dropped": ("transactional", (Checkpoints, "open", keeps_letters_by_the_register)),
-    "letters left": ("staging", (DeadLetters, "discard", never_discards_letters)),
+    "letters left": ("staging", (DeadLetters, "sweep", never_sweeps_letters)),
 }
 
 
@@ -155,7 +155,7 @@ async def opens_all_by_the_register(
     held = None
     for writer in self._writers:
         held = await writer.open(start) or held
-    await self._letters.discard(self._task.run)
+    await self._letters.sweep(self._task.run, "")
     return held or start, held
 
 

@@ -128,7 +128,7 @@ async def test_dead_letters_are_kept_when_they_are_decided_and_not_before(
     await letters.commit(staged)
     await letters.commit(staged)
     await letters.stage(Run(1), 2, [batch])
-    await letters.discard(Run(2))
+    await letters.sweep(Run(2), staged)
     found, following = await letters.page("", 10)
     assert ([letter.ordinal for letter in found], following) == ([1], "")
     assert await letters.count() == 1

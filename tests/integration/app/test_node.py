@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from prometheus_client import generate_latest
 
@@ -22,10 +23,12 @@ from dataflow.cluster.shard import Committed
 from dataflow.core import commands as c
 from dataflow.core.checkpoint import Ledger
 from dataflow.core.errors import DataFlowError, Unavailable
-from dataflow.core.ids import CommandId, PipelineId
+from dataflow.core.ids import CommandId, PipelineId, Run
 from dataflow.core.ids import Sequence as SequenceNumber
 from dataflow.core.spec import PipelineSpec, Sink, Source, canonical
 from dataflow.core.state import State, Status
+from dataflow.engine.dead_letters import DeadLetters
+from dataflow.engine.objects import Objects
 
 P = PipelineId("p")
 NUMBERS = count()
@@ -123,18 +126,22 @@ async def with_a_pushed_record(served: Node, tmp_path: Path) -> Path:
     await ended(served)
     folder = tmp_path / "data" / "ingest" / P
     assert folder.exists()
+    objects = Objects.local(tmp_path / "data" / "objects")
+    await objects.put(f"states/{P}/1-1-totals", b"kept")
+    letter = pa.RecordBatch.from_pylist([{"step": "a", "error": "b"}])
+    letters = DeadLetters(objects, P)
+    await letters.commit(await letters.stage(Run(1), 1, [letter]))
     return folder
 
 
-async def test_the_pushed_records_of_a_deleted_pipeline_are_removed(
-    tmp_path: Path, workers: int
-) -> None:
+async def test_what_a_deleted_pipeline_has_kept_is_removed(tmp_path: Path, workers: int) -> None:
     """Its events tell its story for ever; its data is not kept behind its owner's back."""
     async with running(tmp_path, workers) as served:
         folder = await with_a_pushed_record(served, tmp_path)
         await ask(served, c.DeletePipeline())
         events = await served.events(P, SequenceNumber(0), 100, "")
     assert not folder.exists()
+    assert not await Objects.local(tmp_path / "data" / "objects").keys("")
     assert events[-1].type == "PipelineDeleted"
 
 

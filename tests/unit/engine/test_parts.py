@@ -204,7 +204,7 @@ async def test_what_an_older_run_staged_is_dropped(tmp_path: Path) -> None:
     dead = DeadLetters(Objects.local(tmp_path), P)
     await dead.stage(Run(1), 1, [letters(1)])
     kept = await dead.stage(Run(2), 1, [letters(2)])
-    await dead.discard(Run(2))
+    await dead.sweep(Run(2), "")
     await dead.commit(kept)
     assert await dead.count() == 2
     assert await dead.stage(Run(2), 2, []) == ""
