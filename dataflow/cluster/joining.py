@@ -141,6 +141,7 @@ class Member:
                 tasks.create_task(self._rebalancing.work())
                 tasks.create_task(self._tell_workers(lease))
                 tasks.create_task(self._watch_journal(me))
+                tasks.create_task(self._remember_drain(me))
         finally:
             lease.lose()
             around.leased(0.0)
@@ -203,6 +204,18 @@ class Member:
                 return
             put = Put(key, value_bytes(wanted), me.lease.number)
             await self._try_to(Unchanged(key, seen.entries[key].revision), put)
+
+    async def _remember_drain(self, me: Joined) -> None:
+        """Have the next registration say what a person said of this one; it ends with its lease."""
+        membership = self._around.membership
+        while True:
+            seen = membership.map
+            registered = seen.nodes.get(me.node)
+            if registered is not None and registered.boot == me.boot:
+                asked = registered.draining and registered.why_draining not in OWN_REASONS
+                why = registered.why_draining if asked else ""
+                self._registration = replace(self._registration, draining=asked, why_draining=why)
+            await membership.changed(seen.revision)
 
     async def _leave(self, grace: timedelta) -> None:
         """Hand over every shard; what is left when ``grace`` is over, its heirs recover."""

@@ -56,6 +56,36 @@ async def test_a_drained_node_is_emptied_and_undrained_gets_its_share_again(
     await until(steering, lambda seen: quiet(seen) and len(held(seen, A)) == 4)
 
 
+async def test_a_drained_node_that_loses_its_lease_is_drained_still(cluster: Cluster) -> None:
+    """Whoever is about to switch it off hears nothing of a lease, and of an undrain all do."""
+    for name in "ab":
+        await cluster.start(name)
+    await cluster.settled("a", "b")
+    steering = cluster.nodes["b"].steering
+    assert await steering.drain(A, "a new disk")
+    await until(steering, lambda seen: quiet(seen) and not held(seen, A))
+    await loses_its_lease(cluster)
+    seen = await until(steering, quiet)
+    assert (seen.nodes[0].draining, seen.nodes[0].reason) == (True, "a new disk")
+    assert not held(seen, A)
+    assert await steering.undrain(A)
+    await until(steering, lambda seen: quiet(seen) and len(held(seen, A)) == 6)
+    await loses_its_lease(cluster)
+    seen = await until(steering, lambda seen: quiet(seen) and len(held(seen, A)) == 6)
+    assert not seen.nodes[0].draining
+
+
+async def loses_its_lease(cluster: Cluster) -> None:
+    """Take the lease of the first node away, and return once it has registered anew."""
+    membership = cluster.nodes["b"].membership
+    key = membership.map.keys.node(A)
+    boot = membership.map.nodes[A].boot
+    cluster.service.revoke(membership.map.entries[key].lease)
+    async with asyncio.timeout(20):
+        while (found := membership.map.nodes.get(A)) is None or found.boot == boot:
+            await membership.changed(membership.map.revision)
+
+
 async def test_two_drains_at_once_leave_one_node(cluster: Cluster) -> None:
     """Each would be right alone."""
     for name in "ab":
