@@ -16,9 +16,11 @@ STACK_MISSING := 3
 
 # `check` stays below a minute; `test` adds every other folder.
 # The others wait more than they work, for servers that start and end: two at a time a core.
+# Those that kill programs, or let time run, are not measured: they add little, and it slows them.
 QUICK_TESTS := $(wildcard tests/unit tests/architecture)
-OTHER_WORKERS := $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
-OTHER_TESTS := tests $(addprefix --ignore=,$(QUICK_TESTS))
+WILD_TESTS := $(wildcard tests/fault tests/simulation)
+OTHER_TESTS := tests $(addprefix --ignore=,$(QUICK_TESTS) $(WILD_TESTS))
+AT_ONCE := -n $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))') --dist loadgroup
 
 .PHONY: setup proto native run check test bench lock stack-up stack-down
 .DEFAULT_GOAL := setup
@@ -104,8 +106,8 @@ check: setup
 	$(BIN)/buf lint dataflow/v1/descriptors.binpb --config proto/buf.yaml
 	$(BIN)/pytest -n auto $(QUICK_TESTS) $(COVERAGE)
 
-# One measure over everything: the quick tests leave their data, the others add to it, and
-# what all of them together reached is held to the limit.
+# One measure: the quick tests leave their data, the others add to it, and what they reached
+# together is held to the limit.
 # The servers and tables that tests need are fetched first: where one cannot be had, that is said
 # here, and its tests are skipped with the reason. With CI=true that is a failure.
 test: setup
@@ -113,8 +115,9 @@ test: setup
 	@$(MAKE) --no-print-directory $(DEMO) || [ "$$CI" != true ]
 	@$(BIN)/python -m deploy.stack up $(STACK) || [ $$? = $(STACK_MISSING) -a "$$CI" != true ]
 	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
-	$(BIN)/pytest -n $(OTHER_WORKERS) --dist loadgroup $(OTHER_TESTS) --cov --cov-append --cov-report=
+	$(BIN)/pytest $(AT_ONCE) $(OTHER_TESTS) --cov --cov-append --cov-report=
 	$(BIN)/coverage report --fail-under=95
+	$(BIN)/pytest $(AT_ONCE) $(WILD_TESTS)
 
 # make bench BENCH="WORKLOAD --rows 1000000"; `.venv/bin/python -m bench list` names them.
 bench: setup
