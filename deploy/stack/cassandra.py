@@ -1,7 +1,4 @@
-"""Cassandra: the journal. Its jars come from Maven; each node is one Java process.
-
-Several nodes have the loopback addresses 127.0.0.1, .2, … and one port, as drivers expect.
-"""
+"""Cassandra: the journal, of one node. Its jars come from Maven."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from deploy.stack import cql
 from deploy.stack.artifacts import java, maven_jars
 from deploy.stack.cluster import Cluster
 from deploy.stack.plan import Plan
-from deploy.stack.ports import free_ports
+from deploy.stack.ports import LOOPBACK, free_ports
 
 NAME, VERSION, PORT = "cassandra", "5.0.9", 19042
 
@@ -24,11 +21,10 @@ SETTINGS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding
 
 _LOGBACK = Path(__file__).with_name("cassandra_logback.xml").read_text(encoding="utf-8")
 
-_HEAP_ONE, _HEAP_MANY = "1g", "640m"
-"""Three nodes and the tests share a machine of 8 GB."""
+_HEAP = "1g"
+_NODE = "cassandra-0"
 
 _TEMPORARY = "temporary"
-_TOKENS = 2**64
 _EXPORTS = (
     *("java.base/jdk.internal.misc", "java.base/jdk.internal.ref", "java.base/sun.nio.ch"),
     *("java.management.rmi/com.sun.jmx.remote.internal.rmi", "java.rmi/sun.rmi.registry"),
@@ -49,49 +45,45 @@ _OPENS = (
 
 
 class Cassandra(Cluster):
-    """A cluster of Cassandra."""
+    """A Cassandra of its own."""
 
-    def __init__(self, folder: Path, nodes: int = 1) -> None:
-        hosts = [_host(node) for node in range(nodes)]
-        native, storage = free_ports(2, hosts)
-        super().__init__([_plan(folder, node, nodes, (native, storage)) for node in range(nodes)])
+    def __init__(self, folder: Path) -> None:
+        native, storage = free_ports(2)
+        super().__init__([_plan(folder, native, storage)])
 
 
 def shared_plan(folder: Path, port: int) -> Plan:
     """Return the one node that the tests of this machine share."""
-    return _plan(folder, 0, 1, (port, port + 1))
+    return _plan(folder, port, port + 1)
 
 
-def _plan(folder: Path, node: int, nodes: int, ports: tuple[int, int]) -> Plan:
-    name, host, (native, storage) = f"cassandra-{node}", _host(node), ports
-    folder = folder / name
+def _plan(folder: Path, native: int, storage: int) -> Plan:
+    folder /= _NODE
     return Plan(
-        name=name,
-        command=lambda: _command(folder, _HEAP_ONE if nodes == 1 else _HEAP_MANY),
+        name=_NODE,
+        command=lambda: _command(folder),
         folder=folder,
-        address=(host, native),
-        also_listens=((host, storage),),
-        is_ready=lambda: cql.peers(host, native) >= nodes - 1,
+        address=(LOOPBACK, native),
+        also_listens=((LOOPBACK, storage),),
+        is_ready=lambda: cql.answers(LOOPBACK, native),
         files={
-            "cassandra.yaml": yaml.safe_dump(SETTINGS | _own(folder, node, nodes, ports)),
+            "cassandra.yaml": yaml.safe_dump(SETTINGS | _own(folder, native, storage)),
             "logback.xml": _LOGBACK,
         },
         folders=(_TEMPORARY,),
     )
 
 
-def _own(folder: Path, node: int, nodes: int, ports: tuple[int, int]) -> dict[str, object]:
-    """Return the settings that differ from node to node."""
-    native, storage = ports
-    seeds = ",".join(f"{_host(each)}:{storage}" for each in range(nodes))
+def _own(folder: Path, native: int, storage: int) -> dict[str, object]:
+    """Return the settings that differ from folder to folder."""
     provider = "org.apache.cassandra.locator.SimpleSeedProvider"
+    seeds = [{"seeds": f"{LOOPBACK}:{storage}"}]
     return {
         "num_tokens": 1,
-        "initial_token": str(_TOKENS // nodes * node - _TOKENS // 2 + 1),
         "auto_bootstrap": False,
-        "seed_provider": [{"class_name": provider, "parameters": [{"seeds": seeds}]}],
-        "listen_address": _host(node),
-        "rpc_address": _host(node),
+        "seed_provider": [{"class_name": provider, "parameters": seeds}],
+        "listen_address": LOOPBACK,
+        "rpc_address": LOOPBACK,
         "native_transport_port": native,
         "storage_port": storage,
         "data_file_directories": [f"{folder}/data"],
@@ -102,7 +94,7 @@ def _own(folder: Path, node: int, nodes: int, ports: tuple[int, int]) -> dict[st
     }
 
 
-def _command(folder: Path, heap: str) -> tuple[str, ...]:
+def _command(folder: Path) -> tuple[str, ...]:
     program = java(NAME, JAVA_VERSION)
     jars = maven_jars(NAME)
     agent = next(jars.glob("jamm-*.jar"))
@@ -125,7 +117,7 @@ def _command(folder: Path, heap: str) -> tuple[str, ...]:
         "cassandra.disable_auth_caches_remote_configuration": "true",
     }
     return (
-        *(program, "-da", f"-Xms{heap}", f"-Xmx{heap}", "-Xss512k", "-XX:+UseSerialGC"),
+        *(program, "-da", f"-Xms{_HEAP}", f"-Xmx{_HEAP}", "-Xss512k", "-XX:+UseSerialGC"),
         *("-XX:MaxDirectMemorySize=256m", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError"),
         f"-javaagent:{agent}",
         *(part for each in _EXPORTS for part in ("--add-exports", f"{each}=ALL-UNNAMED")),
@@ -133,7 +125,3 @@ def _command(folder: Path, heap: str) -> tuple[str, ...]:
         *(f"-D{key}={value}" for key, value in properties.items()),
         *("-cp", f"{jars}/*", "org.apache.cassandra.service.CassandraDaemon"),
     )
-
-
-def _host(node: int) -> str:
-    return f"127.0.0.{node + 1}"

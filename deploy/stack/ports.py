@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import socket
-from collections.abc import Sequence
 
 from deploy.stack.errors import PortTaken
 from deploy.stack.places import cache
@@ -24,8 +23,8 @@ _held: list[int] = []
 """Descriptors of the lock files: this process keeps its ports until it ends."""
 
 
-def free_ports(count: int, hosts: Sequence[str] = (LOOPBACK,)) -> list[int]:
-    """Return ports that nobody uses on any of the hosts; they stay this process's own.
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody uses; they stay this process's own.
 
     Raises:
         PortTaken: there are not that many.
@@ -43,7 +42,7 @@ def free_ports(count: int, hosts: Sequence[str] = (LOOPBACK,)) -> list[int]:
         except BlockingIOError:
             os.close(descriptor)
             continue
-        if not all(is_free(host, port) for host in hosts):
+        if not is_free(LOOPBACK, port):
             os.close(descriptor)
             continue
         _held.append(descriptor)

@@ -18,7 +18,7 @@ from deploy.stack.plan import DATA, Plan, as_nobody
 from deploy.stack.ports import is_free
 
 READY_S_MAX = 180
-"""Cassandra's three nodes take 19 s on two idle cores; a test machine may be ten times busier."""
+"""Cassandra takes 12 s on two idle cores; a test machine may be ten times busier."""
 
 STOP_S_MAX = 30
 """Then it is killed: what runs here has to survive that anyway."""

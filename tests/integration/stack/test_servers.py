@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack import S3, Cassandra, Etcd, Kafka, NotReady, PortTaken, Postgres, cql
+from deploy.stack import S3, Etcd, Kafka, NotReady, PortTaken, Postgres
 from deploy.stack.identity import identify, tree
 from deploy.stack.kafka import brokers_known
 from deploy.stack.plan import Plan
@@ -119,24 +119,6 @@ def test_servers_end_with_the_process_that_has_them(tmp_path: Path, end: signal.
         owner.send_signal(end)
         owner.wait(WAIT_S_MAX)
     until(lambda: server.state() is None)
-
-
-@pytest.mark.slow
-def test_a_node_of_cassandra_answers_after_a_kill(tmp_path: Path) -> None:
-    """The journal's tests kill it twenty times."""
-    with Cassandra(tmp_path) as cassandra:
-        cassandra.kill()
-        cassandra.start()
-        host, port = cassandra.address.split(":")
-        assert cql.peers(host, int(port)) == 0
-
-
-@pytest.mark.slow
-def test_three_nodes_of_cassandra_know_each_other(tmp_path: Path) -> None:
-    """A keyspace with three replicas needs all three."""
-    with Cassandra(tmp_path, nodes=3) as cassandra:
-        nodes = [address.split(":") for address in cassandra.addresses]
-        assert [cql.peers(host, int(port)) for host, port in nodes] == [2, 2, 2]
 
 
 @pytest.mark.slow
