@@ -26,6 +26,7 @@ def work(brokers: str, source: str, target: str, records: int) -> None:
             "group.id": f"loop-{target}",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
+            "fetch.queue.backoff.ms": 5,
         }
     )
     producer = Producer(

@@ -22,6 +22,7 @@ def work(brokers: str, source: str, target: str, records: int) -> None:
         commit_interval=1.0,
         processing_guarantee="exactly-once",
         auto_create_topics=False,
+        consumer_extra_config={"fetch.queue.backoff.ms": 5},
         producer_extra_config={"compression.type": "lz4", "linger.ms": 20},
         loglevel="ERROR",
     )

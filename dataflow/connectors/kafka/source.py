@@ -52,7 +52,7 @@ ANSWER_S = 20.0
 CALL_S_MAX = 30.0
 """After which a call is given up that should have given up itself."""
 
-ROWS_MAX = 10_000
+ROWS_MAX = 30_000
 """Of a batch, unless ``batchSize`` says otherwise."""
 
 Result = TypeVar("Result")
