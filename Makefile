@@ -16,10 +16,12 @@ STACK_MISSING := 3
 
 # `check` stays below a minute; `test` adds every other folder.
 # The others wait more than they work, for servers that start and end: two at a time a core.
-# Those that run whole programs, or let time run, are not measured: it slows them, and adds little.
+# Those that run whole programs, or thousands of cases, are not measured: it slows them, and adds
+# little. Cases that chance draws have processes of their own: a thread of another test would draw, too.
 QUICK_TESTS := $(wildcard tests/unit tests/architecture)
-WHOLE_TESTS := $(wildcard tests/fault tests/simulation tests/e2e)
-OTHER_TESTS := tests $(addprefix --ignore=,$(QUICK_TESTS) $(WHOLE_TESTS))
+DRAWN_TESTS := $(wildcard tests/property tests/simulation)
+WHOLE_TESTS := $(wildcard tests/fault tests/e2e)
+OTHER_TESTS := tests $(addprefix --ignore=,$(QUICK_TESTS) $(DRAWN_TESTS) $(WHOLE_TESTS))
 AT_ONCE := -n $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))') --dist loadgroup
 
 .PHONY: setup proto native run check test bench lock stack-up stack-down
@@ -117,6 +119,7 @@ test: setup
 	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
 	$(BIN)/pytest $(AT_ONCE) $(OTHER_TESTS) --cov --cov-append --cov-report=
 	$(BIN)/coverage report --fail-under=95
+	$(BIN)/pytest -n auto $(DRAWN_TESTS)
 	$(BIN)/pytest $(AT_ONCE) $(WHOLE_TESTS)
 
 # make bench BENCH="WORKLOAD --rows 1000000"; `.venv/bin/python -m bench list` names them.
