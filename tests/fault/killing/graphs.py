@@ -40,7 +40,7 @@ def own(batch, by):
 
 @dataclass(frozen=True)
 class Graph:
-    """One graph; ``python`` adds the branch with a function of its own."""
+    """A graph; ``python`` adds the branch with a function of its own."""
 
     name: str
     python: bool = False
@@ -77,14 +77,14 @@ class Graph:
 
     def expected(self, folder: Path) -> Mapping[str, Table]:
         """Return the rows that each sink must have; their order counts where it is one."""
-        rows = _orders(folder)
+        rows = orders(folder)
         small = [row for row in rows if row[1] is not None and row[1] <= 10]
         found: dict[str, Table] = {
             "big": [(n, a, note, a * 2) for n, a, note in rows if a is not None and a > 10],
             "distinct": _distinct(small),
             "coded": [(*row, *note) for row in small for note in CODES if note[0] == row[2]],
             "totals": _totals(rows),
-            "windows": _windows(rows),
+            "windows": windows(rows),
         }
         if self.python:
             found["own"] = [(n, (amount or 0) * 3, note) for n, amount, note in small]
@@ -93,7 +93,7 @@ class Graph:
     def written(self, folder: Path) -> Mapping[str, Table]:
         """Return what readers see; as text, as csv has it."""
         found: dict[str, Table] = {
-            name: _csv_rows(folder / f"{name}.csv")
+            name: csv_rows(folder / f"{name}.csv")
             for name in ("big", "distinct", "coded", "windows", *(["own"] if self.python else []))
         }
         with (folder / "totals.json").open() as file:
@@ -106,12 +106,14 @@ class Graph:
         expected, written = self.expected(folder), self.written(folder)
         assert written.keys() == expected.keys()
         for name, rows in expected.items():
-            wanted = rows if name == "totals" else [tuple(map(str, row)) for row in rows]
-            assert len(written[name]) == len(wanted), name
-            assert written[name] == wanted, name
+            wanted, found = _as_text(rows), _as_text(written[name])
+            assert len(found) == len(wanted), name
+            assert found == wanted, name
 
 
-GRAPHS = (Graph("graph"), Graph("graph-python", python=True))
+def _as_text(rows: Table) -> list[tuple[str, ...]]:
+    return [tuple(map(str, row)) for row in rows]
+
 
 _SINKS = {
     "big": ("twice", "big.csv"),
@@ -122,9 +124,20 @@ _SINKS = {
 }
 
 
+def windows_step(read: str, **options: object) -> dict[str, Any]:
+    """Return the step that counts and sums by windows, as ``windows`` does."""
+    sums = {"first": "min(id)", "n": "count()", "total": "sum(amount)"}
+    window = {"type": "tumbling", "size": f"{WINDOW_S}s", "timeColumn": "at"}
+    return {
+        "id": "windows",
+        "transformType": "aggregate",
+        "inputs": [read],
+        "options": {"aggregates": sums, "window": window, **options},
+    }
+
+
 def _transforms() -> list[dict[str, Any]]:
     sums = {"n": "count()", "total": "sum(amount)"}
-    window = {"type": "tumbling", "size": f"{WINDOW_S}s", "timeColumn": "at"}
     return [
         {
             "id": "sized",
@@ -167,12 +180,7 @@ def _transforms() -> list[dict[str, Any]]:
             "inputs": ["orders"],
             "options": {"compute": {"at": "from_epoch_ms(id * 1000)"}},
         },
-        {
-            "id": "windows",
-            "transformType": "aggregate",
-            "inputs": ["timed"],
-            "options": {"aggregates": {"first": "min(id)", **sums}, "window": window},
-        },
+        windows_step("timed"),
         {
             "id": "counted",
             "transformType": "map",
@@ -206,7 +214,8 @@ def _own(folder: Path) -> dict[str, Any]:
 Order = tuple[int, int | None, str]
 
 
-def _orders(folder: Path) -> list[Order]:
+def orders(folder: Path) -> list[Order]:
+    """Return the rows that can be read."""
     with (folder / "in.csv").open(newline="") as file:
         return [
             (int(row["id"]), None if row["amount"] == "NA" else int(row["amount"]), row["note"])
@@ -230,7 +239,8 @@ def _totals(rows: Sequence[Order]) -> Table:
     return sorted((note, count, sums[note]) for note, count in counts.items())
 
 
-def _windows(rows: Sequence[Order]) -> Table:
+def windows(rows: Sequence[Order]) -> Table:
+    """Return the first number of each window, how many rows it has, and their sum."""
     found: dict[int, list[int]] = {}
     for number, amount, _ in rows:
         window = found.setdefault(number // WINDOW_S, [number, 0, 0])
@@ -239,6 +249,7 @@ def _windows(rows: Sequence[Order]) -> Table:
     return [tuple(found[start]) for start in sorted(found)]
 
 
-def _csv_rows(path: Path) -> Table:
+def csv_rows(path: Path) -> Table:
+    """Return the rows of a file, as text."""
     with path.open(newline="") as file:
         return [tuple(row.values()) for row in csv.DictReader(file)]

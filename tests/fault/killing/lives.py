@@ -35,8 +35,9 @@ from dataflow.server.specs import spec_of
 from dataflow.v1 import pipeline_pb2 as pb
 from dataflow.wire.json import from_value
 from tests.fault.killing import working
-from tests.fault.killing.graphs import GRAPHS, Graph
+from tests.fault.killing.graphs import Graph
 from tests.fault.killing.scenarios import SCENARIOS, Scenario, pushed_records
+from tests.fault.killing.streams import GRAPHS
 
 PIPELINE = PipelineId("p")
 PUSH_ROWS = 260

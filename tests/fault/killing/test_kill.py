@@ -23,14 +23,15 @@ import pytest
 from dataflow.core.ids import PipelineId
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.objects import Objects
-from tests.fault.killing.graphs import GRAPHS, Graph
+from tests.fault.killing.graphs import Graph
 from tests.fault.killing.scenarios import SCENARIOS, Scenario, expected, make_input, written
+from tests.fault.killing.streams import GRAPHS
 
 SEEDS = 8
 GRAPH_SEEDS = 6
 RECOVERIES = 4
-"""Of each of eight scenarios: 64 histories of one death at least and 32 of three, and 12 of graphs,
-so that 172 processes die for certain; four in ten of those of one die once more if they are not
+"""Of each of eight scenarios: 64 histories of one death at least and 32 of three, and 18 of graphs,
+so that 178 processes die for certain; four in ten of those of one die once more if they are not
 done yet."""
 
 
