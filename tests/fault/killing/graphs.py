@@ -45,6 +45,7 @@ class Graph:
     name: str
     python: bool = False
     pushed: bool = False
+    replayed: bool = False
 
     def spec(self, folder: Path) -> dict[str, Any]:
         """Return the pipeline as a person would write it."""

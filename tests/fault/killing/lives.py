@@ -31,12 +31,13 @@ from dataflow.core.errors import DataFlowError, Unavailable
 from dataflow.core.ids import CommandId, PipelineId
 from dataflow.core.spec import canonical
 from dataflow.core.state import Drain, State, Status
+from dataflow.engine.records import Patch, ReplayLetters, Setting, Wanted
 from dataflow.server.specs import spec_of
 from dataflow.v1 import pipeline_pb2 as pb
 from dataflow.wire.json import from_value
 from tests.fault.killing import working
 from tests.fault.killing.graphs import Graph
-from tests.fault.killing.scenarios import SCENARIOS, Scenario, pushed_records
+from tests.fault.killing.scenarios import PATCH, SCENARIOS, Scenario, pushed_records
 from tests.fault.killing.streams import GRAPHS
 
 PIPELINE = PipelineId("p")
@@ -89,6 +90,9 @@ async def live(life: Life, reaper: Reaper) -> None:
             if life.scenario.pushed:
                 await _push(served, life)
             state = await _ended(served)
+            if life.scenario.replayed and state.status is Status.STOPPED:
+                await _replay(served, life)
+                state = await _ended(served)
     if state.status is not Status.STOPPED:
         raise RuntimeError(f"{state.status}: {state.error}")
 
@@ -103,14 +107,29 @@ async def _ended(served: Node) -> State:
 async def _ensure(served: Node, life: Life) -> None:
     request = from_value(life.scenario.spec(life.folder), pb.CreatePipelineRequest)
     spec = canonical(spec_of(request))
-    create, start = c.CreatePipeline(spec), c.StartPipeline()
+    await _execute(served, create=c.CreatePipeline(spec), start=c.StartPipeline())
+
+
+async def _execute(served: Node, **bodies: c.UserCommand) -> None:
+    """Carry out commands; each has its name for an id, so that it is carried out once."""
     commands = [
         c.Command(PIPELINE, CommandId(name), "test", body, name.encode())
-        for name, body in (("create", create), ("start", start))
+        for name, body in bodies.items()
     ]
     for answer in await served.execute(commands):
         if isinstance(answer, DataFlowError):
             raise answer
+
+
+async def _replay(served: Node, life: Life) -> None:
+    """Ask for all letters to be replayed, unless that was taken, and start the run that does so."""
+    asked = life.folder / "asked"
+    if not asked.exists():
+        settings = tuple(Setting(name, expression) for name, expression in PATCH.items())
+        asking = ReplayLetters("again", Wanted(step="source"), Patch(settings))
+        await served.replay_letters(PIPELINE, asking)
+        asked.touch()
+    await _execute(served, again=c.StartPipeline())
 
 
 async def _push(served: Node, life: Life) -> None:

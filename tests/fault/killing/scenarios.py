@@ -31,6 +31,8 @@ class Scenario:
     target: str
     options: dict[str, Any]
     pushed: bool = False
+    replayed: bool = False
+    """Its dead letters are patched and replayed by a second run."""
 
     def spec(self, folder: Path) -> dict[str, Any]:
         """Return the pipeline as a person would write it."""
@@ -81,6 +83,7 @@ SCENARIOS = (
     Scenario(
         "folder-json-gzip", "out", {"format": "json", "compression": "gzip", "rotateRows": 1800}
     ),
+    Scenario("replayed", "out.csv", {}, replayed=True),
     Scenario("push", "out.csv", {}, pushed=True),
     Scenario("push-folder", "out", {"format": "json", "rotateRows": 1700}, pushed=True),
 )
@@ -105,7 +108,15 @@ def make_input(folder: Path, seed: int) -> None:
 Row = tuple[int, int, str, int]
 
 
-def expected(folder: Path) -> tuple[list[Row], list[int]]:
+PATCH = {
+    "id": "cast(split_part(record, ',', 1) as bigint)",
+    "amount": "50",
+    "note": "'patched'",
+}
+"""What becomes of a record that could not be read, when it is replayed."""
+
+
+def expected(folder: Path, *, replayed: bool = False) -> tuple[list[Row], list[int]]:
     """Return the rows that must be written, in order, and the records that must be set aside."""
     rows: list[Row] = []
     dead: list[int] = []
@@ -118,6 +129,9 @@ def expected(folder: Path) -> tuple[list[Row], list[int]]:
             elif int(row["amount"]) > 10:
                 amount = int(row["amount"])
                 rows.append((int(row["id"]), amount, row["note"], amount * 2))
+    if replayed:
+        rows += [(ordinal, 50, "patched", 100) for ordinal in dead]
+        dead = []
     return rows, dead
 
 
