@@ -69,9 +69,26 @@ class Calls:
         Raises:
             Unavailable: it has not come back in time, or the one before it has not.
         """
+        ends = _Ends()
+        answer = self._begun(call, ends)
+        try:
+            async with asyncio.timeout(limit_s if limit_s < math.inf else None):
+                return await answer
+        except TimeoutError:
+            if not answer.cancelled():
+                raise  # The call's own.
+        if not ends.is_second():
+            log.warning("a call of Kafka's driver hangs", call=what, hanging=LEFT.add(1))
+        message = f"{what}: no answer within {limit_s:g} s"
+        raise Unavailable(message, code=code) if code else Unavailable(message)
+
+    def begin(self, call: Callable[[], Result]) -> asyncio.Future[Result]:
+        """Begin a call, and wait for nothing: the future returns what it returns."""
+        return self._begun(call, _Ends())
+
+    def _begun(self, call: Callable[[], Result], ends: _Ends) -> asyncio.Future[Result]:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
-        ends = _Ends()
 
         def work() -> None:
             with self._turn:
@@ -85,16 +102,7 @@ class Calls:
                 LEFT.add(-1)
 
         threading.Thread(target=work, name=self._name, daemon=True).start()
-        try:
-            async with asyncio.timeout(limit_s if limit_s < math.inf else None):
-                return await answer
-        except TimeoutError:
-            if not answer.cancelled():
-                raise  # The call's own.
-        if not ends.is_second():
-            log.warning("a call of Kafka's driver hangs", call=what, hanging=LEFT.add(1))
-        message = f"{what}: no answer within {limit_s:g} s"
-        raise Unavailable(message, code=code) if code else Unavailable(message)
+        return answer
 
 
 class _Ends:

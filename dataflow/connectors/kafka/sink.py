@@ -1,7 +1,7 @@
 """The ``kafka`` sink: a transaction a checkpoint, which holds the rows and their decision.
 
     recover   init_transactions (fences and aborts a former run), read, claim
-    write     produce
+    write     produce, while the rows of the next write become records
     commit    the decision into the group's offsets, commit_transaction
 
 A producer whose outcome is not clear is thrown away: the next run's ``recover`` finds out.
@@ -9,13 +9,14 @@ A producer whose outcome is not clear is thrown away: the next run's ``recover``
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import structlog
@@ -46,7 +47,7 @@ from dataflow.connectors.kafka.errors import (
     translated,
 )
 from dataflow.connectors.kafka.producing import Producing, producer_settings
-from dataflow.connectors.kafka.records import Encoder
+from dataflow.connectors.kafka.records import Encoder, Records
 from dataflow.connectors.kafka.repeating import RepeatingKafkaSink
 from dataflow.connectors.kafka.sink_spec import KafkaSinkOptions
 from dataflow.connectors.kafka.target import Limits, require_topic
@@ -81,7 +82,9 @@ class KafkaSink(TransactionalSink):
         self._what = f"topic {options.topic} at {self._settings['bootstrap.servers']}"
         self._encoder = Encoder(options, context)
         self._heard = Heard()
-        self._calls = Calls("kafka-sink")
+        self._encoding, self._calls = Calls("kafka-sink-encoding"), Calls("kafka-sink")
+        self._giving: asyncio.Future[None] | None = None
+        """Queues the rows of the last write; what it raises, the next call does."""
         self._producer: Producer | None = None
         self._producing: Producing | None = None
         self._decisions: Decisions | None = None
@@ -100,17 +103,38 @@ class KafkaSink(TransactionalSink):
         """See ``TransactionalSink``; refused is what is larger than the topic takes."""
         if not batch.num_rows:
             return None
+        now_ms = round(self._clock.now().timestamp() * 1000)
+        encode = partial(self._encoder.taken, batch, self._limits, now_ms)
         # As long as it takes: a batch has a time limit of the pipeline's.
-        return await self._call(partial(self._write, batch), math.inf)
+        records, sizes, wrong = await self._encoding.make(encode, math.inf, self._what)
+        await self._given()
+        self._giving = self._calls.begin(partial(self._give, records, sizes))
+        return refusals(wrong) if wrong else None
+
+    async def _given(self) -> None:
+        """Wait until the rows of every write are queued."""
+        giving, self._giving = self._giving, None
+        if giving is not None:
+            await giving
 
     async def commit(self, decision: Checkpoint) -> None:
         """See ``TransactionalSink``."""
+        try:
+            async with asyncio.timeout(CALL_S_MAX):
+                await self._given()
+        except TimeoutError:
+            message = f"{self._what}: rows were not queued within {CALL_S_MAX:g} s"
+            raise Unavailable(message) from None
         await self._call(partial(self._commit, decision), CALL_S_MAX, UNKNOWN)
 
     async def close(self) -> None:
         """See ``TransactionalSink``."""
-        with suppress(Unavailable):  # What never comes back is left behind, as its sink is.
-            await self._calls.make(self._close, CLOSE_S_MAX, self._what)
+        giving, self._giving = self._giving, None
+        if giving is not None and not giving.cancel():
+            giving.exception()  # The run has ended already, and not by it.
+        for calls, end in ((self._encoding, self._encoder.close), (self._calls, self._close)):
+            with suppress(Unavailable):  # What never comes back is left behind, as its sink is.
+                await calls.make(end, CLOSE_S_MAX, self._what)
 
     async def _call(self, call: Callable[[], Result], limit_s: float, code: str = "") -> Result:
         return await self._calls.make(call, limit_s, self._what, code)
@@ -166,14 +190,11 @@ class KafkaSink(TransactionalSink):
             raise Fenced(f"{self._what}: run {stored.run} has claimed it")
         return decision_held(stored.decision, seed)
 
-    def _write(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
-        now_ms = round(self._clock.now().timestamp() * 1000)
-        records, sizes, wrong = self._encoder.taken(batch, self._limits, now_ms)
+    def _give(self, records: Records, sizes: pa.Array[Any]) -> None:
         with self._translating(f"writing, {self._what}"):
             self._begin()
             if self._producing is not None:
                 self._producing.give(records, sizes)
-        return refusals(wrong) if wrong else None
 
     def _commit(self, decision: Checkpoint) -> None:
         if self._task is None:
@@ -221,7 +242,6 @@ class KafkaSink(TransactionalSink):
         return self._producer
 
     def _close(self) -> None:
-        self._encoder.close()
         producer, self._producer = self._producer, None
         if producer is None:
             return
