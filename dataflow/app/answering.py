@@ -110,7 +110,7 @@ class Answering:
         return q.ShardLoads.of(loads_of(self._host, asked.shards))
 
     async def _preview(self, asked: q.ShowPreview) -> q.Previewed:
-        return q.Previewed.of(await self._here.preview(asked.spec, asked.records))
+        return q.Previewed.of(await self._here.preview(asked.spec, asked.records, asked.given))
 
 
 def _handler(

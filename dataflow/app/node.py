@@ -193,9 +193,11 @@ class Node:
         """Return everything that is wrong with a spec, or what it will do."""
         return checked(self._parts.registry, spec, takes_push=self._parts.takes_push)
 
-    async def preview(self, spec: PipelineSpec, records: int) -> Sequence[b.PreviewStep]:
-        """Run the first records through every step."""
-        return await self._parts.workers.preview(spec, records)
+    async def preview(
+        self, spec: PipelineSpec, records: int, given: b.Given
+    ) -> Sequence[b.PreviewStep]:
+        """Run the first records, or given ones, through every step."""
+        return await self._parts.workers.preview(spec, records, given)
 
     async def watch(
         self, pipeline: PipelineId | None, after: SequenceNumber | None

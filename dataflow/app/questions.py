@@ -60,6 +60,7 @@ class ShowPreview:
 
     spec: PipelineSpec
     records: int
+    given: b.Given
 
 
 @dataclass(frozen=True, slots=True)

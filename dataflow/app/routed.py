@@ -197,11 +197,13 @@ class Routed:
         """See ``Backend.validate``: every program knows the same steps."""
         return self._validate(spec)
 
-    async def preview(self, spec: PipelineSpec, records: int) -> Sequence[b.PreviewStep]:
+    async def preview(
+        self, spec: PipelineSpec, records: int, given: b.Given
+    ) -> Sequence[b.PreviewStep]:
         """See ``Backend.preview``."""
         if self._nodes.here is not None:
-            return await self._nodes.here.backend.preview(spec, records)
-        return (await self._anywhere(q.PREVIEW, q.ShowPreview(spec, records))).shown()
+            return await self._nodes.here.backend.preview(spec, records, given)
+        return (await self._anywhere(q.PREVIEW, q.ShowPreview(spec, records, given))).shown()
 
     async def _anywhere(self, question: q.Question[Q, R], asked: Q) -> R:
         """Ask whichever node answers."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
 from dataflow.cli import printing
 from dataflow.cli.failures import REFUSED, lines
@@ -13,6 +15,7 @@ from dataflow.cli.files import Spec, load
 from dataflow.cli.options import Settings, shared
 from dataflow.cli.session import run
 from dataflow.core.errors import Invalid, Problem
+from dataflow.core.spec import SOURCE
 
 if TYPE_CHECKING:
     from dataflow.client import DataFlow
@@ -65,13 +68,28 @@ def _tell(checked: printing.Document) -> None:
     show_default=True,
     help="Records to read.",
 )
+@click.option(
+    "--given",
+    "given_files",
+    metavar="[SOURCE=]FILE",
+    multiple=True,
+    help="JSON lines to take instead of what a source would read; it is not opened.",
+)
 @shared
 @click.pass_obj
-def preview(settings: Settings, *, pipeline_id: str | None, path: str | None, records: int) -> None:
+def preview(
+    settings: Settings,
+    *,
+    pipeline_id: str | None,
+    path: str | None,
+    records: int,
+    given_files: Sequence[str],
+) -> None:
     """Run the first records of the pipeline with ID, or of a file, through every step.
 
     Nothing is written and no position moves.
     """
+    given = dict(map(_given, given_files))
     if (pipeline_id is None) == (path is None):
         raise click.UsageError("give either an ID or -f FILE")
     specs = load(path) if path else []
@@ -80,8 +98,10 @@ def preview(settings: Settings, *, pipeline_id: str | None, path: str | None, re
 
     async def ask(df: DataFlow) -> printing.Document:
         if specs:
-            return printing.document(await df.preview(specs[0], records=records))
-        return printing.document(await df.preview(pipeline_id=pipeline_id or "", records=records))
+            found = await df.preview(specs[0], records=records, given=given)
+        else:
+            found = await df.preview(pipeline_id=pipeline_id or "", records=records, given=given)
+        return printing.document(found)
 
     found = run(settings, ask)
     if not settings.for_people:
@@ -89,6 +109,21 @@ def preview(settings: Settings, *, pipeline_id: str | None, path: str | None, re
         return
     for step in found.get("steps", []):
         _print(step)
+
+
+def _given(option: str) -> tuple[str, list[Mapping[str, Any]]]:
+    """Return a source and the records of a file; a source without a name is called source."""
+    source, _, path = option.rpartition("=")
+    try:
+        lines = Path(path).read_bytes().splitlines()
+        rows = [orjson.loads(line) for line in lines if line.strip()]
+    except OSError as error:
+        raise click.UsageError(f"--given {path}: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise click.UsageError(f"--given {path}: {error}") from error
+    if wrong := next((row for row in rows if not isinstance(row, dict)), None):
+        raise click.UsageError(f"--given {path}: {wrong!r:.80} is no JSON object")
+    return source or SOURCE, rows
 
 
 def _print(step: printing.Document) -> None:

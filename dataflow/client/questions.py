@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
 
 from dataflow.client.connection import Connection
 from dataflow.client.documents import Spec, read, request
@@ -175,9 +178,17 @@ class Questions:
         *,
         pipeline_id: str = "",
         records: int = 0,
+        given: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
         timeout: timedelta | None = None,
     ) -> PreviewPipelineResponse:
         """Run the first records of a spec, or of a pipeline there is, through every step.
+
+        Args:
+            spec: what to run.
+            pipeline_id: the pipeline to run instead.
+            records: how many are read, 1 to 1,000; 10 if none is said.
+            given: records by source, in place of those that it would read; it is not opened.
+            timeout: for the answer.
 
         Raises:
             Rejected: neither spec nor pipeline was given, or both.
@@ -191,6 +202,8 @@ class Questions:
             asked = request(spec, PreviewPipelineRequest)
             asked.pipeline_id = ""  # it names a pipeline there is; the spec says what to run
         asked.records = records
+        for source, rows in (given or {}).items():
+            asked.given[source].records.extend(orjson.dumps(dict(row)).decode() for row in rows)
         method = self._connection.stub.PreviewPipeline
         return await self._connection.call(method, asked, timeout, waits=False)
 

@@ -17,6 +17,7 @@ from dataflow.engine.plan import plan
 from dataflow.engine.records import (
     Cause,
     DeadLetter,
+    Given,
     PreviewStep,
     Replay,
     ReplayLetters,
@@ -33,14 +34,16 @@ class Looking:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
 
-    async def preview(self, spec: PipelineSpec, records_max: int) -> Sequence[PreviewStep]:
+    async def preview(
+        self, spec: PipelineSpec, records_max: int, given: Given
+    ) -> Sequence[PreviewStep]:
         """Return what each step makes of the first records; see ``preview.preview``."""
         around = self._around
         planned = plan(around.registry, spec)
         module = await asyncio.to_thread(import_module, "dataflow.engine.preview")
         try:
             steps: Sequence[PreviewStep] = await module.preview(
-                planned, around.contexts, around.clock, records_max
+                planned, around.contexts, around.clock, records_max, given=given
             )
         except DataFlowError as error:
             raise hidden_in(error, around.hide) from None

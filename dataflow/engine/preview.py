@@ -11,44 +11,53 @@ from typing import TypeVar, cast
 
 import pyarrow as pa
 
-from dataflow.connect import Context, OnError
+from dataflow.connect import Context, OnError, Position
+from dataflow.connect.expressions import listing
+from dataflow.connect.gathering import size_of
 from dataflow.connect.transform import ORDINAL
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.clock import Clock
-from dataflow.core.errors import Rejected, Unavailable
+from dataflow.core.errors import Code, Rejected, Unavailable
 from dataflow.core.graph import Feed
-from dataflow.core.ids import PipelineId
+from dataflow.core.ids import PipelineId, SplitId
 from dataflow.engine.channel import Channel
 from dataflow.engine.failure import StepFailed, first_of
 from dataflow.engine.flow import Flow, FlowItem
+from dataflow.engine.ingest import columns
+from dataflow.engine.ingest.parse import rows_of
 from dataflow.engine.items import BarrierItem, Item, Rows, SourceEnded, SplitEnded, SplitsListed
 from dataflow.engine.json_rows import json_rows
 from dataflow.engine.order import waits
 from dataflow.engine.passed import Passed
 from dataflow.engine.plan import Plan
 from dataflow.engine.reader import Reader
-from dataflow.engine.records import DeadLetter, PreviewStep
+from dataflow.engine.records import DeadLetter, Given, PreviewStep
 from dataflow.engine.rejects import SHOWN, Rejects
 from dataflow.engine.steps import Input, make_inputs, make_steps
 from dataflow.engine.surroundings import Contexts
 
 T = TypeVar("T")
 
+NOTHING_GIVEN: Given = {}
+
 PATIENCE_S = 10.0
 """How long a preview waits for records that may never come; then it shows what there is."""
 
 
 async def preview(
-    plan: Plan, contexts: Contexts, clock: Clock, records_max: int
+    plan: Plan, contexts: Contexts, clock: Clock, records_max: int, *, given: Given = NOTHING_GIVEN
 ) -> Sequence[PreviewStep]:
     """Return what each step makes of the first records; one it cannot handle is shown with why.
 
-    Sources are read as if they ended there: a step that answers at the end shows its answer.
+    Sources are read as if they ended there: a step that answers at the end shows its answer. One
+    for which records are ``given`` is not opened, and all of these are taken.
 
     Raises:
         Waiting: what a source reads is not there.
-        Rejected: it cannot be read, or a step cannot handle its rows at all.
+        Rejected: it cannot be read, or a step cannot handle its rows at all; or records are given
+            to no source, or do not fit.
     """
+    rows = await _given(plan, given)
     pipeline = PipelineId("preview")
 
     def previewing(pipeline: PipelineId, step: str) -> Context:
@@ -64,7 +73,10 @@ async def preview(
         made = _made(lambda: make_inputs(plan, pipeline, previewing))
         for source in sorted(made, key=lambda each: len(order[each.name])):
             lenient = replace(source, rejects=Rejects(source.name, OnError.DEAD_LETTER))
-            for item in await _items(lenient, clock, records_max):
+            read = rows.get(source.name)
+            if read is None:
+                read = await _opened(lenient, clock, records_max)
+            for item in _items(source.name, read):
                 await _go(partial(flow.take, item))
                 seen.account(flow.passed)
                 while flow.has_more:
@@ -159,18 +171,46 @@ def _saying(step: str) -> Iterator[None]:
         raise first_of(group) from group
 
 
-async def _items(source: Input, clock: Clock, records_max: int) -> Sequence[FlowItem]:
+async def _given(plan: Plan, given: Given) -> Mapping[str, Sequence[Rows]]:
+    """Return given records as what sources have read.
+
+    Raises:
+        Rejected: there is no such source, or a record does not fit what the source declares.
+    """
+    found = {}
+    for name, each in given.items():
+        if name not in plan.graph.sources:
+            sources = listing(plan.graph.sources)
+            raise Rejected(f"there is no such source, but {sources}", field=f"given.{name}")
+        lines = "\n".join(each.records).encode()
+        schema = columns.agreed(plan.columns.get(name, {}), None)
+        try:
+            batch = await asyncio.to_thread(rows_of, "application/x-ndjson", lines, schema)
+        except columns.Misfit as misfit:
+            field = f"given.{name}.{misfit.where}"
+            raise Rejected(misfit.message, code=Code.RECORD_REJECTED, field=field) from misfit
+        numbers = pa.array(range(batch.num_rows), pa.int64())
+        batch = batch.append_column(ORDINAL, numbers)
+        size = size_of(batch)
+        found[name] = [Rows(name, SplitId("given"), batch, Position(), len(numbers), size, size)]
+    return found
+
+
+async def _opened(source: Input, clock: Clock, records_max: int) -> Sequence[Rows]:
     """Read until there are enough records, the source ends, or patience does."""
     try:
         with _saying(source.name):
             await source.source.open(None)
-            rows = await _first(source, clock, records_max)
+            return await _first(source, clock, records_max)
     finally:
         await source.source.close()
+
+
+def _items(source: str, rows: Sequence[Rows]) -> Sequence[FlowItem]:
     splits = list(dict.fromkeys(each.split for each in rows))
-    begun = SplitsListed(source.name, splits, idles=False)
-    ended = [SplitEnded(source.name, split) for split in splits]
-    return [begun, *rows, *ended, SourceEnded(source.name)]
+    begun = SplitsListed(source, splits, idles=False)
+    ended = [SplitEnded(source, split) for split in splits]
+    return [begun, *rows, *ended, SourceEnded(source)]
 
 
 async def _first(source: Input, clock: Clock, records_max: int) -> Sequence[Rows]:

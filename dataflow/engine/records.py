@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 
 from dataflow.core.errors import Problem
 
@@ -93,6 +94,17 @@ class Replay:
     letters: int
     left: int = 0
     """Letters that were named and are too many for one replay."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRecords:
+    """Records in place of those that a source would read: JSON objects as text."""
+
+    records: tuple[str, ...] = ()
+
+
+Given: TypeAlias = Mapping[str, GivenRecords]
+"""By source."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from dataflow.engine.looking import Looking
 from dataflow.engine.records import (
     Cause,
     DeadLetter,
+    Given,
     PreviewStep,
     Replay,
     ReplayLetters,
@@ -49,7 +50,9 @@ class Workers(Protocol):
         """Return a pushed batch as it is stored; see ``ingest.parse.parse``."""
         ...
 
-    async def preview(self, spec: PipelineSpec, records_max: int) -> Sequence[PreviewStep]:
+    async def preview(
+        self, spec: PipelineSpec, records_max: int, given: Given
+    ) -> Sequence[PreviewStep]:
         """Return what each step makes of the first records; see ``preview.preview``."""
         ...
 
@@ -112,9 +115,11 @@ class Inline:
         """See ``Workers``."""
         return await parse_in(None)(pushed, types, schema)
 
-    async def preview(self, spec: PipelineSpec, records_max: int) -> Sequence[PreviewStep]:
+    async def preview(
+        self, spec: PipelineSpec, records_max: int, given: Given
+    ) -> Sequence[PreviewStep]:
         """See ``Workers``."""
-        return await self._looking.preview(spec, records_max)
+        return await self._looking.preview(spec, records_max, given)
 
     async def clean(self, pipeline: PipelineId, spec: PipelineSpec) -> None:
         """See ``Workers``."""

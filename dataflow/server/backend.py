@@ -22,6 +22,8 @@ from dataflow.engine.records import (
     NO_REPLAY,
     Cause,
     DeadLetter,
+    Given,
+    GivenRecords,
     Patch,
     PreviewStep,
     Replay,
@@ -40,6 +42,8 @@ __all__ = [
     "Cause",
     "Change",
     "DeadLetter",
+    "Given",
+    "GivenRecords",
     "Ingested",
     "Patch",
     "Pipeline",
@@ -197,8 +201,13 @@ class Backend(Protocol):
         """
         ...
 
-    async def preview(self, spec: PipelineSpec, records: int) -> Sequence[PreviewStep]:
-        """Run the first records through every step; opens no sink, moves no position."""
+    async def preview(
+        self, spec: PipelineSpec, records: int, given: Given
+    ) -> Sequence[PreviewStep]:
+        """Run the first records through every step; opens no sink, moves no position.
+
+        A source for which records are ``given`` is not opened either.
+        """
         ...
 
     def watch(

@@ -14,7 +14,7 @@ from dataflow.core import events, ids
 from dataflow.core.errors import Rejected
 from dataflow.core.state import Status
 from dataflow.server import answers
-from dataflow.server.backend import Backend, Query, Wanted
+from dataflow.server.backend import Backend, Given, GivenRecords, Query, Wanted
 from dataflow.server.call import Call
 from dataflow.server.checker import off_loop
 from dataflow.server.commands import known
@@ -163,5 +163,15 @@ class ReadHandlers:
         else:
             check = partial(checked, validate=self._backend.validate)
             spec = await off_loop(request, lambda: check(spec_of(request)))
-        steps = await self._backend.preview(spec, count)
+        steps = await self._backend.preview(spec, count, _given(request))
         return pipeline_pb2.PreviewPipelineResponse(steps=map(answers.preview_step, steps))
+
+
+def _given(request: pipeline_pb2.PreviewPipelineRequest) -> Given:
+    """Return the records that stand in for sources; an empty object is an empty text so far."""
+    given = {}
+    for name, each in request.given.items():
+        if not 1 <= len(each.records) <= PREVIEW_MAX:
+            raise Rejected(f"give 1 to {PREVIEW_MAX} records", field=f"given.{name}.records")
+        given[name] = GivenRecords(tuple(record or "{}" for record in each.records))
+    return given

@@ -11,6 +11,7 @@ JSON_TEXTS = frozenset(
         "dataflow.v1.Checkpoint.committables",
         "dataflow.v1.Checkpoint.states",
         "dataflow.v1.PreviewStep.records",
+        "dataflow.v1.GivenRecords.records",
     }
 )
 """String fields whose text is JSON made by a connector, besides every string named ``options``."""

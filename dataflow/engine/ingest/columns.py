@@ -31,9 +31,13 @@ class Misfit(Exception):
 
     def rejected(self) -> Rejected:
         """Return the error for whoever pushed the batch."""
-        where = f"records[{self.record}]" + (f".{self.field}" if self.field else "")
         message = f"{self.message}; nothing of the batch was taken"
-        return Rejected(message, code=Code.RECORD_REJECTED, field=where)
+        return Rejected(message, code=Code.RECORD_REJECTED, field=self.where)
+
+    @property
+    def where(self) -> str:
+        """Return where the record stands among those that came, and its field."""
+        return f"records[{self.record}]" + (f".{self.field}" if self.field else "")
 
 
 def declared(types: Mapping[str, str]) -> pa.Schema | None:

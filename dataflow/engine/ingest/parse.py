@@ -36,7 +36,7 @@ def parse(
     """
     schema = columns.agreed(types, stored)
     try:
-        batch = _rows(content_type, payload, schema)
+        batch = rows_of(content_type, payload, schema)
     except Misfit as misfit:
         raise misfit.rejected() from misfit
     if not batch.num_rows:
@@ -52,7 +52,13 @@ def too_large(what: str) -> Rejected:
     return Rejected(message, code=Code.TOO_LARGE, field="records")
 
 
-def _rows(content_type: str, payload: bytes, schema: pa.Schema | None) -> pa.RecordBatch:
+def rows_of(content_type: str, payload: bytes, schema: pa.Schema | None) -> pa.RecordBatch:
+    """Return the rows of a payload, in the types that it shows if there is no schema.
+
+    Raises:
+        Misfit: a record does not fit.
+        Rejected: there are too many.
+    """
     if content_type == "application/vnd.apache.arrow.stream":
         return parse_arrow.parse(payload, schema)
     body = parse_json.Body(payload, array=content_type == "application/json")

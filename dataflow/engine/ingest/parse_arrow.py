@@ -75,7 +75,7 @@ def _plain_type(field: pa.Field[Any]) -> pa.DataType:
 def _refuse_unknown(found: pa.Schema, wanted: pa.Schema) -> None:
     for name in found.names:
         if name not in wanted.names:
-            raise Misfit(f"unknown field; the log has {shown(wanted)}", field=name)
+            raise Misfit(f"unknown field; the source has {shown(wanted)}", field=name)
         if found.names.count(name) > 1:
             raise Misfit("two columns have this name", field=name)
 

@@ -178,7 +178,7 @@ def reason(line: bytes, number: int, schema: pa.Schema, *, closed: bool = True) 
         if name not in schema.names:
             if not closed:
                 continue
-            message = f"unknown field; the log has {shown(schema)}"
+            message = f"unknown field; the source has {shown(schema)}"
             return Misfit(message, record=number, field=name)
         one = pa.schema([schema.field(name)])
         if not _fits(orjson.dumps({name: given}), one):

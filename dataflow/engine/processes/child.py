@@ -246,7 +246,7 @@ class _Child:
                 parsed = await worker.parse(pushed, types, question.schema or None)
                 return ParsedBatch(parsed.schema, parsed.records, parsed.body)
             case PreviewSpec():
-                steps = await worker.preview(question.spec, question.records_max)
+                steps = await worker.preview(question.spec, question.records_max, question.given)
                 return StepsPreviewed(tuple(map(_step, steps)))
             case CleanUp():
                 await worker.clean(question.pipeline_id, question.spec)

@@ -20,7 +20,7 @@ from dataflow.core import messages as m
 from dataflow.core.ids import PipelineId, Run
 from dataflow.core.spec import PipelineSpec
 from dataflow.engine.processes.letters import AboutLetters, LettersAnswer
-from dataflow.engine.records import DeadLetter
+from dataflow.engine.records import DeadLetter, Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class PreviewSpec:
 
     spec: PipelineSpec
     records_max: int
+    given: Given
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from dataflow.engine.processes.process import Node, Process, Program, failure
 from dataflow.engine.records import (
     Cause,
     DeadLetter,
+    Given,
     PreviewStep,
     Replay,
     ReplayLetters,
@@ -141,7 +142,9 @@ class Processes:
             parsed = await self._ask(batch, ParsedBatch)
         return Parsed(parsed.schema, parsed.records, parsed.body)
 
-    async def preview(self, spec: PipelineSpec, records_max: int) -> Sequence[PreviewStep]:
+    async def preview(
+        self, spec: PipelineSpec, records_max: int, given: Given
+    ) -> Sequence[PreviewStep]:
         """See ``Workers``."""
         return [
             PreviewStep(
@@ -155,7 +158,9 @@ class Processes:
                 records_produced=step.records_produced,
                 records_absorbed=step.records_absorbed,
             )
-            for step in (await self._ask(PreviewSpec(spec, records_max), StepsPreviewed)).steps
+            for step in (
+                await self._ask(PreviewSpec(spec, records_max, given), StepsPreviewed)
+            ).steps
         ]
 
     async def clean(self, pipeline: PipelineId, spec: PipelineSpec) -> None:

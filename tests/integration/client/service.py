@@ -533,6 +533,7 @@ class Service(PipelineServiceServicer):
             rows = [
                 orjson.dumps({"n": n, "who": "ü"}).decode() for n in range(request.records or 10)
             ]
+            rows = [row for each in request.given.values() for row in each.records] or rows
             columns = [
                 pb.PreviewColumn(name="n", type="int64"),
                 pb.PreviewColumn(name="who", type="string"),

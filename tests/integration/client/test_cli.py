@@ -465,6 +465,12 @@ def test_preview_shows_each_step(flights: Shell) -> None:
     assert "n int64" in said.out
     found = flights("preview", "-f", flights.file(SPEC), "-n", "2", "-o", "json").json
     assert len(found["steps"][0]["records"]) == 2
+    rows = flights.file('{"n": 7}\n\n{"n": 8}\n', "rows.ndjson")
+    for given in (rows, f"source={rows}"):
+        found = flights("preview", "flights", "--given", given, "-o", "json").json
+        assert found["steps"][0]["records"] == [{"n": 7}, {"n": 8}]
+    for wrong in (flights.file("[1]", "list"), flights.file("{", "half"), f"{rows}.gone"):
+        assert flights("preview", "flights", "--given", wrong).code == 2
     assert flights("preview").code == 2
     assert flights("preview", "flights", "-f", flights.file(SPEC)).code == 2
 

@@ -116,6 +116,8 @@ async def test_preview_is_of_a_spec_or_of_a_pipeline(five: DataFlow) -> None:
     """Either, and never a guess between the two."""
     assert len((await five.preview(SPEC, records=3)).steps[0].records) == 3
     assert len((await five.preview(pipeline_id="p-3")).steps[0].records) == 10
+    given = await five.preview(pipeline_id="p-3", given={"source": [{"n": 1}, {}]})
+    assert list(given.steps[0].records) == ['{"n":1}', "{}"]
     for wrong in ({}, {"spec": SPEC, "pipeline_id": "p-3"}):
         with pytest.raises(Rejected, match="either"):
             await five.preview(**wrong)  # type: ignore[arg-type]  # the mistake itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,22 @@ from dataflow.engine import preview as module
 from dataflow.engine.ingest import FileLogs
 from dataflow.engine.plan import plan
 from dataflow.engine.preview import preview
-from dataflow.engine.records import PreviewStep
+from dataflow.engine.records import GivenRecords, PreviewStep
+
+CLOSED = '{"schema": {"a": "int64", "b": "string"}, "otherColumns": "drop"}'
+"""Options that name every column."""
 
 
-async def previewed(tmp_path: Path, spec: PipelineSpec, records: int) -> list[PreviewStep]:
+async def previewed(
+    tmp_path: Path, spec: PipelineSpec, records: int, **given: Sequence[str]
+) -> list[PreviewStep]:
     """Preview a pipeline with the steps that come with the platform."""
     logs = FileLogs(tmp_path / "ingest")
     contexts = Contexts(SystemClock(), Paths(()), logs.log, lambda _: None)
     planned = plan(registry(), canonical(spec))
+    instead = {name: GivenRecords(tuple(texts)) for name, texts in given.items()}
     try:
-        return list(await preview(planned, contexts, SystemClock(), records))
+        return list(await preview(planned, contexts, SystemClock(), records, given=instead))
     finally:
         await logs.close()
 
@@ -79,6 +86,43 @@ async def test_rows_that_a_step_cannot_handle_are_shown_with_why(tmp_path: Path)
     assert list(steps[1].records) == []
     assert [letter.step for letter in steps[1].rejected] == ["number", "number"]
     assert "b" in steps[1].rejected[0].error
+
+
+async def test_given_records_are_taken_and_their_source_is_not_opened(tmp_path: Path) -> None:
+    """Whoever writes a pipeline has an example at hand, and perhaps no right to its source."""
+    big = Transform("big", "filter", options='{"expression": "a > 1"}')
+    gone = Source("file", str(tmp_path / "gone.csv"), options=CLOSED)
+    steps = await previewed(
+        tmp_path, line(tmp_path, big, source=gone), 1, source=['{"a": 1}', '{"a": 2, "b": "y"}']
+    )
+    assert list(steps[0].records) == ['{"a":1,"b":null}']
+    assert list(steps[1].records) == ['{"a":2,"b":"y"}']
+    assert [(step.records_in, step.records_out) for step in steps] == [(2, 2), (2, 1)]
+
+
+async def test_given_records_show_types_where_the_source_declares_none(tmp_path: Path) -> None:
+    """As its own first records would."""
+    gone = Source("file", str(tmp_path / "gone.json"))
+    steps = await previewed(tmp_path, line(tmp_path, source=gone), 9, source=['{"n": 1.5}', "{}"])
+    assert steps[0].columns == [("n", "double")]
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"source": ['{"a": "x"}']}, "given.source.records[0].a"),
+        ({"source": ['{"a": 1}', '{"c": 1}']}, "given.source.records[1].c"),
+        ({"sauce": ["{}"]}, "given.sauce"),
+    ],
+)
+async def test_given_records_that_do_not_fit_are_named(
+    tmp_path: Path, given: dict[str, Sequence[str]], field: str
+) -> None:
+    """By where they stand in the request."""
+    source = Source("file", str(tmp_path / "gone.csv"), options=CLOSED)
+    with pytest.raises(Rejected) as told:
+        await previewed(tmp_path, line(tmp_path, source=source), 9, **given)
+    assert told.value.field == field
 
 
 async def test_a_missing_file_is_said_at_once(tmp_path: Path) -> None:

@@ -206,8 +206,11 @@ class FakeBackend:
         columns = {"source": {"n": "int64"}}
         return b.Verdict(problems) if problems else b.Verdict((), "exactly-once", columns)
 
-    async def preview(self, spec: PipelineSpec, records: int) -> Sequence[b.PreviewStep]:
+    async def preview(
+        self, spec: PipelineSpec, records: int, given: b.Given
+    ) -> Sequence[b.PreviewStep]:
         rows = [f'{{"n":{n}}}' for n in range(records)]
+        rows = [row for each in given.values() for row in each.records] or rows
         bad = b.DeadLetter("source", "s", 9, "x", "no number", NOW)
         return [b.PreviewStep("source", [("n", "int64")], rows, 1, [bad])]
 

@@ -340,6 +340,21 @@ async def test_a_preview_shows_records_as_objects(http: httpx.AsyncClient, pipel
     assert len(answer["steps"][0]["records"]) == 2
 
 
+async def test_a_preview_takes_records_in_place_of_a_source(
+    http: httpx.AsyncClient, pipeline: str
+) -> None:
+    """As objects, an empty one too; none at all and too many are named."""
+    where = "/api/v1/pipelines:preview"
+    given = {"source": {"records": [{"n": 2**62}, {}]}}
+    answer = (await http.post(where, json={"pipelineId": pipeline, "given": given})).json()
+    assert answer["steps"][0]["records"] == [{"n": 2**62}, {}]
+    for many in (0, 1_001):
+        body = {"pipelineId": pipeline, "given": {"source": {"records": [{}] * many}}}
+        told = await http.post(where, json=body)
+        assert told.status_code == 400
+        assert told.json()["details"][0]["field"] == "given.source.records"
+
+
 async def test_health_and_readiness_of_the_process(http: httpx.AsyncClient, server: Server) -> None:
     """Alive while it starts, ready when every shard is served."""
     assert (await http.get("/health")).status_code == 200

@@ -125,7 +125,7 @@ BAD = [
     (b'{"s": 5}', "records[1].s: expected string, found 5"),
     (b'{"o": {"k": "x"}}', 'records[1].o: expected struct<k: int64>, found {"k":"x"}'),
     (b'{"o": {"z": 1}}', 'records[1].o: expected struct<k: int64>, found {"z":1}'),
-    (b'{"z": 1}', "records[1].z: unknown field; the log has n: int64, s: string, o: struct<"),
+    (b'{"z": 1}', "records[1].z: unknown field; the source has n: int64, s: string, o: struct<"),
 ]
 
 
@@ -364,7 +364,7 @@ def test_a_narrower_type_is_widened(given: pa.Array[Any], of: str) -> None:
             {"t": pa.array([1], pa.timestamp("us", "UTC"))},
             "records[0].t: expected timestamp, the stream has timestamp(us, 'UTC')",
         ),
-        ({"z": pa.array([1])}, "records[0].z: unknown field; the log has c: int8, t: timestamp"),
+        ({"z": pa.array([1])}, "records[0].z: unknown field; the source has c: int8, t: timestamp"),
     ],
 )
 def test_arrow_that_does_not_fit_is_named(given: dict[str, Any], message: str) -> None:
