@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import structlog
 
 from dataflow.connect.gathering import size_of
 from dataflow.connect.transform import ORDINAL
@@ -31,6 +32,8 @@ from dataflow.engine.items import Item, Replayed
 from dataflow.engine.reader import Gate
 from dataflow.engine.replays import Asked, Entry, name_of
 from dataflow.engine.surroundings import TaskSurroundings
+
+log = structlog.get_logger()
 
 POLL_S = 2.0
 """Between two looks for requests, by a run whose pipeline has letters; others need not look."""
@@ -79,6 +82,8 @@ class Replaying(Gate):
         self._due: list[_Due] = []
         self._taken: dict[str, SplitId] = {}
         """Letters that an entry has taken, until they are gone."""
+        self._void: set[SplitId] = set()
+        """Entries of steps that the pipeline has no more; their letters stay."""
         self._listed: set[str] = set()
         self._ended: set[str] = set()
         self._turn = asyncio.Condition()
@@ -109,24 +114,27 @@ class Replaying(Gate):
         """
         fulfilled = self._fulfilled(checkpoint)
         await self._forget(fulfilled)
-        return [asked.split(index) for asked in fulfilled for index in range(len(asked.entries))]
+        return [split for asked in fulfilled for split in asked.splits]
 
     def _fulfilled(self, checkpoint: Checkpoint) -> Sequence[Asked]:
         return [
             asked
             for asked in self._asked.values()
-            if all(_is_decided(checkpoint, asked.split(i)) for i in range(len(asked.entries)))
+            if all(s in self._void or _is_decided(checkpoint, s) for s in asked.splits)
         ]
 
     async def _forget(self, fulfilled: Sequence[Asked]) -> None:
         """Remove letters BEFORE their replay: without it, a decision would protect them no more."""
         for asked in fulfilled:
-            await self._letters.remove(asked.letters)
+            each = zip(asked.splits, asked.entries, strict=True)
+            replayed = [k for s, entry in each if s not in self._void for k in entry.letters]
+            await self._letters.remove(replayed)
             self._probe("replay.removed")
             await self._replays.forget(asked.name)
             self._probe("replay.forgotten")
             del self._asked[asked.name]
-            own = {asked.split(index) for index in range(len(asked.entries))}
+            own = set(asked.splits)
+            self._void -= own
             self._taken = {k: split for k, split in self._taken.items() if split not in own}
             self._letters.untrace(own)
 
@@ -136,12 +144,14 @@ class Replaying(Gate):
             if name in self._asked:
                 continue
             self._asked[name] = asked = await self._replays.get(name)
-            for index, entry in enumerate(asked.entries):
-                split = asked.split(index)
+            for split, entry in zip(asked.splits, asked.entries, strict=True):
                 if _is_decided(known, split):
                     self._taken |= dict.fromkeys(entry.letters, split)
                 elif (sources := sources_behind(self._graph, entry.step, entry.input)) is not None:
                     self._due.append(_Due(split, entry, sources))
+                else:
+                    log.warning("not replayed: the step is gone", step=entry.step, request=name)
+                    self._void.add(split)
         self._changed.set()
 
     # --- into the task ---------------------------------------------------------------------------

@@ -50,9 +50,10 @@ class Asked:
     name: str
     entries: Sequence[Entry]
 
-    def split(self, index: int) -> SplitId:
-        """Return the split that one of the entries is."""
-        return SplitId(f"{PREFIX}{self.name}/{index}")
+    @property
+    def splits(self) -> Sequence[SplitId]:
+        """Return the split that each of the entries is."""
+        return [SplitId(f"{PREFIX}{self.name}/{index}") for index in range(len(self.entries))]
 
     @property
     def letters(self) -> Sequence[str]:

@@ -240,6 +240,25 @@ async def test_a_letter_that_is_asked_for_twice_is_replayed_once(tmp_path: Path)
     await check(owner, tmp_path)
 
 
+async def test_a_request_for_a_step_that_is_gone_is_given_up_and_its_letters_stay(
+    tmp_path: Path,
+) -> None:
+    """An update may come between; nobody waits for ever for what cannot be."""
+    owner = owner_of(tmp_path)
+    await owner.live(Points())
+    await ask(owner, "gone", Wanted(step="careful"))
+    await ask(owner, "there", Wanted(step="source"), {"id": "100"})
+    sinks = {name: replace(sink, input="source") for name, sink in owner.spec.sinks.items()}
+    owner.spec = replace(owner.spec, transforms=(), sinks=sinks)
+    await owner.live(Points())
+    await owner.live(Points())
+    assert await stores(owner)[1].names() == []
+    assert 100 in ids_of_files(tmp_path / "all")
+    left = {letter.step for letter in await owner.dead_letters()}
+    assert "careful" in left
+    assert "source" not in left
+
+
 async def test_a_run_that_goes_on_replays_what_is_asked_for_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
