@@ -16,7 +16,7 @@ from dataflow.cli.session import run
 if TYPE_CHECKING:
     from dataflow.client import DataFlow
 
-TITLES = ("ID", "STATUS", "PHASE", "ROWS/S", "ROWS", "FAILED", "OWNER")
+TITLES = ("ID", "STATUS", "PHASE", "ROWS/S", "ROWS", "FAILED")
 
 ROWS_MAX = 1_000
 """Nobody reads more lines."""
@@ -33,18 +33,27 @@ def top(settings: Settings, *, rows: int, interval: timedelta, once: bool) -> No
     live = settings.for_people and sys.stdout.isatty() and not once
 
     async def look(df: DataFlow) -> Sequence[printing.Document]:
-        return busiest([printing.document(p) async for p in df.list()], rows)
+        from dataflow.cli.board import Board  # noqa: PLC0415 - asyncio, and not needed for --help
+
+        board = Board()
+        await board.fill(df)
+        return board.busiest(rows)
 
     async def follow(df: DataFlow) -> None:
         import asyncio  # noqa: PLC0415 - 60 ms, and not needed for --help
 
         from rich.live import Live  # noqa: PLC0415 - for terminals alone
 
-        with Live(console=printing.console(), auto_refresh=False, screen=True) as screen:
-            while True:
-                lines = map(_line, await look(df))
-                screen.update(printing.grid(TITLES, lines, status=1), refresh=True)
-                await asyncio.sleep(max(0.1, interval.total_seconds()))
+        from dataflow.cli.board import Board  # noqa: PLC0415 - likewise
+
+        board = Board()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(board.follow(df))
+            with Live(console=printing.console(), auto_refresh=False, screen=True) as screen:
+                while True:
+                    lines = map(_line, board.busiest(rows))
+                    screen.update(printing.grid(TITLES, lines, status=1), refresh=True)
+                    await asyncio.sleep(max(0.1, interval.total_seconds()))
 
     if live:
         run(settings, follow)
@@ -56,16 +65,6 @@ def top(settings: Settings, *, rows: int, interval: timedelta, once: bool) -> No
         printing.show(settings.output, list(found))
 
 
-def busiest(pipelines: Sequence[printing.Document], rows: int) -> Sequence[printing.Document]:
-    """Return what has failed, then what runs by its rate, then the rest, by id."""
-
-    def rank(p: printing.Document) -> tuple[bool, bool, float, str]:
-        status, rate = p.get("status"), printing.at(p, "metrics.throughputPerSecond") or 0
-        return status != "failed", status != "running", -rate, p["pipelineId"]
-
-    return sorted(pipelines, key=rank)[:rows]
-
-
 def _line(p: printing.Document) -> tuple[object, ...]:
     return (
         p["pipelineId"],
@@ -74,5 +73,4 @@ def _line(p: printing.Document) -> tuple[object, ...]:
         printing.count(printing.at(p, "metrics.throughputPerSecond") or 0),
         printing.count(printing.at(p, "metrics.totalRecordsProcessed") or 0),
         printing.count(printing.at(p, "metrics.totalRecordsFailed") or 0),
-        p.get("owner", ""),
     )

@@ -125,6 +125,8 @@ def test_verbs_of_a_running_pipeline(server: Server, http: Api) -> None:
     first = done(server, "top").splitlines()[1].split()
     assert first[:2] == ["verbs", "running"]
     assert shown(server, "top", "-n", "1")[0]["pipelineId"] == "verbs"
+    rate = "throughputPerSecond"
+    until(lambda: shown(server, "top")[0]["metrics"].get(rate), "rows a second, on the board")
     assert "unchanged: that is how it was" in done(server, "start", "verbs")
     assert "paused: lunch" in done(server, "pause", "verbs", "--reason", "lunch")
     assert "running" in done(server, "resume", "verbs")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from dataflow.cli.board import busiest
 from dataflow.cli.comparing import changes
-from dataflow.cli.ranking import busiest
 
 
 @pytest.mark.parametrize(
