@@ -18,6 +18,7 @@ from dataflow.connectors.postgres.source.spec import PostgresPosition, PostgresS
 from deploy.stack import postgres as stack
 from deploy.stack.postgres import Postgres
 from tests.databases import Database, database_of
+from tests.e2e.programs import until
 from tests.integration.connectors.postgres_source.reading import Reading, told
 
 LEFT = "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
@@ -100,17 +101,22 @@ async def test_a_slot_that_is_dropped_says_what_is_lost_and_how_to_go_on(
     assert (lost.value.code, lost.value.field) == ("SOURCE_CHANGED", "options.slot")
 
 
-ADVANCE = f"SELECT pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) FROM ({LEFT}) s"  # noqa: S608 - this module's own
+def left(database: Database) -> str:
+    """Return the slot, once the server has heard that its reader is gone."""
+    until(lambda: database.column(f"{LEFT} AND NOT active"), "a slot that nobody reads")
+    slot: str = database.column(LEFT)[0]
+    return slot
 
 
 def advanced(database: Database) -> None:
     """Move the slot on, as whoever wants its log gone."""
-    database.fetch(ADVANCE)
+    slot = left(database)
+    database.fetch(f"SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())")
 
 
 def remade(database: Database) -> None:
-    """Make the slot anew; in two statements, for in one the server now and then fails in itself."""
-    (slot,) = database.column(LEFT)
+    """Make the slot anew, as after a restore."""
+    slot = left(database)
     database.fetch(f"SELECT pg_drop_replication_slot('{slot}')")
     database.fetch(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
 
