@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import statistics
 import time
@@ -17,8 +18,10 @@ from pyarrow import csv
 
 from bench.data import orders
 from bench.report import Row, median
+from bench.server import place
 from bench.workloads import brought
-from bench.workloads.workload import Ask, Workload
+from bench.workloads.etl import WARM_UP_ROWS, driven
+from bench.workloads.workload import Ask, Workload, file_pipeline
 from dataflow.app.clock import SystemClock
 from dataflow.connect import Context, PipelineId, TransformStep
 from dataflow.connect.spec import parse
@@ -79,7 +82,31 @@ def run(ask: Ask) -> list[Row]:
         ask.tell(f"{name}: {', '.join(f'{ratio:.2f}' for ratio in ratios)} times as fast")
         process, inline = (median(list(way)) for way in zip(*runs, strict=True))
         rows += [process, replace(inline, ratio=ratios[(len(ratios) - 1) // 2])]
-    return [*rows, _killed(batch)]
+    return [*rows, *_piped(ask), _killed(batch)]
+
+
+def _piped(ask: Ask) -> list[Row]:
+    """Measure the cheap function in a pipeline, and a ``map`` that computes the same."""
+    steps = {
+        "cheap, in a pipeline": ("python", _options(FUNCTIONS["cheap"][1])),
+        "the same by map, in a pipeline": ("map", {"compute": {"total": "price * quantity"}}),
+    }
+    took: dict[str, list[Row]] = {system: [] for system in steps}
+    with place() as here, here.server() as (server, _):
+        for number in range(ask.runs + 1):
+            rows = ask.rows if number else WARM_UP_ROWS
+            for system, (kind, options) in steps.items():
+                target = here.folder / f"{kind}-{number}.csv"
+                step = {"transformType": kind, "options": options}
+                pipeline = file_pipeline(target.stem, str(orders(rows, "csv")), str(target))
+                seconds, cpu_s = asyncio.run(driven(server, pipeline | {"transforms": [step]}))
+                if number:
+                    took[system].append(
+                        Row("python_step", system, rows, seconds, rows / seconds, cpu_s=cpu_s)
+                    )
+    first, second = (median(runs) for runs in took.values())
+    ask.tell(f"in a pipeline: {second.seconds / first.seconds:.2f} times as fast")
+    return [first, replace(second, ratio=second.seconds / first.seconds)]
 
 
 def _both(name: str, batch: pa.RecordBatch, batches: int) -> tuple[Row, Row]:
@@ -143,8 +170,12 @@ def _context() -> Context:
     return Context(PipelineId("p"), "t1", SystemClock(), str, Path, python_allowed=True)
 
 
+def _options(options: Mapping[str, object]) -> Mapping[str, object]:
+    return {"pythonPath": [str(Path(__file__).parent)], **options}
+
+
 def _parsed(options: Mapping[str, object]) -> PythonOptions:
-    return parse(PythonOptions, json.dumps({"pythonPath": [str(Path(__file__).parent)], **options}))
+    return parse(PythonOptions, json.dumps(_options(options)))
 
 
 @contextmanager
