@@ -118,7 +118,7 @@ async def test_a_bulk_waits_for_its_source_without_a_deadline(served: Served) ->
 async def test_a_bulk_without_a_server_ends() -> None:
     """Not an endless reconnection; on a busy machine the last try may not hear of its end."""
     async with DataFlow("127.0.0.1:1", timeout=timedelta(milliseconds=200)) as df:
-        with pytest.raises(Unavailable, match="cannot reach|without an answer"):
+        with pytest.raises(Unavailable, match=r"cannot reach|without an answer"):
             _ = [a async for a in df.execute(commands(1))]
 
 
