@@ -17,7 +17,8 @@ from dataflow.engine.failure import blaming
 from dataflow.engine.items import Item
 from dataflow.engine.reader import Reader
 from dataflow.engine.replaying import Replaying
-from dataflow.engine.steps import Input, SplitNames
+from dataflow.engine.splits import SplitNames
+from dataflow.engine.steps import Input
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class Rows:
 
     Its split is read up to ``resume_at`` once these rows are written: position and effect
     travel together, so no checkpoint can hold one without the other. ``split`` is named as the
-    pipeline knows it; see ``reader.SplitNames``.
+    pipeline knows it; see ``splits.SplitNames``.
     """
 
     source: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import TypeAdapter
 
@@ -22,7 +22,7 @@ from dataflow.engine.failure import blaming
 from dataflow.engine.objects import Objects
 
 if TYPE_CHECKING:
-    from dataflow.engine.steps import Step
+    from dataflow.connect import Transform
 
 PARTS_MAX = 64
 """Objects of one chain: each is read when a run begins, and in a bucket takes some milliseconds."""
@@ -61,6 +61,19 @@ class Kept:
         return (*self.header.before, self.name)
 
 
+class Remembering(Protocol):
+    """A step, as its state has to do with it; see ``Step``."""
+
+    name: str
+    digest: str
+    made: int
+
+    @property
+    def transform(self) -> Transform | Operator:
+        """Return what may have a memory."""
+        ...
+
+
 class States:
     """The states of one pipeline's steps, in the object store."""
 
@@ -70,14 +83,14 @@ class States:
         self._kept: dict[str, Kept] = {}
         self._stale: list[str] = []
 
-    async def save(self, run: Run, number: int, steps: Sequence[Step]) -> Mapping[str, str]:
+    async def save(self, run: Run, number: int, steps: Sequence[Remembering]) -> Mapping[str, str]:
         """Save what changed since the last call; returns the name of each step's state."""
         for step in steps:
             with blaming(ErrorType.TRANSFORM, step.name):
                 await self._save(run, number, step)
         return {name: kept.name for name, kept in self._kept.items()}
 
-    async def _save(self, run: Run, number: int, step: Step) -> None:
+    async def _save(self, run: Run, number: int, step: Remembering) -> None:
         kept = self._kept.get(step.name)
         whole = kept is None or _is_overgrown(kept.header)
         payload = None
@@ -97,7 +110,7 @@ class States:
             self._stale += kept.names
         self._kept[step.name] = Kept(name, header)
 
-    async def restore(self, saved: Mapping[str, str], steps: Sequence[Step]) -> None:
+    async def restore(self, saved: Mapping[str, str], steps: Sequence[Remembering]) -> None:
         """Give every step what was saved for it.
 
         Raises:
@@ -109,7 +122,7 @@ class States:
                 with blaming(ErrorType.TRANSFORM, step.name):
                     await self._restore(step, name)
 
-    async def _restore(self, step: Step, name: str) -> None:
+    async def _restore(self, step: Remembering, name: str) -> None:
         header, payload = await self._load(name)
         if header.digest != step.digest:
             raise Rejected(

@@ -31,9 +31,8 @@ from dataflow.connect.transform import ORDINAL
 from dataflow.core.checkpoint import DEAD_LETTERS, SplitPosition
 from dataflow.core.errors import Code
 from dataflow.core.events import ErrorType
-from dataflow.core.ids import PipelineId, SplitId
+from dataflow.core.ids import PipelineId
 from dataflow.core.schedule import Schedule
-from dataflow.core.spec import SOURCE
 from dataflow.core.spec import Source as SourceStep
 from dataflow.core.spec import Transform as TransformStep
 from dataflow.engine.failure import blaming
@@ -41,6 +40,7 @@ from dataflow.engine.limits import TimeLimit
 from dataflow.engine.outputs import output
 from dataflow.engine.plan import Plan, Planned
 from dataflow.engine.rejects import Rejects
+from dataflow.engine.splits import SplitNames
 from dataflow.engine.surroundings import Contexts, TaskSurroundings
 from dataflow.engine.writer import Sinking
 
@@ -96,47 +96,6 @@ def _digest(planned: PlannedTransform) -> str:
     options = planned.options.model_dump_json(exclude=limits)
     made_of = (planned.spec.name, options, *map(str, planned.feeds))
     return xxhash.xxh3_64_hexdigest("\n".join(made_of).encode())
-
-
-SEPARATOR = "::"
-"""Between the names of a source and of a split; no name of a step holds it."""
-
-ROUNDS = "rounds"
-"""Stands for a source in the names of what is not a split: the rounds of scheduled sources."""
-
-
-@dataclass(frozen=True, slots=True)
-class SplitNames:
-    """The names of one source's splits among those of a pipeline.
-
-    Those of the source of a short form stand alone, so that a pipeline may get a second source
-    and go on.
-    """
-
-    source: str
-    others: Sequence[str]
-
-    def named(self, split: SplitId) -> SplitId:
-        """Return the name of a split as the pipeline knows it."""
-        if self.source != SOURCE:
-            return SplitId(f"{self.source}{SEPARATOR}{split}")
-        if not self.own(split):
-            raise Rejected(f"split {split!r} begins as those of another source of the pipeline")
-        return split
-
-    def own(self, name: str) -> SplitId | None:
-        """Return the split that a name is of, if it is one of the source's."""
-        if self.source != SOURCE:
-            prefix = f"{self.source}{SEPARATOR}"
-            return SplitId(name.removeprefix(prefix)) if name.startswith(prefix) else None
-        others = (*self.others, ROUNDS)
-        taken = any(name.startswith(f"{other}{SEPARATOR}") for other in others)
-        return None if taken else SplitId(name)
-
-    @property
-    def rounds(self) -> SplitId:
-        """Return the name under which a checkpoint has the source's latest round."""
-        return SplitId(f"{ROUNDS}{SEPARATOR}{self.source}")
 
 
 @dataclass(frozen=True, slots=True)

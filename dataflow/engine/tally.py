@@ -24,7 +24,7 @@ from dataflow.engine.items import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dataflow.engine.steps import SplitNames
+    from dataflow.engine.splits import SplitNames
 
 SMALL_ROWS = 100
 """Batches of fewer are measured together: to copy them takes less than to measure each."""

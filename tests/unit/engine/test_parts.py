@@ -23,7 +23,7 @@ from dataflow.engine.limits import TimeLimit
 from dataflow.engine.objects import Objects
 from dataflow.engine.outputs import output
 from dataflow.engine.rejects import Rejects
-from dataflow.engine.steps import SplitNames
+from dataflow.engine.splits import SplitNames
 from dataflow.engine.tally import Progressed, Tally
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
