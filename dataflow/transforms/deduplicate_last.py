@@ -13,7 +13,7 @@ import pyarrow as pa
 from dataflow.connect import Output, Via
 from dataflow.connect.operator import NOTHING
 from dataflow.connect.transform import MAIN, ORDINAL
-from dataflow.transforms.deduplicate import Deduplicate
+from dataflow.transforms.deduplicate_first import Deduplicate
 from dataflow.transforms.deduplicate_spec import DUPLICATES
 from dataflow.transforms.hashing import Mask
 from dataflow.transforms.kept_rows import KeptRows, Numbers
