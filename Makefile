@@ -16,14 +16,15 @@ STACK_MISSING := 3
 
 # `check` stays below a minute; `test` adds every other folder.
 # The others wait now and then for servers that start and end: at a time one more than there are
-# cores. With twice as many leases run out, and a round of a cluster takes eight times as long.
+# cores. With twice as many leases run out, and a round of a cluster takes eight times as long. A
+# file is run by one process, which starts its servers once.
 # Those that run whole programs, or thousands of cases, are not measured: it slows them, and adds
 # little. Cases that chance draws have processes of their own: a thread of another test would draw, too.
 QUICK_TESTS := $(wildcard tests/unit tests/architecture)
 DRAWN_TESTS := $(wildcard tests/property tests/simulation)
 WHOLE_TESTS := $(wildcard tests/fault tests/e2e)
 OTHER_TESTS := tests $(addprefix --ignore=,$(QUICK_TESTS) $(DRAWN_TESTS) $(WHOLE_TESTS))
-AT_ONCE := -n $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)') --dist loadgroup
+AT_ONCE := -n $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)') --dist loadfile
 
 .PHONY: setup proto native run check test bench lock stack-up stack-down
 .DEFAULT_GOAL := setup

@@ -21,8 +21,7 @@ ROUND_S = 400.0
 LONG = frozenset({"swizzle_long", "freeze_cassandra_long", "cut_all_peers"})
 """Only in campaigns: others ask the same, in less time."""
 
-# One process has the cluster, however many there are for other tests.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in LONG])

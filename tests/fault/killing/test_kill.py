@@ -13,7 +13,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,14 +33,6 @@ RECOVERIES = 4
 """Of each of nine scenarios: 72 histories of one death at least and 36 of three, and 18 of graphs,
 so that 198 processes die for certain; four in ten of those of one die once more if they are not
 done yet."""
-
-
-def each(scenarios: Sequence[Scenario | Graph]) -> list[object]:
-    """Return scenarios as parameters; one process has all of one, whose points are counted once."""
-    return [
-        pytest.param(one, id=one.name, marks=pytest.mark.xdist_group(f"killing {one.name}"))
-        for one in scenarios
-    ]
 
 
 TRIES = 5
@@ -195,7 +187,7 @@ def check_a_history(cradle: Cradle, scenario: Scenario | Graph, seed: int, tmp: 
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("scenario", each(SCENARIOS))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_nothing_is_lost_and_nothing_comes_twice(
     cradle: Cradle, scenario: Scenario, seed: int, tmp_path: Path
 ) -> None:
@@ -204,7 +196,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(
 
 
 @pytest.mark.parametrize("seed", range(GRAPH_SEEDS))
-@pytest.mark.parametrize("graph", each(GRAPHS))
+@pytest.mark.parametrize("graph", GRAPHS, ids=lambda graph: graph.name)
 def test_every_memory_and_every_sink_of_a_graph_goes_on_from_one_decision(
     cradle: Cradle, graph: Graph, seed: int, tmp_path: Path
 ) -> None:
@@ -213,7 +205,7 @@ def test_every_memory_and_every_sink_of_a_graph_goes_on_from_one_decision(
 
 
 @pytest.mark.parametrize("seed", range(RECOVERIES))
-@pytest.mark.parametrize("scenario", each(SCENARIOS))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_recovery_that_is_killed_twice_in_a_row_is_still_a_recovery(
     cradle: Cradle, scenario: Scenario | Graph, seed: int, tmp_path: Path
 ) -> None:
@@ -227,7 +219,7 @@ def test_a_recovery_that_is_killed_twice_in_a_row_is_still_a_recovery(
     check_to_the_end(cradle, scenario, tmp_path)
 
 
-@pytest.mark.parametrize("scenario", each(SCENARIOS))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_node_that_dies_beside_its_worker_processes_loses_nothing(
     cradle: Cradle, scenario: Scenario | Graph, tmp_path: Path
 ) -> None:
@@ -238,7 +230,7 @@ def test_a_node_that_dies_beside_its_worker_processes_loses_nothing(
     check_to_the_end(cradle, scenario, folder, workers)
 
 
-@pytest.mark.parametrize("scenario", each(SCENARIOS))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_worker_process_that_dies_loses_nothing(
     cradle: Cradle, scenario: Scenario | Graph, tmp_path: Path
 ) -> None:

@@ -45,7 +45,6 @@ def shown(programs: dict[str, str]) -> set[str]:
     }
 
 
-@pytest.mark.xdist_group("compose")
 def test_every_metric_of_a_board_is_shown_by_a_program(shown: set[str]) -> None:
     """A renamed metric leaves an empty panel, which looks like a quiet system."""
     assert asked_for() - shown == set()

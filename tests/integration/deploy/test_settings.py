@@ -25,7 +25,6 @@ def test_every_variable_is_a_setting(file: str) -> None:
     assert named - set(Settings.model_fields) == set()
 
 
-@pytest.mark.xdist_group("compose")
 def test_the_programs_of_the_compose_file_are_a_cluster(programs: dict[str, str]) -> None:
     """Whatever is asked, the gateway too, knows the three nodes by the names they were given."""
     answers = [
