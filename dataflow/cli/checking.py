@@ -97,11 +97,11 @@ def preview(
         raise click.UsageError(f"{path} holds {len(specs)} pipelines; preview takes one")
 
     async def ask(df: DataFlow) -> printing.Document:
-        if specs:
-            found = await df.preview(specs[0], records=records, given=given)
-        else:
-            found = await df.preview(pipeline_id=pipeline_id or "", records=records, given=given)
-        return printing.document(found)
+        spec = specs[0] if specs else None
+        named = pipeline_id or ""
+        return printing.document(
+            await df.preview(spec, pipeline_id=named, records=records, given=given)
+        )
 
     found = run(settings, ask)
     if not settings.for_people:

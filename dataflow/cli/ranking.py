@@ -30,12 +30,12 @@ ROWS_MAX = 1_000
 @click.pass_obj
 def top(settings: Settings, *, rows: int, interval: timedelta, once: bool) -> None:
     """Show the busiest pipelines until Ctrl-C; those that have failed come first."""
+    from dataflow.cli.board import Board  # noqa: PLC0415 - asyncio, and not needed for --help
+
+    board = Board()
     live = settings.for_people and sys.stdout.isatty() and not once
 
     async def look(df: DataFlow) -> Sequence[printing.Document]:
-        from dataflow.cli.board import Board  # noqa: PLC0415 - asyncio, and not needed for --help
-
-        board = Board()
         await board.fill(df)
         return board.busiest(rows)
 
@@ -44,9 +44,6 @@ def top(settings: Settings, *, rows: int, interval: timedelta, once: bool) -> No
 
         from rich.live import Live  # noqa: PLC0415 - for terminals alone
 
-        from dataflow.cli.board import Board  # noqa: PLC0415 - likewise
-
-        board = Board()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(board.follow(df))
             with Live(console=printing.console(), auto_refresh=False, screen=True) as screen:

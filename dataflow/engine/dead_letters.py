@@ -110,8 +110,7 @@ class DeadLetters:
         for key, name in by_place["gone"].items():
             if _run(name) < run and name not in kept and name != decided:
                 stale.append(key)
-        if stale:
-            await self._objects.delete(stale)
+        await self._objects.delete(stale)
 
     async def count(self) -> int:
         """Return how many letters there are."""

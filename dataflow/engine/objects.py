@@ -116,23 +116,13 @@ class Objects:
             raise self._unavailable(prefix, error) from error
         return sorted(found)
 
-    async def has(self, prefix: str) -> bool:
-        """Tell whether there is anything below a prefix."""
-        try:
-            found = await asyncio.to_thread(
-                lambda: next(iter(obstore.list(self._store, prefix, chunk_size=1)), [])
-            )
-        except (BaseError, OSError) as error:
-            raise self._unavailable(prefix, error) from error
-        return bool(found)
-
     async def delete(self, keys: Sequence[str]) -> None:
         """Forget objects; those that are gone already are no error."""
-        if self._root is None and keys:
+        if self._root is not None:
+            for key in keys:
+                await self._delete(key)
+        elif keys:
             await self._delete(list(keys))
-            return
-        for key in keys:
-            await self._delete(key)
 
     async def _delete(self, keys: str | list[str]) -> None:
         """Forget one object, or in a bucket many at once.

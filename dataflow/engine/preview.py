@@ -30,7 +30,7 @@ from dataflow.engine.json_rows import json_rows
 from dataflow.engine.order import waits
 from dataflow.engine.passed import Passed
 from dataflow.engine.plan import Plan
-from dataflow.engine.reader import Reader
+from dataflow.engine.reader import Reader, count_up
 from dataflow.engine.records import DeadLetter, Given, PreviewStep
 from dataflow.engine.rejects import SHOWN, Rejects
 from dataflow.engine.steps import Input, make_inputs, make_steps
@@ -189,10 +189,10 @@ async def _given(plan: Plan, given: Given) -> Mapping[str, Sequence[Rows]]:
         except columns.Misfit as misfit:
             field = f"given.{name}.{misfit.where}"
             raise Rejected(misfit.message, code=Code.RECORD_REJECTED, field=field) from misfit
-        numbers = pa.array(range(batch.num_rows), pa.int64())
-        batch = batch.append_column(ORDINAL, numbers)
+        rows = batch.num_rows
+        batch = batch.append_column(ORDINAL, count_up(0, rows))
         size = size_of(batch)
-        found[name] = [Rows(name, SplitId("given"), batch, Position(), len(numbers), size, size)]
+        found[name] = [Rows(name, SplitId("given"), batch, Position(), rows, size, size)]
     return found
 
 

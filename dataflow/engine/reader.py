@@ -267,13 +267,14 @@ class Reader:
 
 
 def _ordinals(first: int, count: int, rejected: pa.RecordBatch | None) -> pa.Int64Array:
-    every = _count_up(first, count)
+    every = count_up(first, count)
     if rejected is None or rejected.num_rows == 0:
         return every
-    bad = pc.is_in(_count_up(0, count), value_set=rejected.column("index"))
+    bad = pc.is_in(count_up(0, count), value_set=rejected.column("index"))
     return every.filter(pc.invert(bad))
 
 
-def _count_up(first: int, count: int) -> pa.Int64Array:
+def count_up(first: int, count: int) -> pa.Int64Array:
+    """Return so many ordinals, from one on."""
     every: pa.Int64Array = pa.arange(first, first + count)  # type: ignore[attr-defined]  # stubs lag
     return every

@@ -29,7 +29,7 @@ from dataflow.core.graph import Graph, upstream
 from dataflow.core.ids import Run, SplitId
 from dataflow.engine.channel import Channel
 from dataflow.engine.items import Item, Replayed
-from dataflow.engine.reader import Gate
+from dataflow.engine.reader import Gate, count_up
 from dataflow.engine.replays import Asked, Entry, name_of
 from dataflow.engine.surroundings import TaskSurroundings
 
@@ -229,7 +229,7 @@ class Replaying(Gate):
         left = [i for i, k in enumerate(entry.letters) if k in present and k not in self._taken]
         rows = entry.rows
         if self._numbers:
-            rows = rows.append_column(ORDINAL, pa.array(range(rows.num_rows), pa.int64()))
+            rows = rows.append_column(ORDINAL, count_up(0, rows.num_rows))
         rows = rows.take(pa.array(left, pa.int64()))
         self._taken |= {entry.letters[i]: due.split for i in left}
         self._letters.trace(due.split, entry.splits, entry.ordinals)

@@ -21,9 +21,8 @@ def answers(host: str, port: int) -> bool:
         option = _short(b"CQL_VERSION") + _short(b"3.0.0")
         _ask(connection, _STARTUP, struct.pack(">H", 1) + option)
         query = b"SELECT key FROM system.local"
-        _ask(
-            connection, _QUERY, struct.pack(">i", len(query)) + query + struct.pack(">HB", _ONE, 0)
-        )
+        body = struct.pack(">i", len(query)) + query + struct.pack(">HB", _ONE, 0)
+        _ask(connection, _QUERY, body)
         return True
 
 

@@ -56,9 +56,20 @@ class Graph:
         if self.python:
             transforms.append(_own(folder))
             sinks["own"] = ("own", "own.csv")
+        sources = {"orders": csv_source(folder), "notes": _notes(folder)}
+        return self._pipeline(folder, sources, transforms, sinks)
+
+    def _pipeline(
+        self,
+        folder: Path,
+        sources: Mapping[str, Any],
+        transforms: Sequence[Mapping[str, Any]],
+        sinks: Mapping[str, tuple[str, str]],
+    ) -> dict[str, Any]:
+        """Return a pipeline that decides often; ``sinks`` has what each reads, and its file."""
         return {
             "name": self.name,
-            "sources": {"orders": csv_source(folder), "notes": _notes(folder)},
+            "sources": sources,
             "transforms": transforms,
             "sinks": {
                 f"to-{name}": {

@@ -31,32 +31,8 @@ class Streams(Graph):
         """Return the pipeline as a person would write it."""
         with (folder / "payments.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("order", "second"), *_payments()])
-        return {
-            "name": self.name,
-            "sources": {
-                "orders": csv_source(folder),
-                "payments": {
-                    "sourceType": "file",
-                    "connectionString": str(folder / "payments.csv"),
-                    "options": {"schema": {"order": "int64", "second": "int64"}},
-                },
-            },
-            "transforms": _transforms(),
-            "sinks": {
-                f"to-{name}": {
-                    "sinkType": "file",
-                    "connectionString": str(folder / f"{name}.csv"),
-                    "input": read,
-                    "options": {},
-                }
-                for name, read in _SINKS.items()
-            },
-            "options": {
-                "checkpointInterval": "20ms",
-                "checkpointRows": 1500,
-                "backoffInitial": "20ms",
-            },
-        }
+        sources = {"orders": csv_source(folder), "payments": _paid(folder)}
+        return self._pipeline(folder, sources, _transforms(), _SINKS)
 
     def expected(self, folder: Path) -> Mapping[str, Table]:
         """Return the rows that each sink must have, in order."""
@@ -85,7 +61,19 @@ class Streams(Graph):
 
 GRAPHS = (Graph("graph"), Graph("graph-python", python=True), Streams("graph-streams"))
 
-_SINKS = {"paired": "paired", "windows": "counted", "latest": "last"}
+_SINKS = {
+    "paired": ("paired", "paired.csv"),
+    "windows": ("counted", "windows.csv"),
+    "latest": ("last", "latest.csv"),
+}
+
+
+def _paid(folder: Path) -> dict[str, Any]:
+    return {
+        "sourceType": "file",
+        "connectionString": str(folder / "payments.csv"),
+        "options": {"schema": {"order": "int64", "second": "int64"}},
+    }
 
 
 def _payments() -> list[tuple[int, int]]:
