@@ -53,7 +53,7 @@ class Register:
         if last is not None:
             last = replace(last, pending=_is_pending(last, state.checkpoint))
         start = starting_point(last, state.checkpoint, state.lineage, state.start)
-        claimed = replace(start, stamp=Stamp(self._run, start.stamp.number))
+        claimed = replace(start, stamp=Stamp(self._run, start.stamp.number), final=False)
         return await self._write(stored.stamp if stored else Stamp(), claimed)
 
     async def decide(self, checkpoint: Checkpoint) -> bool:

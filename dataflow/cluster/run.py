@@ -1,4 +1,4 @@
-"""The owner's side of one run: it asks ``core.checkpoint.Protocol`` what to do, and does it."""
+"""The owner's side of one run: it asks ``core.protocol.Protocol`` what to do, and does it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from dataflow.cluster.rate import Rate
 from dataflow.cluster.register import Register
 from dataflow.cluster.surroundings import DrainAsked, Inbox, RestAsked, Surroundings
 from dataflow.core import messages as m
-from dataflow.core.checkpoint import Checkpoint, Effect, Input, Protocol, Stamp, Step, next_tick
+from dataflow.core.checkpoint import Checkpoint, Stamp
 from dataflow.core.commands import FinishRun, RecordCheckpoint, ReportFailure
 from dataflow.core.errors import Corrupted, DataFlowError, Fenced, NotOwner
 from dataflow.core.events import PipelineError
+from dataflow.core.protocol import Effect, Input, Protocol, Step, next_tick
 from dataflow.core.spec import with_defaults
 from dataflow.core.state import Drain, State
 
@@ -245,6 +246,7 @@ class RunLoop:
             stamp=Stamp(self.run, self._protocol.number),
             decided_at=self._around.clock.now(),
             seeded=True,
+            final=self._protocol.final,
         )
         self._around.probe("run.prepared")
         was_seeded = self._register.known.seeded

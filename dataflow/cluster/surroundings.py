@@ -28,7 +28,7 @@ class Surroundings:
     """The end of a pipeline's ingest log; 0 where it has none."""
     probe: Callable[[str], None]
     phase: Callable[[PipelineId], float] = lambda _: 0.0
-    """When in its interval a pipeline closes checkpoints; see ``core.checkpoint.next_tick``."""
+    """When in its interval a pipeline closes checkpoints; see ``core.protocol.next_tick``."""
 
 
 @dataclass(frozen=True, slots=True)

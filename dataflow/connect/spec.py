@@ -64,6 +64,7 @@ class SourceSpec(Generic[OptionsT]):
             then the pipeline runs on that node and nowhere else.
         clean: an async callable ``(step, options, context)`` that removes what the source has made
             upstream for a pipeline that is deleted; it may be called though there is nothing.
+        lanes: whether several tasks may each read some of its splits.
     """
 
     name: str
@@ -77,6 +78,7 @@ class SourceSpec(Generic[OptionsT]):
     covers: Callable[[SourceStep, str], bool] = lambda *_: False
     node_local: Callable[[SourceStep, OptionsT], bool] = lambda *_: False
     clean: Load = ""
+    lanes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class TransformSpec(Generic[OptionsT]):
         inputs: how many it reads, at least and at most. Their columns are the same, unless
             ``check_inputs`` and ``schema_of_inputs`` take the place of ``check`` and ``schema``:
             these are given the columns of each input, in the order of the step's ``inputs``.
+        lanes: whether several tasks may each do it with some of the rows: it remembers none.
     """
 
     name: str
@@ -110,6 +113,7 @@ class TransformSpec(Generic[OptionsT]):
     schema_of_inputs: (
         Callable[[TransformStep, OptionsT, Sequence[Columns | None]], Columns | None] | None
     ) = None
+    lanes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class SinkSpec(Generic[OptionsT]):
         decides: tells whether it is transactional: of such sinks a pipeline has one at most.
         place: where the sink writes, in the form that sources of its kind know; empty if none.
         node_local: tells whether what it writes is there on one node alone, as a local path is.
+        lanes: whether several tasks may each write some of the rows at the same time.
     """
 
     name: str
@@ -139,6 +144,7 @@ class SinkSpec(Generic[OptionsT]):
     beside: Callable[[OptionsT, PipelineOptions], Sequence[Problem]] = _no_problems
     place: Callable[[SinkStep], str] = lambda _: ""
     node_local: Callable[[SinkStep, OptionsT], bool] = lambda *_: False
+    lanes: bool = False
 
 
 AnySpec: TypeAlias = SourceSpec[Any] | TransformSpec[Any] | SinkSpec[Any] | AnyLookup | AskingSpec

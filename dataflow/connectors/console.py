@@ -36,4 +36,5 @@ SPEC = SinkSpec(
     options=ConsoleOptions,
     open="dataflow.connectors.console_sink:open_sink",
     check=_check,
+    lanes=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dataflow.core.spec import PipelineSpec
+from dataflow.core.spec import PipelineSpec, with_defaults
 
 
 def source_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
@@ -15,6 +15,12 @@ def source_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
 def sink_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
     """Tell whether ``new`` writes elsewhere; other options go on with what is written."""
     return _places_written(old) != _places_written(new)
+
+
+def lanes_changed(old: PipelineSpec, new: PipelineSpec) -> bool:
+    """Tell whether ``new`` has more tasks or fewer, so that a split may be another one's."""
+    before, after = (with_defaults(spec.options) for spec in (old, new))
+    return before.parallelism != after.parallelism
 
 
 def _places_read(spec: PipelineSpec) -> Mapping[str, tuple[str, str]]:

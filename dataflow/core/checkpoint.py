@@ -1,23 +1,9 @@
-"""What a checkpoint holds, and the owner's side of making one.
-
-A checkpoint is decided by one atomic write, a compare-and-set on its ``Stamp``. The owner of a
-running pipeline walks this table; the worker only ever hears of decided checkpoints as decided.
-
-    claiming --claimed--> opening --opened--> reading --due--> closing --prepared--> deciding
-                             |                   ^                                      |
-                             |  (lineage not     |                                      | accepted
-                             +---seeded)---------)----> closing                         v
-                                                 +------- committed -------------- committing
-    committing of a final checkpoint --committed--> ended;   a refusal anywhere --> fenced
-
-At most one checkpoint is in flight; reading goes on meanwhile.
-"""
+"""What a checkpoint holds: everything that a run goes on from, decided in one write."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -96,25 +82,20 @@ class Totals:
             bytes_read=self.bytes_read + other.bytes_read,
             bytes_written=self.bytes_written + other.bytes_written,
             processing_us=self.processing_us + other.processing_us,
-            last_processed_at=other.last_processed_at or self.last_processed_at,
+            last_processed_at=max(
+                filter(None, (self.last_processed_at, other.last_processed_at)), default=None
+            ),
         )
 
 
-def next_tick(now_s: float, interval_s: float, phase: float) -> float:
-    """Return the next moment, after now, at which pipelines of one phase close checkpoints.
+@dataclass(frozen=True, slots=True)
+class LaneShare:
+    """What a checkpoint has of one lane alone; the fields are those of ``Checkpoint``."""
 
-    Those of a shard share their phase, so that one write decides for all of them; those of
-    different shards are spread over the interval.
-
-    Args:
-        now_s: by a clock that all of them share.
-        interval_s: between two checkpoints.
-        phase: from 0 up to, but not including, 1.
-    """
-    passed = math.floor(now_s / interval_s - phase)
-    tick = (passed + 1 + phase) * interval_s
-    # Rounded, it may be now, or just before: then it has struck already.
-    return tick if tick - now_s > interval_s / 1e6 else tick + interval_s
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    committables: Mapping[str, str] = field(default_factory=dict)
+    ledgers: Mapping[str, Ledger] = field(default_factory=dict)
+    totals: Totals = Totals()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +125,10 @@ class Checkpoint:
     """It was decided, and is not known to be visible: only the journal's copies say so."""
     continues: Lineage = Lineage(0)
     """The oldest lineage whose last decision this one goes on from; 0 if from none."""
+    final: bool = False
+    """Its run ended with it: no task has decided anything that it does not hold."""
+    lanes: Sequence[LaneShare] = ()
+    """Of a run in lanes, what each has for itself; see ``core.lanes``."""
 
     @property
     def is_unseen(self) -> bool:
@@ -210,91 +195,20 @@ def starting_point(
         latest=start.origin is Origin.LATEST,
         positions={**(begins_at.positions if kept else {}), **replayed},
         states=begins_at.states if kept else {},
-        committables=stored.committables if start.keeps_sink else _letters(stored.committables),
+        committables=_kept(stored.committables, start),
         totals=stored.totals,
         hidden=stored.hidden if start.keeps_sink else 0,
         pending=stored.pending and start.keeps_sink,
         continues=(stored.continues or stored.lineage) if is_last else Lineage(0),
+        lanes=tuple(
+            LaneShare(committables=_kept(lane.committables, start), totals=lane.totals)
+            for lane in stored.lanes
+        ),
     )
 
 
-def _letters(committables: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what goes with the pipeline, whatever sink it has."""
+def _kept(committables: Mapping[str, str], start: LineageStart) -> Mapping[str, str]:
+    """Return what a new lineage goes on with; letters go with the pipeline, whatever its sink."""
+    if start.keeps_sink:
+        return committables
     return {name: text for name, text in committables.items() if name == DEAD_LETTERS}
-
-
-class Step(StrEnum):
-    """Where a run stands in the protocol."""
-
-    CLAIMING = "claiming"
-    OPENING = "opening"
-    READING = "reading"
-    CLOSING = "closing"
-    DECIDING = "deciding"
-    COMMITTING = "committing"
-    ENDED = "ended"
-    FENCED = "fenced"
-
-
-class Input(StrEnum):
-    """What can happen to a run."""
-
-    CLAIMED = "claimed"
-    OPENED = "opened"
-    DUE = "due"
-    PREPARED = "prepared"
-    ACCEPTED = "accepted"
-    COMMITTED = "committed"
-    REFUSED = "refused"
-
-
-class Effect(StrEnum):
-    """What the owner does next; the order of a transition's effects is the order stated."""
-
-    NOTHING = "nothing"
-    RUN = "run"
-    BARRIER = "barrier"
-    DECIDE = "decide"
-    TELL_DECIDED = "tell decided"
-    END = "end"
-    ABANDON = "abandon"
-
-
-TABLE: Mapping[tuple[Step, Input], tuple[Step, Effect]] = {
-    (Step.CLAIMING, Input.CLAIMED): (Step.OPENING, Effect.RUN),
-    (Step.OPENING, Input.OPENED): (Step.READING, Effect.NOTHING),
-    (Step.READING, Input.DUE): (Step.CLOSING, Effect.BARRIER),
-    (Step.CLOSING, Input.PREPARED): (Step.DECIDING, Effect.DECIDE),
-    (Step.DECIDING, Input.ACCEPTED): (Step.COMMITTING, Effect.TELL_DECIDED),
-    (Step.COMMITTING, Input.COMMITTED): (Step.READING, Effect.NOTHING),
-}
-"""Every transition but two: a final checkpoint that is committed ends the run, and a refusal
-anywhere means that a larger run or fence has taken over. An input out of turn changes nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """The owner's side of one run: a step, and what has been asked of the next checkpoint."""
-
-    step: Step = Step.CLAIMING
-    number: int = 0
-    """Of the latest checkpoint begun."""
-    final: bool = False
-    """The checkpoint in flight is the run's last."""
-    last_asked: bool = False
-    """The next checkpoint shall be the run's last: a stop, a pause, or the end of the input."""
-
-    def ask_last(self) -> Protocol:
-        """Return the protocol with its next barrier the last one."""
-        return replace(self, last_asked=True)
-
-    def after(self, event: Input) -> tuple[Protocol, Effect]:
-        """Return the next state and what to do; an input out of turn changes nothing."""
-        if event is Input.REFUSED:
-            return replace(self, step=Step.FENCED), Effect.ABANDON
-        if (self.step, event, self.final) == (Step.COMMITTING, Input.COMMITTED, True):
-            return replace(self, step=Step.ENDED), Effect.END
-        step, effect = TABLE.get((self.step, event), (self.step, Effect.NOTHING))
-        if effect is Effect.BARRIER:
-            return replace(self, step=step, number=self.number + 1, final=self.last_asked), effect
-        return replace(self, step=step), effect

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 from dataflow.core import commands as c
 from dataflow.core import events as e
-from dataflow.core.changes import sink_changed, source_changed
+from dataflow.core.changes import lanes_changed, sink_changed, source_changed
 from dataflow.core.checkpoint import Checkpoint, LineageStart, Origin
 from dataflow.core.errors import Code, Rejected
 from dataflow.core.ids import Lineage, Offset, Run, Version
@@ -155,6 +155,7 @@ def _update(state: State, body: c.UpdatePipeline, _: datetime) -> Bodies:
         )
     if body.position is not Position.BEGINNING:
         _require_seen(state, body.spec)
+        _require_settled(state, body.spec)
     return (_config(state, body.spec, body.position, None),)
 
 
@@ -166,6 +167,19 @@ def _require_seen(state: State, spec: PipelineSpec) -> None:
             " start and stop the pipeline to finish them, or say position: beginning",
             code=Code.POSITION_REQUIRED,
             field="position",
+        )
+
+
+def _require_settled(state: State, spec: PipelineSpec) -> None:
+    """Refuse another number of tasks while one of those there were may have decided unheard."""
+    last = state.checkpoint
+    is_settled = last is None or (last.final and last.stamp.run == state.run)
+    if not is_settled and lanes_changed(state.spec, spec):
+        raise Rejected(
+            "the last run did not end with a checkpoint, so its tasks may have written more than"
+            " is known here; start and stop the pipeline first, or say position: beginning",
+            code=Code.POSITION_REQUIRED,
+            field="options.parallelism",
         )
 
 
@@ -188,6 +202,7 @@ def _rollback(state: State, body: c.RollbackPipeline, _: datetime) -> Bodies:
         return ()
     if not body.with_checkpoint:
         _require_seen(state, body.spec)
+        _require_settled(state, body.spec)
     config = _config(state, body.spec, Position.KEEP, body.checkpoint)
     if body.with_checkpoint and body.checkpoint is None:
         # That version was replaced before it had decided anything: it began at the beginning.
@@ -215,6 +230,7 @@ def _config(
     )
     origin = ORIGINS.get(position, Origin.POSITIONS)
     same = state.spec.sources == spec.sources and not sink_changed(state.spec, spec)
+    same = same and not lanes_changed(state.spec, spec)
     if same and origin is Origin.POSITIONS and checkpoint is None:
         return config
     start = _lineage_start(state, spec, origin, checkpoint)

@@ -4,6 +4,9 @@ Every message names its pipeline and run. The owner ignores a message of an olde
 one of a run it does not have: that settles every race between the two. Messages are plain data
 and cross a function call, a pipe or a network alike.
 
+A run in lanes has several tasks. Messages of one of them say which, counted from 1, and an owner
+hears none: ``engine.lanes`` stands between and speaks for the whole run, whose messages say 0.
+
     owner                            worker
     RunTask(checkpoint)     ------>  opens, commits that checkpoint again, cuts back to it
                             <------  Opened
@@ -17,9 +20,10 @@ and cross a function call, a pipe or a network alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.events import PipelineError
@@ -46,6 +50,7 @@ class RunTask:
     run: Run
     spec: PipelineSpec
     checkpoint: Checkpoint
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Barrier:
     run: Run
     number: int
     final: bool = False
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class Decided:
     pipeline_id: PipelineId
     run: Run
     number: int
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class Abandon:
 
     pipeline_id: PipelineId
     run: Run
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,9 @@ class Opened:
     pipeline_id: PipelineId
     run: Run
     checkpoint: Checkpoint | None = None
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    """What the sources have pinned for the lineage, by name, as JSON text."""
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,7 @@ class Prepared:
     pipeline_id: PipelineId
     run: Run
     checkpoint: Checkpoint
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,7 @@ class Committed:
     pipeline_id: PipelineId
     run: Run
     number: int
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +125,7 @@ class Failed:
     pipeline_id: PipelineId
     run: Run
     error: PipelineError
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +134,7 @@ class Exhausted:
 
     pipeline_id: PipelineId
     run: Run
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,7 @@ class CheckpointDue:
 
     pipeline_id: PipelineId
     run: Run
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +161,7 @@ class Progress:
     lag_bytes: int = -1
     positions_moved: int = 0
     """How often a position has moved on in this run without a record."""
+    lane: int = 0
 
     def is_beyond(self, before: Progress) -> bool:
         """Tell whether there is something to decide since."""
@@ -154,3 +171,15 @@ class Progress:
 
 ToWorker: TypeAlias = RunTask | Barrier | Decided | Abandon
 ToOwner: TypeAlias = Opened | Prepared | Committed | Failed | Exhausted | CheckpointDue | Progress
+
+
+class Place(NamedTuple):
+    """A task that a worker has, of whichever run."""
+
+    pipeline: PipelineId
+    lane: int = 0
+
+
+def place_of(message: ToWorker | ToOwner) -> Place:
+    """Return the task that a message goes to or comes from."""
+    return Place(message.pipeline_id, message.lane)

@@ -146,7 +146,7 @@ _LIMITS: Mapping[str, tuple[timedelta, timedelta] | tuple[int, int]] = {
     "backoff_max": (timedelta(milliseconds=1), timedelta(days=1)),
     "batch_timeout": (timedelta(milliseconds=10), timedelta(days=1)),
     "checkpoint_rows": (0, 1_000_000_000),
-    "parallelism": (1, 1),
+    "parallelism": (1, 64),
     "max_attempts": (1, 1_000_000),
 }
 

@@ -2,8 +2,8 @@
 
 An object a checkpoint, in the object store: ``deadletters/<pipeline>/staged/<name>`` until the
 decision, then ``deadletters/<pipeline>/kept/<name>``, where the name is number, run and count of
-letters. Recovery moves what was decided again and drops what was not, so no letter is lost or
-listed twice.
+letters, and of a lane but the first its index. Recovery moves what was decided again and drops
+what was not, so no letter is lost or listed twice.
 
 A letter is named by its object and its row there. It is removed by a mark beside the object,
 ``deadletters/<pipeline>/gone/<name>/<digest>``, which lists rows: marks only add up, so whoever
@@ -25,6 +25,7 @@ import xxhash
 
 from dataflow.core.errors import Corrupted, Rejected
 from dataflow.core.ids import PipelineId, Run, SplitId
+from dataflow.core.lanes import ALONE, Lane
 from dataflow.engine.objects import Objects
 from dataflow.engine.records import EVERY, DeadLetter, Wanted
 
@@ -34,15 +35,18 @@ if TYPE_CHECKING:
 DIGITS = 20
 """Of a number in a key, so that keys sort as numbers do."""
 
-PLACE = re.compile(rf"\d{{{DIGITS}}}-\d{{{DIGITS}}}-\d{{1,18}}/\d{{1,18}}", re.ASCII)
+NAME = rf"\d{{{DIGITS}}}-\d{{{DIGITS}}}(?:\.\d{{1,9}})?-\d{{1,18}}"
+
+PLACE = re.compile(rf"{NAME}/\d{{1,18}}", re.ASCII)
 """A letter, and where a page begins: the name of an object that is kept, and a row of it."""
 
 
 class DeadLetters:
     """The dead letters of one pipeline."""
 
-    def __init__(self, objects: Objects, pipeline: PipelineId) -> None:
+    def __init__(self, objects: Objects, pipeline: PipelineId, lane: Lane = ALONE) -> None:
         self._objects = objects
+        self._lane = lane
         self._root = letters_root(pipeline)
         self.some = asyncio.Event()
         """Set once a run has seen that one has been kept."""
@@ -63,7 +67,8 @@ class DeadLetters:
             return ""
         batches = [self._traced(batch) for batch in batches]
         rows = sum(batch.num_rows for batch in batches)
-        name = f"{number:0{DIGITS}}-{run:0{DIGITS}}-{rows}"
+        lane = f".{self._lane.index}" if self._lane.index else ""
+        name = f"{number:0{DIGITS}}-{run:0{DIGITS}}{lane}-{rows}"
         await self._objects.put(f"{self._root}/staged/{name}", _encode(batches))
         return name
 
@@ -97,7 +102,7 @@ class DeadLetters:
         """Drop what older runs left: what they staged and nobody decided, and marks of nothing.
 
         The marks of what was ``decided`` when the run began stay: it may be committed again, and
-        they say that it may be gone.
+        they say that it may be gone. What another lane has left is that one's to drop.
         """
         by_place: dict[str, dict[str, str]] = defaultdict(dict)
         for key in await self._objects.keys(self._root):
@@ -106,11 +111,14 @@ class DeadLetters:
         kept = set(by_place["kept"].values())
         if kept:
             self.some.set()
-        stale = [key for key, name in by_place["staged"].items() if _run(name) < run]
+        stale = [k for k, name in by_place["staged"].items() if self._is_left(name, run)]
         for key, name in by_place["gone"].items():
-            if _run(name) < run and name not in kept and name != decided:
+            if self._is_left(name, run) and name not in kept and name != decided:
                 stale.append(key)
         await self._objects.delete(stale)
+
+    def _is_left(self, name: str, run: Run) -> bool:
+        return _run(name) < run and self._lane.owns(_lane(name))
 
     async def count(self) -> int:
         """Return how many letters there are."""
@@ -220,7 +228,11 @@ def _place(letter: str) -> tuple[str, int]:
 
 
 def _run(name: str) -> int:
-    return int(name.split("-")[1])
+    return int(name.split("-")[1].partition(".")[0])
+
+
+def _lane(name: str) -> int:
+    return int(name.split("-")[1].partition(".")[2] or 0)
 
 
 def _rows(name: str) -> int:

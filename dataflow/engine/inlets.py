@@ -168,7 +168,7 @@ async def _open(source: Input, start: Checkpoint, waiting: Callable[[str], None]
 async def _latest(source: Input) -> Mapping[str, SplitPosition]:
     """Return where a lineage begins that begins at the end; it is decided with the seed."""
     found: dict[str, SplitPosition] = {}
-    for split in await source.source.splits():
+    for split in await source.listed():
         latest = await source.source.latest(split)
         name = source.splits.named(split.id)
         found[name] = SplitPosition(position=latest.model_dump_json())

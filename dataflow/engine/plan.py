@@ -95,6 +95,7 @@ class _Checker:
         found = _present(sources), _present(transforms), _present(sinks)
         self._apart(found[0], found[2])
         self._one_decides(found[2])
+        self._in_lanes([*found[0], *found[1], *found[2]])
         if self._problems or self._spec.options is None:
             raise Invalid(self._problems)
         known = {str(f): columns for f, columns in self._columns.items() if columns is not None}
@@ -120,6 +121,16 @@ class _Checker:
             names = " and ".join(deciding)
             problem = f"{names} each commit by a transaction of their own; use one a pipeline"
             self._problems.append(Problem("sinks", problem))
+
+    def _in_lanes(self, steps: Sequence[Planned[Any, Any]]) -> None:
+        """Note steps that are one task's to do, where there shall be several."""
+        if with_defaults(self._spec.options).parallelism == 1:
+            return
+        alone = [f"{one.name} ({one.spec.name})" for one in steps if not one.spec.lanes]
+        alone += [f"the schedule of {n}" for n, one in self._spec.sources.items() if one.schedule]
+        if alone:
+            problem = f"{alone[0]} cannot be shared among tasks; set it to 1"
+            self._problems.append(Problem("options.parallelism", problem))
 
     def _source(self, name: str, step: Source) -> Planned[Source, SourceSpec[Any]] | None:
         path = graph.path_of(self._spec, name)

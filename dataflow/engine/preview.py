@@ -33,7 +33,7 @@ from dataflow.engine.plan import Plan
 from dataflow.engine.reader import Reader, count_up
 from dataflow.engine.records import DeadLetter, Given, PreviewStep
 from dataflow.engine.rejects import SHOWN, Rejects
-from dataflow.engine.steps import Input, make_inputs, make_steps
+from dataflow.engine.steps import Input, make_input, make_steps
 from dataflow.engine.surroundings import Contexts
 
 T = TypeVar("T")
@@ -70,7 +70,11 @@ async def preview(
         seen = Seen(plan, records_max)
         flow = Flow(plan.graph, steps, clock, seen.note)
         order = _made(lambda: waits(plan.graph, steps))
-        made = _made(lambda: make_inputs(plan, pipeline, previewing))
+        made = _made(
+            lambda: [
+                make_input(plan, each, previewing(pipeline, each.name)) for each in plan.sources
+            ]
+        )
         for source in sorted(made, key=lambda each: len(order[each.name])):
             lenient = replace(source, rejects=Rejects(source.name, OnError.DEAD_LETTER))
             read = rows.get(source.name)

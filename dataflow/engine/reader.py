@@ -153,7 +153,7 @@ class Reader:
                 if self._input.source.fixed:
                     return
                 await asyncio.sleep(self._input.poll_interval_s)
-                splits = await self._input.source.splits()
+                splits = await self._input.listed()
 
     async def _list(self, splits: Sequence[Split]) -> None:
         """Say what is going to be read, BEFORE any row of it."""
@@ -183,7 +183,7 @@ class Reader:
     async def _first_splits(self) -> Sequence[Split]:
         """List the splits, BEFORE any is read and AFTER the source has allowed for those gone."""
         while True:
-            splits = await self._input.source.splits()
+            splits = await self._input.listed()
             gone = self._gone({self._named(split) for split in splits})
             try:
                 for split, position in gone:
@@ -193,7 +193,7 @@ class Reader:
                 await asyncio.sleep(self._input.poll_interval_s)
             else:
                 self.waiting = ""
-                return await self._input.source.splits() if gone else splits
+                return await self._input.listed() if gone else splits
 
     def _gone(self, listed: AbstractSet[SplitId]) -> Sequence[tuple[Split, Position]]:
         """Return the splits that an earlier run was in the middle of and that are not listed."""

@@ -70,6 +70,7 @@ class Replaying(Gate):
         self._graph = graph
         self._waits = waits
         self._run = run
+        self._lane = around.lane
         self._letters = around.dead_letters
         self._replays = around.replays
         self._probe = around.probe
@@ -211,12 +212,17 @@ class Replaying(Gate):
             await self._look_around()
 
     async def _look_around(self) -> None:
-        """Sweep, unless that has been done, and look for requests where there may be any."""
+        """Sweep, unless that has been done, and look for requests where there may be any.
+
+        Of several lanes the first replays the letters of all, and does not hear of the others'.
+        """
         async with self._looking:
             if not self._is_swept:
                 await self._letters.sweep(self._run, self._decided)
                 self._is_swept = True
-            if self._letters.some.is_set():
+                if self._lane.of > 1 and self._lane.index == 0:
+                    self._letters.some.set()
+            if self._letters.some.is_set() and self._lane.index == 0:
                 await self._look(Checkpoint())
 
     def _may_enter(self, due: _Due) -> bool:

@@ -6,7 +6,7 @@ A step that cannot be made raises ``StepFailed``, which says whose error it was.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from dataflow.connect import (
     Rejected,
     Source,
     SourceSpec,
+    Split,
     Transform,
     TransformSpec,
     load,
@@ -32,6 +33,7 @@ from dataflow.core.checkpoint import DEAD_LETTERS, SplitPosition
 from dataflow.core.errors import Code
 from dataflow.core.events import ErrorType
 from dataflow.core.ids import PipelineId
+from dataflow.core.lanes import ALONE, Lane
 from dataflow.core.schedule import Schedule
 from dataflow.core.spec import Source as SourceStep
 from dataflow.core.spec import Transform as TransformStep
@@ -110,6 +112,12 @@ class Input:
     rejects: Rejects
     poll_interval_s: float
     schedule: Schedule | None = None
+    lane: Lane = ALONE
+
+    async def listed(self) -> Sequence[Split]:
+        """Return the splits that there are for this lane now."""
+        every = await self.source.splits()
+        return [split for split in every if self.lane.reads(self.splits.named(split.id))]
 
     def resumes(self, positions: Mapping[str, SplitPosition]) -> bool:
         """Tell whether one of the positions is its own: it may have been another source before."""
@@ -128,12 +136,17 @@ POLL_INTERVAL_S = 1.0
 """Where a spec says nothing: soon for people, rare for disks."""
 
 
-def make_inputs(plan: Plan, pipeline: PipelineId, contexts: Contexts) -> Sequence[Input]:
+def make_inputs(plan: Plan, pipeline: PipelineId, around: TaskSurroundings) -> Sequence[Input]:
     """Return the sources of a plan, not yet open."""
-    return [_input(plan, planned, contexts(pipeline, planned.name)) for planned in plan.sources]
+    made = []
+    for planned in plan.sources:
+        source = make_input(plan, planned, around.contexts(pipeline, planned.name))
+        made.append(replace(source, lane=around.lane))
+    return made
 
 
-def _input(plan: Plan, planned: PlannedSource, context: Context) -> Input:
+def make_input(plan: Plan, planned: PlannedSource, context: Context) -> Input:
+    """Return one source of a plan, not yet open."""
     spec, step = planned.spec, planned.step
     others = [DEAD_LETTERS, *(name for name in plan.graph.sources if name != planned.name)]
     with blaming(ErrorType.SOURCE, planned.name):

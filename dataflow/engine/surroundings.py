@@ -10,6 +10,7 @@ from dataflow.connect import Context
 from dataflow.core import messages as m
 from dataflow.core.clock import Clock
 from dataflow.core.ids import PipelineId
+from dataflow.core.lanes import ALONE, Lane
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.replays import Replays
 from dataflow.engine.states import States
@@ -29,3 +30,4 @@ class TaskSurroundings:
     send: Callable[[m.ToOwner], None]
     clock: Clock
     probe: Callable[[str], None]
+    lane: Lane = ALONE

@@ -63,12 +63,12 @@ class Task:
         self._options = with_defaults(message.spec.options)
         self._steps = make_steps(plan, self._pipeline, around.contexts)
         order = waits(plan.graph, self._steps)
-        inputs = make_inputs(plan, self._pipeline, around.contexts)
+        inputs = make_inputs(plan, self._pipeline, around)
         self._flow = Flow(plan.graph, self._steps, around.clock)
         sinkings = make_sinkings(plan, self._pipeline, around, self._options.batch_timeout)
         named = any(one.output.keeps_ordinal or one.output.refuses for one in sinkings)
         self._numbers = named or not self._flow.is_empty
-        task = TaskId(self._pipeline, 0, self._run, self._start.lineage)
+        task = TaskId(self._pipeline, around.lane.index, self._run, self._start.lineage)
         self._writers = [Writer(task, sinking) for sinking in sinkings]
         self._checkpoints = Checkpoints(task, self._writers, around.dead_letters, around.probe)
         self._limit = TimeLimit(self._options.batch_timeout)
@@ -132,7 +132,7 @@ class Task:
         self._checkpoints.begin(self._start)
         self._progressed = Progressed(self._start)
         self._around.probe("task.opened")
-        self._around.send(m.Opened(self._pipeline, self._run, held))
+        self._around.send(m.Opened(self._pipeline, self._run, held, self._start.pinned))
         return self._inlets.readers(
             self._start, self._read, self._around.clock, numbers=self._numbers
         )

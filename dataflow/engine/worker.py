@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from dataflow.connect import Registry
 from dataflow.core import messages as m
 from dataflow.core.clock import Clock
-from dataflow.core.ids import PipelineId, Run
+from dataflow.core.ids import Run
+from dataflow.core.lanes import Lane
 from dataflow.engine.closing import to_its_end
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import pipeline_error
@@ -47,8 +49,8 @@ class Surroundings:
     probe: Callable[[str], None]
     hide: Callable[[str], str] = lambda text: text
     """Takes out of a text whatever secrets were filled in."""
-    let_go: Callable[[PipelineId, Run], None] = lambda *_: None
-    """Hears of a run that it has ended and holds nothing any more."""
+    let_go: Callable[[m.Place, Run], None] = lambda *_: None
+    """Hears of a task that it has ended and holds nothing any more."""
 
 
 @dataclass(slots=True)
@@ -66,12 +68,12 @@ class _Running:
 
 
 class Worker:
-    """Keeps one task a pipeline; a new run begins AFTER the one before it has let go, or hangs."""
+    """Keeps one task a lane; that of a new run begins AFTER the one before has let go, or hangs."""
 
     def __init__(self, around: Surroundings, tasks: asyncio.TaskGroup) -> None:
         self._around = around
         self._tasks = tasks
-        self._running: dict[PipelineId, _Running] = {}
+        self._running: dict[m.Place, _Running] = {}
 
     @classmethod
     @asynccontextmanager
@@ -102,21 +104,22 @@ class Worker:
         """Tell whether a run has not let go yet, one that was dropped included."""
         return bool(self._running)
 
-    def give_up_all(self) -> Sequence[tuple[PipelineId, Run]]:
+    def give_up_all(self) -> Sequence[tuple[m.Place, Run]]:
         """Drop every run where it stands; returns those that nobody had dropped before."""
         dropped = []
-        for pipeline, running in self._running.items():
+        for place, running in self._running.items():
             if not running.working.cancelling():
                 running.give_up()
-                dropped.append((pipeline, running.run))
+                dropped.append((place, running.run))
         return dropped
 
     def _current(self, message: m.ToWorker) -> _Running | None:
-        running = self._running.get(message.pipeline_id)
+        running = self._running.get(m.place_of(message))
         return running if running is not None and running.run == message.run else None
 
     def _run(self, message: m.RunTask) -> None:
-        current = self._running.get(message.pipeline_id)
+        place = m.place_of(message)
+        current = self._running.get(place)
         before: frozenset[asyncio.Task[None]] = frozenset()
         if current is not None:
             if current.run >= message.run:
@@ -124,37 +127,43 @@ class Worker:
             current.give_up()
             before = frozenset(t for t in (*current.before, current.working) if not t.done())
         working = self._tasks.create_task(self._work(message, before))
-        self._running[message.pipeline_id] = _Running(message.run, working, before)
+        self._running[place] = _Running(message.run, working, before)
         working.add_done_callback(lambda _: self._ended(message))
 
     def _ended(self, message: m.RunTask) -> None:
         if (current := self._current(message)) is not None and current.working.done():
-            del self._running[message.pipeline_id]
-        self._around.let_go(message.pipeline_id, message.run)
+            del self._running[m.place_of(message)]
+        self._around.let_go(m.place_of(message), message.run)
 
     async def _work(self, message: m.RunTask, before: frozenset[asyncio.Task[None]]) -> None:
         try:
             if before:  # also where this run is given up meanwhile: the next one waits for it
                 await to_its_end(asyncio.wait(before, timeout=LET_GO_S))
             make = await asyncio.to_thread(_load)
-            task = self._running[message.pipeline_id].task = self._task(make, message)
+            task = self._running[m.place_of(message)].task = self._task(make, message)
             await task.work()
         except Exception as error:  # noqa: BLE001 - a step that cannot be made ends this run alone
             failure = pipeline_error(error)
-            self._around.send(m.Failed(message.pipeline_id, message.run, failure))
+            self._around.send(m.Failed(message.pipeline_id, message.run, failure, message.lane))
 
     def _task(self, make: type[Task], message: m.RunTask) -> Task:
         objects, pipeline = self._around.objects, message.pipeline_id
+        lane = Lane.of_task(message.lane, message.spec)
         around = TaskSurroundings(
             contexts=self._around.contexts,
-            dead_letters=DeadLetters(objects, pipeline),
+            dead_letters=DeadLetters(objects, pipeline, lane),
             replays=Replays(objects, pipeline),
             states=States(objects, pipeline),
-            send=self._around.send,
+            send=partial(_send, self._around.send, message.lane),
             clock=self._around.clock,
             probe=self._around.probe,
+            lane=lane,
         )
         return make(message, plan(self._around.registry, message.spec), around)
+
+
+def _send(send: Callable[[m.ToOwner], None], lane: int, message: m.ToOwner) -> None:
+    send(replace(message, lane=lane) if lane else message)
 
 
 def _load() -> type[Task]:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from dataflow.core import messages as m
-from dataflow.core.ids import PipelineId, Run
+from dataflow.core.ids import PipelineId
 from dataflow.core.spec import PipelineSpec
 from dataflow.engine.ingest.log import parse_in
 from dataflow.engine.ingest.pushed import Parsed, Pushed
+from dataflow.engine.lanes import Lanes
 from dataflow.engine.looking import Looking
 from dataflow.engine.records import (
     Cause,
@@ -84,29 +86,21 @@ class Workers(Protocol):
 class Inline:
     """A worker in the node's own process, as embedded: it has no lease that a row could lose."""
 
-    def __init__(self, worker: Worker, around: Surroundings) -> None:
-        self._worker = worker
+    def __init__(self, lanes: Lanes, around: Surroundings) -> None:
+        self._lanes = lanes
         self._looking = Looking(around)
 
     @classmethod
     @asynccontextmanager
     async def open(cls, around: Surroundings) -> AsyncGenerator[Inline, None]:
         """Return a worker; on leaving, whatever still runs is dropped where it stands."""
-        async with Worker.open(around) as worker:
-            yield cls(worker, around)
-
-    @property
-    def busy(self) -> bool:
-        """Tell whether a run has not let go yet, one that was dropped included."""
-        return self._worker.busy
-
-    def give_up_all(self) -> Sequence[tuple[PipelineId, Run]]:
-        """Drop every run where it stands; returns those that nobody had dropped before."""
-        return self._worker.give_up_all()
+        lanes = Lanes(lambda said: worker.receive(said), around.send)  # noqa: PLW0108 - made below
+        async with Worker.open(replace(around, send=lanes.hear)) as worker:
+            yield cls(lanes, around)
 
     def receive(self, message: m.ToWorker) -> None:
         """See ``Workers``."""
-        self._worker.receive(message)
+        self._lanes.receive(message)
 
     def serve(self, until: float) -> None:
         """See ``Workers``; a process that outlives its own lease is ended by whoever keeps it."""

@@ -93,6 +93,7 @@ def spec(lookups: Sequence[LookupSpec[Any]]) -> TransformSpec[Any]:
         open="dataflow.transforms.enrich:open_enrich",
         check=_check,
         schema=_schema,
+        lanes=True,
     )
 
 

@@ -44,4 +44,5 @@ SPEC = TransformSpec(
     open="dataflow.transforms.filter:open_filter",
     check=_check,
     schema=_schema,
+    lanes=True,
 )

@@ -119,4 +119,5 @@ SPEC = TransformSpec(
     open="dataflow.transforms.flat_map:open_flat_map",
     check=_check,
     schema=_schema,
+    lanes=True,
 )

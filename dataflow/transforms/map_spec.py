@@ -36,4 +36,5 @@ SPEC = TransformSpec(
     open="dataflow.transforms.map:open_map",
     check=_check,
     schema=_schema,
+    lanes=True,
 )

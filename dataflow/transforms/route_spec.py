@@ -92,4 +92,5 @@ SPEC = TransformSpec(
     check=_check,
     schema=_schema,
     outputs=outputs,
+    lanes=True,
 )

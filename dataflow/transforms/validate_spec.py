@@ -30,4 +30,5 @@ SPEC = TransformSpec(
     open="dataflow.transforms.validate:open_validate",
     check=_check,
     schema=_schema,
+    lanes=True,
 )

@@ -18,4 +18,5 @@ SPEC = SourceSpec(
     schema=declared,
     covers=covers,
     node_local=lambda _, options: not options.shared,
+    lanes=True,
 )

@@ -144,4 +144,5 @@ SPEC = SinkSpec(
     check=check,
     decides=lambda options: Guarantee(options.delivery) is Guarantee.EXACTLY_ONCE,
     beside=beside,
+    lanes=True,
 )

@@ -236,4 +236,5 @@ SPEC = SourceSpec(
     pinned=KafkaPinned,
     check=check,
     schema=_schema,
+    lanes=True,
 )

@@ -162,4 +162,5 @@ SPEC = SinkSpec(
     check=_check,
     decides=lambda _: True,
     place=_place,
+    lanes=True,
 )

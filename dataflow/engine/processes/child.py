@@ -21,7 +21,9 @@ from dataflow.core.clock import Clock
 from dataflow.core.errors import Code, Unavailable
 from dataflow.core.ids import PipelineId, Run
 from dataflow.engine.failure import unsaid
+from dataflow.engine.ingest.log import parse_in
 from dataflow.engine.ingest.pushed import Pushed
+from dataflow.engine.looking import Looking
 from dataflow.engine.objects import Objects
 from dataflow.engine.processes import letters
 from dataflow.engine.processes.allowed import Allowed
@@ -57,8 +59,7 @@ from dataflow.engine.processes.messages import (
 from dataflow.engine.processes.process import failure
 from dataflow.engine.records import PreviewStep
 from dataflow.engine.surroundings import Contexts
-from dataflow.engine.worker import Surroundings
-from dataflow.engine.workers import Inline
+from dataflow.engine.worker import Surroundings, Worker
 from dataflow.wire.messages import from_process_bytes, to_process
 
 ALIVE_EVERY_S = 2.0
@@ -117,9 +118,9 @@ async def serve(end: socket.socket, make: Make) -> None:
             hide=parts.hide,
             let_go=child.let_go,
         )
-        async with Inline.open(around) as worker:
+        async with Worker.open(around) as worker:
             alive = tasks.create_task(child.tell_alive())
-            await child.work(worker, parts.clock, ear)
+            await child.work(worker, Looking(around), parts.clock, ear)
             child.retire()
         alive.cancel()
 
@@ -161,7 +162,8 @@ class _Child:
     def __init__(self, link: Link, tasks: asyncio.TaskGroup) -> None:
         self._link = link
         self._asking = Asking(self._say, self._answer, tasks)
-        self._worker: Inline | None = None
+        self._worker: Worker | None = None
+        self._looking: Looking | None = None
         self._allowed: Allowed | None = None
 
     def log(self, pipeline: PipelineId) -> Log:
@@ -174,9 +176,9 @@ class _Child:
         if not is_report or self._link.unsent < BEHIND_BYTES:
             self._say(ToOwner(message))
 
-    def let_go(self, pipeline: PipelineId, run: Run) -> None:
-        """Tell the node that a run holds nothing any more."""
-        self._say(LetGo(pipeline, run))
+    def let_go(self, place: m.Place, run: Run) -> None:
+        """Tell the node that a task holds nothing any more."""
+        self._say(LetGo(place.pipeline, run, place.lane))
 
     async def tell_alive(self) -> None:
         """Tell the node, now and then, that this loop turns."""
@@ -184,9 +186,9 @@ class _Child:
             self._say(Alive())
             await asyncio.sleep(ALIVE_EVERY_S)
 
-    async def work(self, worker: Inline, clock: Clock, ear: _Ear) -> None:
+    async def work(self, worker: Worker, looking: Looking, clock: Clock, ear: _Ear) -> None:
         """Do as the node says, in order, until it says that it is enough."""
-        self._worker = worker
+        self._worker, self._looking = worker, looking
         self._allowed = Allowed(clock, self._drop, lambda: worker.busy)
         ear.renew_by(self._allowed.serve)
         self._say(Ready())
@@ -216,43 +218,43 @@ class _Child:
         if self._allowed is not None and self._allowed.over:
             self._drop()
             if isinstance(message, m.RunTask):
-                self._refuse(message.pipeline_id, message.run)
-                self.let_go(message.pipeline_id, message.run)
+                self._refuse(m.place_of(message), message.run)
+                self.let_go(m.place_of(message), message.run)
             return
         if self._worker is not None:
             self._worker.receive(message)
 
     def _drop(self) -> None:
         if self._worker is not None:
-            for pipeline, run in self._worker.give_up_all():
-                self._refuse(pipeline, run)
+            for place, run in self._worker.give_up_all():
+                self._refuse(place, run)
 
-    def _refuse(self, pipeline: PipelineId, run: Run) -> None:
+    def _refuse(self, place: m.Place, run: Run) -> None:
         error = Unavailable(
             "the lease of its node has ended; it is tried again", code=Code.LEASE_LOST
         )
-        self.tell(m.Failed(pipeline, run, failure(error)))
+        self.tell(m.Failed(place.pipeline, run, failure(error), place.lane))
 
     # --- questions -------------------------------------------------------------------------------
 
     async def _answer(self, question: Question) -> Answer:
-        worker = self._worker
-        if worker is None:
+        looking = self._looking
+        if looking is None:
             raise Unavailable("the process has not begun", code=Code.WORKER_LOST)
         match question:
             case ParseBatch():
                 pushed = Pushed(question.batch_id, question.content_type, question.payload)
                 types = {column.name: column.type for column in question.types}
-                parsed = await worker.parse(pushed, types, question.schema or None)
+                parsed = await parse_in(None)(pushed, types, question.schema or None)
                 return ParsedBatch(parsed.schema, parsed.records, parsed.body)
             case PreviewSpec():
-                steps = await worker.preview(question.spec, question.records_max, question.given)
+                steps = await looking.preview(question.spec, question.records_max, question.given)
                 return StepsPreviewed(tuple(map(_step, steps)))
             case CleanUp():
-                await worker.clean(question.pipeline_id, question.spec)
+                await looking.clean(question.pipeline_id, question.spec)
                 return Done()
             case ReadLetters() | ReadCauses() | PurgeLetters() | AskReplay():
-                return await letters.answer(worker, question)
+                return await letters.answer(looking, question)
             case _:
                 raise TypeError(f"{type(question).__name__} is asked of a node")
 

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from dataflow.core.ids import PipelineId
 from dataflow.core.spec import PipelineSpec
+from dataflow.engine.looking import Looking
 from dataflow.engine.records import EVERY, Cause, DeadLetter, Replay, ReplayLetters, Wanted
-from dataflow.engine.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +78,17 @@ AboutLetters: TypeAlias = ReadLetters | ReadCauses | PurgeLetters | AskReplay
 LettersAnswer: TypeAlias = Letters | Causes | Purged | ReplayAsked
 
 
-async def answer(worker: Workers, question: AboutLetters) -> LettersAnswer:
-    """Return what a worker says of letters."""
+async def answer(looking: Looking, question: AboutLetters) -> LettersAnswer:
+    """Return what there is to say of letters."""
     pipeline = question.pipeline_id
     match question:
         case ReadLetters():
             about = pipeline, question.after, question.limit, question.wanted
-            letters, following = await worker.dead_letters(*about)
+            letters, following = await looking.dead_letters(*about)
             return Letters(tuple(letters), following)
         case ReadCauses():
-            return Causes(tuple(await worker.causes(pipeline)))
+            return Causes(tuple(await looking.causes(pipeline)))
         case PurgeLetters():
-            return Purged(await worker.purge(pipeline, question.wanted))
+            return Purged(await looking.purge(pipeline, question.wanted))
         case AskReplay():
-            return ReplayAsked(await worker.replay(pipeline, question.spec, question.asking))
+            return ReplayAsked(await looking.replay(pipeline, question.spec, question.asking))

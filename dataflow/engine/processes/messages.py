@@ -65,10 +65,11 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """(to the node) A run has ended, and holds nothing any more."""
+    """(to the node) A task has ended, and holds nothing any more."""
 
     pipeline_id: PipelineId
     run: Run
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)

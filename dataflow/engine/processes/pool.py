@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -15,6 +16,7 @@ from dataflow.core.errors import Code, Unavailable
 from dataflow.core.ids import PipelineId
 from dataflow.core.spec import PipelineSpec
 from dataflow.engine.ingest.pushed import Parsed, Pushed
+from dataflow.engine.lanes import Lanes
 from dataflow.engine.processes.letters import (
     AskReplay,
     Causes,
@@ -72,11 +74,12 @@ class Processes:
 
     def __init__(self, program: Program, count: int, node: Node) -> None:
         self._program = program
-        self._node = node
+        self._lanes = Lanes(self._give, node.to_owner)
+        self._node = replace(node, to_owner=self._lanes.hear)
         self._slots: list[Process | None] = [None] * count
         self._failures = [0] * count
-        self._homes: dict[PipelineId, Process] = {}
-        self._waiting: dict[PipelineId, m.RunTask] = {}
+        self._homes: dict[m.Place, Process] = {}
+        self._waiting: dict[m.Place, m.RunTask] = {}
         """Tasks for which there is no process yet."""
         self._until: float | None = None
         self._last_words = "has not begun"
@@ -110,18 +113,22 @@ class Processes:
     # --- Workers ---------------------------------------------------------------------------------
 
     def receive(self, message: m.ToWorker) -> None:
-        """See ``Workers``. A pipeline stays with one process until it lets go there."""
-        pipeline = message.pipeline_id
-        home = self._home(pipeline)
+        """See ``Workers``."""
+        self._lanes.receive(message)
+
+    def _give(self, message: m.ToWorker) -> None:
+        """Give a message to the process that it is for: a task stays with one until it lets go."""
+        place = m.place_of(message)
+        home = self._home(place)
         if isinstance(message, m.RunTask):
-            home = home or self._choose(pipeline)
+            home = home or self._choose(place)
             if home is None:
-                self._waiting[pipeline] = message
+                self._waiting[place] = message
                 return
-            self._homes[pipeline] = home
-        elif (waiting := self._waiting.get(pipeline)) is not None and waiting.run == message.run:
+            self._homes[place] = home
+        elif (waiting := self._waiting.get(place)) is not None and waiting.run == message.run:
             if isinstance(message, m.Abandon):
-                del self._waiting[pipeline]
+                del self._waiting[place]
             return
         if home is not None:
             home.tell(message)
@@ -190,23 +197,25 @@ class Processes:
 
     # --- who does it -----------------------------------------------------------------------------
 
-    def _home(self, pipeline: PipelineId) -> Process | None:
-        """Return the process that runs a pipeline, or has not let go of it."""
-        home = self._homes.get(pipeline)
-        if home is not None and pipeline not in home.runs:
-            del self._homes[pipeline]
+    def _home(self, place: m.Place) -> Process | None:
+        """Return the process that has a task, or has not let go of it."""
+        home = self._homes.get(place)
+        if home is not None and place not in home.runs:
+            del self._homes[place]
             return None
         return home
 
-    def _choose(self, pipeline: PipelineId) -> Process | None:
-        """Return the process with the fewest runs; of several, the pipeline's hash names one.
+    def _choose(self, place: m.Place) -> Process | None:
+        """Return the process with the fewest tasks; of several, the pipeline's hash names one.
+
+        Lanes go to one after the other.
 
         None as long as one is about to begin: the first to be there would get everything.
         """
         if any(self._is_about_to_begin(slot) for slot in range(len(self._slots))):
             return None
         count = len(self._slots)
-        first = xxhash.xxh64_intdigest(pipeline.encode()) % count
+        first = (xxhash.xxh64_intdigest(place.pipeline.encode()) + place.lane) % count
         return min(
             self._candidates(),
             key=lambda process: (len(process.runs), (process.number - 1 - first) % count),
@@ -272,20 +281,21 @@ class Processes:
 
     def _has_died(self, process: Process, words: str) -> None:
         self._last_words = words
-        for pipeline in process.runs:
-            self._homes.pop(pipeline, None)
+        for place in process.runs:
+            self._homes.pop(place, None)
         process.lost(words)
         if self._candidates():
             self._has_changed()
         else:
-            error = Unavailable(f"worker {process.number} {words}", code=Code.WORKER_LOST)
+            lost = Unavailable(f"worker {process.number} {words}", code=Code.WORKER_LOST)
             waiting, self._waiting = self._waiting, {}
-            for task in waiting.values():
-                self._node.to_owner(m.Failed(task.pipeline_id, task.run, failure(error)))
+            for place, task in waiting.items():
+                gone = m.Failed(place.pipeline, task.run, failure(lost), place.lane)
+                self._node.to_owner(gone)
 
     def _has_changed(self) -> None:
         """Give tasks that wait for a process to one that is there by now."""
         self._changed.set()
         waiting, self._waiting = self._waiting, {}
         for task in waiting.values():
-            self.receive(task)
+            self._give(task)

@@ -11,7 +11,7 @@ from typing import Any
 from dataflow.core import messages as m
 from dataflow.core.errors import Code, Rejected, Unavailable
 from dataflow.core.events import ErrorType, PipelineError
-from dataflow.core.ids import PipelineId, Run
+from dataflow.core.ids import Run
 from dataflow.engine.processes.asking import Asking
 from dataflow.engine.processes.link import Link
 from dataflow.engine.processes.messages import (
@@ -78,8 +78,8 @@ class Process:
     """See ``Workers.serve``."""
     ready: bool = False
     asked: int = 0
-    runs: dict[PipelineId, Run] = field(default_factory=dict)
-    """Those that it was asked for and has not let go."""
+    runs: dict[m.Place, Run] = field(default_factory=dict)
+    """Of the tasks that it was asked for and has not let go."""
     _link: Link | None = None
     _asking: Asking | None = None
     _spawned: Spawned | None = None
@@ -167,15 +167,15 @@ class Process:
     def tell(self, message: m.ToWorker) -> None:
         """Send what an owner says; a task that is too large to be sent has failed."""
         if isinstance(message, m.RunTask):
-            self.runs[message.pipeline_id] = message.run
+            self.runs[m.place_of(message)] = message.run
         try:
             self.say(ToWorker(message))
         except Rejected as error:
-            self.fail(message.pipeline_id, message.run, error)
+            self.fail(m.place_of(message), message.run, error)
 
-    def fail(self, pipeline: PipelineId, run: Run, error: Rejected | Unavailable) -> None:
-        """Tell an owner that the run is no more."""
-        self.node.to_owner(m.Failed(pipeline, run, failure(error)))
+    def fail(self, place: m.Place, run: Run, error: Rejected | Unavailable) -> None:
+        """Tell an owner that the task is no more."""
+        self.node.to_owner(m.Failed(place.pipeline, run, failure(error), place.lane))
 
     def lost(self, words: str) -> None:
         """Tell the owners of what it ran that it has ended."""
@@ -196,9 +196,9 @@ class Process:
         match from_process(payload, FromProcess).message:
             case ToOwner(message):
                 self.node.to_owner(message)
-            case LetGo(pipeline, run):
-                if self.runs.get(pipeline) == run:
-                    del self.runs[pipeline]
+            case LetGo(pipeline, run, lane):
+                if self.runs.get(place := m.Place(pipeline, lane)) == run:
+                    del self.runs[place]
                 self.changed()
             case Ready():
                 self.ready = True

@@ -174,4 +174,5 @@ SPEC = TransformSpec(
     open="dataflow.transforms.python.step:open_python",
     check=_check,
     schema=_schema,
+    lanes=True,
 )

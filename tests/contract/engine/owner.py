@@ -10,18 +10,10 @@ from pathlib import Path
 from dataflow.connect import Context, Registry
 from dataflow.connect.testkit.places import Clock
 from dataflow.core import messages as m
-from dataflow.core.checkpoint import (
-    Checkpoint,
-    Effect,
-    Input,
-    LineageStart,
-    Protocol,
-    Stamp,
-    Step,
-    starting_point,
-)
+from dataflow.core.checkpoint import Checkpoint, LineageStart, Stamp, starting_point
 from dataflow.core.events import PipelineError
 from dataflow.core.ids import Lineage, PipelineId, Run
+from dataflow.core.protocol import Effect, Input, Protocol, Step
 from dataflow.core.spec import PipelineSpec
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.objects import Objects

@@ -35,11 +35,12 @@ def main() -> int:
     arguments.add_argument("--every", type=int, default=3, help="lives until a server dies, too")
     arguments.add_argument("--rows", type=int, default=200_000, help="to be read, in all, some")
     arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--lanes", type=int, default=1, help="of pipelines from Kafka")
     given = arguments.parse_args()
     wrong = 0
     for name in given.histories:
         with _prepared(name, given) as (lived, servers):
-            deaths = Deaths(given.seed, given.kills, servers, given.every)
+            deaths = Deaths(given.seed, given.kills, servers, given.every, given.lanes)
             seen = live(lived, deaths)
         sys.stdout.write(f"{name}, seed {given.seed}, killed: {dict(deaths.died)}\n")
         for pair, rows, problems in seen:
@@ -58,14 +59,14 @@ def _prepared(name: str, given: argparse.Namespace) -> Iterator[tuple[Lived, lis
         kafka = stack.enter_context(Kafka(folder))
         if name in {"chain", "avro"}:
             url = f"http://{shared('registry')}{API}" if name == "avro" else ""
-            yield Chain(kafka.address, folder, given.rows, url), [kafka]
+            yield Chain(kafka.address, folder, given.rows, url, given.lanes), [kafka]
             return
         postgres = stack.enter_context(Postgres(folder / "postgres"))
         database = stack.enter_context(database_of(postgres.address))
         each = given.rows // max(1, given.kills)
         if name == "tables":
             senders = Senders(each // BATCH_ROWS)
-            tables = Tables(kafka.address, database, folder, each, senders)
+            tables = Tables(kafka.address, database, folder, each, senders, given.lanes)
             yield stack.enter_context(tables), [kafka, postgres]
             return
         transactions = max(1, each // PER_TRANSACTION)

@@ -84,6 +84,8 @@ class Deaths:
     """Killed in turn and started again."""
     every: int = 1
     """In every how-manieth life one of the servers is killed."""
+    workers: int = 1
+    """The processes that the program has in every other life."""
     died: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -119,7 +121,10 @@ def live(lived: Lived, deaths: Deaths) -> Sequence[Seen]:
     """Kill the program again and again, let it finish, and return what is seen then."""
     address = f"{LOOPBACK}:{free_ports(1)[0]}"
     for life in range(deaths.kills + 1):
-        settings = {"DATAFLOW_WORKERS": f"{life % 2}", "DATAFLOW_HTTP_ADDRESS": address}
+        settings = {
+            "DATAFLOW_WORKERS": f"{life % 2 * deaths.workers}",
+            "DATAFLOW_HTTP_ADDRESS": address,
+        }
         server = launch(lived.folder, settings)
         try:
             until(partial(server.logged, "ready"), "ready")

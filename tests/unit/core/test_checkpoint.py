@@ -9,21 +9,17 @@ import pytest
 
 from dataflow.core.checkpoint import (
     Checkpoint,
-    Effect,
-    Input,
     Ledger,
     LineageStart,
     Origin,
-    Protocol,
     SplitPosition,
     Stamp,
-    Step,
     Totals,
-    next_tick,
     starting_point,
 )
 from dataflow.core.errors import Corrupted
 from dataflow.core.ids import Lineage, Run
+from dataflow.core.protocol import Effect, Input, Protocol, Step, next_tick
 
 READ = {"a": SplitPosition('{"byte":9}', 3)}
 STORED = Checkpoint(

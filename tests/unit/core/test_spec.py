@@ -86,7 +86,7 @@ def test_names_that_someone_chose_are_kept() -> None:
                 source=Source(),
                 sink=Sink(),
                 options=PipelineOptions(
-                    parallelism=2,
+                    parallelism=65,
                     checkpoint_interval=timedelta(days=2),
                     backoff_initial=timedelta(seconds=5),
                     backoff_max=timedelta(seconds=1),

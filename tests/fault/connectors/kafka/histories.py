@@ -29,6 +29,8 @@ class Chain:
     rows: int
     registry: str = ""
     """Where the schemas of the topics are, in which rows are Avro then; else they are JSON."""
+    lanes: int = 1
+    """Of the pipeline between the topics."""
     first: str = ""
     second: str = ""
 
@@ -54,7 +56,7 @@ class Chain:
                     {"transformType": "map", "options": {"compute": {"double": "id * 2"}}},
                 ],
                 "sink": self._to(self.second),
-                "options": options,
+                "options": {**options, "parallelism": self.lanes},
             },
             "out": {
                 "source": self._from(self.second),

@@ -99,6 +99,8 @@ class Tables:
     records: int
     """In the topic, new in each life."""
     senders: Senders
+    lanes: int = 1
+    """Of the pipeline that reads the topic."""
     topic: str = ""
     sent: int = 0
 
@@ -131,6 +133,7 @@ class Tables:
             "records": self._into(
                 "records",
                 {"sourceType": "kafka", "connectionString": self.broker, "options": read},
+                self.lanes,
             ),
             "push": self._into(
                 "pushed",
@@ -141,11 +144,11 @@ class Tables:
             ),
         }
 
-    def _into(self, table: str, source: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _into(self, table: str, source: Mapping[str, Any], lanes: int = 1) -> Mapping[str, Any]:
         url = self.database.url
         sink = {"sinkType": "postgres", "connectionString": url, "options": {"table": table}}
         source = {**source, "batchSize": READ_ROWS}
-        return {"source": source, "sink": sink, "options": OPTIONS}
+        return {"source": source, "sink": sink, "options": {**OPTIONS, "parallelism": lanes}}
 
     def feed(self, url: str) -> None:
         """Have more in the topic, of which every other transaction is aborted, and push on."""
