@@ -10,7 +10,7 @@ from pathlib import Path
 from dataflow.connect import Context, Registry
 from dataflow.connect.testkit.places import Clock
 from dataflow.core import messages as m
-from dataflow.core.checkpoint import Checkpoint, LineageStart, Stamp, starting_point
+from dataflow.core.checkpoint import Checkpoint, LineageStart, Origin, Stamp, starting_point
 from dataflow.core.events import PipelineError
 from dataflow.core.ids import Lineage, PipelineId, Run
 from dataflow.core.protocol import Effect, Input, Protocol, Step
@@ -18,7 +18,8 @@ from dataflow.core.spec import PipelineSpec
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.objects import Objects
 from dataflow.engine.records import DeadLetter
-from dataflow.engine.worker import Surroundings, Worker
+from dataflow.engine.worker import Surroundings
+from dataflow.engine.workers import Inline
 
 PIPELINE = PipelineId("p")
 
@@ -67,6 +68,15 @@ class Owner:
     run: int = 0
     clock: Clock = field(default_factory=Clock)
     told: list[m.Progress] = field(default_factory=list)
+    lineage: Lineage = Lineage(1)
+    start: LineageStart = LineageStart()
+
+    def begin_lineage(self, lanes: int) -> None:
+        """Go on where the last run ended, with so many lanes."""
+        assert self.spec.options is not None
+        self.spec = replace(self.spec, options=replace(self.spec.options, parallelism=lanes))
+        self.lineage = Lineage(self.lineage + 1)
+        self.start = LineageStart(Origin.POSITIONS)
 
     async def live(self, points: Callable[[str], None]) -> None:
         """Run to the end of the input.
@@ -88,7 +98,7 @@ class Owner:
             probe=points,
         )
         ended: Exception | None = None
-        async with asyncio.timeout(PATIENCE_S), Worker.open(around) as worker:
+        async with asyncio.timeout(PATIENCE_S), Inline.open(around) as worker:
             try:
                 await self._drive(worker, inbox, points)
             except (Broken, Crash) as error:
@@ -97,9 +107,9 @@ class Owner:
             raise ended
 
     async def _drive(
-        self, worker: Worker, inbox: asyncio.Queue[m.ToOwner], points: Callable[[str], None]
+        self, worker: Inline, inbox: asyncio.Queue[m.ToOwner], points: Callable[[str], None]
     ) -> None:
-        start = starting_point(self.stored, None, Lineage(1), LineageStart())
+        start = starting_point(self.stored, None, self.lineage, self.start)
         self.stored = replace(start, stamp=Stamp(Run(self.run), start.stamp.number))
         points("owner.claimed")
         protocol = replace(Protocol(), number=start.stamp.number)
@@ -125,7 +135,7 @@ class _Life:
 
     owner: Owner
     run: Run
-    worker: Worker
+    worker: Inline
     points: Callable[[str], None]
     protocol: Protocol
     due: bool = False

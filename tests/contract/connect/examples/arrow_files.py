@@ -118,4 +118,5 @@ SPEC = SinkSpec(
     options=Options,
     open=f"{__name__}:open_arrow_files",
     committable=StagedFile,
+    lanes=True,
 )

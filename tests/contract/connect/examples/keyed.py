@@ -76,4 +76,5 @@ SPEC = SinkSpec(
     guarantee=Guarantee.EXACTLY_ONCE,
     options=Options,
     open=f"{__name__}:open_keyed",
+    lanes=True,
 )

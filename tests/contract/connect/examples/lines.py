@@ -94,4 +94,5 @@ SPEC = SourceSpec(
     open=f"{__name__}:open_lines",
     position=LinesPosition,
     schema=lambda _: {LINE: "bytes"},
+    lanes=True,
 )

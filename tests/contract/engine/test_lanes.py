@@ -1,0 +1,199 @@
+"""A run in lanes, with each kind of sink: rows exactly once, wherever one of its tasks breaks.
+
+lines -> map -> filter -> sink as for one task; the files are shared among lanes.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dataflow.connect import Checkpoint, Context, SinkStep, Task
+from dataflow.core.checkpoint import Ledger
+from dataflow.core.lanes import Lane
+from dataflow.core.spec import Source, Transform
+from dataflow.engine.plan import validate
+from tests.contract.connect.examples.arrow_files import STAGING
+from tests.contract.connect.examples.sqlite_table import SPEC as SQLITE_TABLE
+from tests.contract.connect.examples.sqlite_table import SqliteTable, TableOptions
+from tests.contract.connect.places import ids_of_table
+from tests.contract.engine.owner import Owner, Points
+from tests.contract.engine.test_sinks import KINDS as ONE_TASK
+from tests.contract.engine.test_sinks import Kind, pipeline, registry, survives
+
+
+class Apart(SqliteTable):
+    """A database a lane: SQLite lets one transaction write, and each lane keeps one open."""
+
+    def __init__(self, path: Path, table: str, probe: Callable[[str], None]) -> None:
+        path.mkdir(exist_ok=True)
+        super().__init__(path / "0.db", table, probe)
+        self._folder = path
+
+    async def recover(self, task: Task, seed: Checkpoint) -> Checkpoint | None:
+        if task.index:
+            await self._call(partial(self._connect, f"{task.index}.db"))
+        return await super().recover(task, seed)
+
+    def _connect(self, name: str) -> None:
+        self._db.close()
+        self._db = sqlite3.connect(
+            self._folder / name, isolation_level=None, check_same_thread=False
+        )
+
+
+def open_apart(step: SinkStep, options: TableOptions, context: Context) -> Apart:
+    """Return the sink of a step."""
+    return Apart(context.path(step.connection_string), options.table, context.probe)
+
+
+def _ids_of_tables(folder: Path) -> Sequence[int]:
+    return [i for path in folder.glob("*.db") for i in ids_of_table(path)]
+
+
+APART = replace(SQLITE_TABLE, name="apart", open=f"{__name__}:open_apart", lanes=True)
+KINDS = {
+    **ONE_TASK,
+    "transactional": Kind("apart", "out", _ids_of_tables, ONE_TASK["transactional"].points),
+}
+
+LANES = 2
+FILES = {f"part-{n}.txt": [*range(6 * n, 6 * n + 6)] for n in range(3)}
+BAD = {"part-0.txt": [4], "part-1.txt": [2, 5], "part-2.txt": [0]}
+"""Lines that are no numbers, by their place among the others."""
+
+KEPT = [i for ids in FILES.values() for i in ids if i % 3]
+LEDGER = Ledger(
+    records_read=22, records_written=len(KEPT), records_filtered=6, records_dead_lettered=4
+)
+
+
+def owner_of(kind: Kind, root: Path) -> Owner:
+    """Return the owner of a pipeline in lanes, over files of a few lines each."""
+    folder = root / "in"
+    folder.mkdir(parents=True)
+    for name, ids in FILES.items():
+        lines = [f"{i}\n" for i in ids]
+        for at in BAD[name]:
+            lines.insert(at, "bad\n")
+        (folder / name).write_text("".join(lines))
+    shape = {
+        "compute": {"id": "CAST(CAST(line AS string) AS int)"},
+        "keep": ["id"],
+        "onError": "dead-letter",
+    }
+    spec = pipeline(
+        kind,
+        Source("lines", str(folder), batch_size=1),
+        root / kind.target,
+        Transform("shape", "map", options=json.dumps(shape)),
+        Transform("some", "filter", options='{"expression": "id % 3 <> 0"}'),
+    )
+    assert spec.options is not None
+    options = replace(spec.options, parallelism=LANES)
+    return Owner(registry(APART), replace(spec, options=options), root / "objects")
+
+
+async def check(kind: Kind, owner: Owner, root: Path) -> None:
+    """Assert what must hold after a run that ended: every row once, every record accounted for."""
+    assert sorted(kind.visible(root / kind.target)) == KEPT
+    assert owner.stored is not None
+    assert owner.stored.ledgers["sink"] == LEDGER
+    assert owner.stored.totals.records == LEDGER.records_read
+    ended = [name for name, position in owner.stored.positions.items() if position.ended]
+    assert sorted(ended) == sorted(FILES)
+    letters = await owner.dead_letters()
+    found = sorted((letter.split, letter.ordinal) for letter in letters)
+    assert found == [(name, at) for name in sorted(BAD) for at in BAD[name]]
+    assert list((root / kind.target / STAGING).glob("*")) == []
+    assert list(await owner.litter()) == []
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_each_lane_reads_some_splits_and_the_run_accounts_for_all(
+    name: str, tmp_path: Path
+) -> None:
+    """The tests below compare with it; and every lane has something to do."""
+    read = [[f for f in FILES if Lane(index, LANES).reads(f)] for index in range(LANES)]
+    assert all(read)
+    assert sorted(f for files in read for f in files) == sorted(FILES)
+    owner = owner_of(KINDS[name], tmp_path)
+    await owner.live(Points())
+    await check(KINDS[name], owner, tmp_path)
+    assert owner.stored is not None
+    assert [lane.totals.records for lane in owner.stored.lanes] == [
+        sum(len(FILES[f]) + len(BAD[f]) for f in files) for files in read
+    ]
+    await owner.live(Points())
+    await check(KINDS[name], owner, tmp_path)
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_broken_at_every_point_the_next_run_delivers_every_row_once(
+    name: str, tmp_path: Path
+) -> None:
+    """One lane may have decided what the other has not: each goes on from its own decision."""
+    kind, at = KINDS[name], 0
+    while True:
+        root = tmp_path / str(at)
+        owner = owner_of(kind, root)
+        ended = await survives(owner, Points(at))
+        if not ended:
+            await owner.live(Points())
+        await check(kind, owner, root)
+        if ended:
+            return
+        at += 1
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_broken_again_while_it_recovers_it_still_delivers_every_row_once(
+    name: str, tmp_path: Path
+) -> None:
+    """The lanes' decisions may be apart in two lives, one after the other."""
+    kind = KINDS[name]
+    for first in range(1, 120, 7):
+        for second in range(first % 5, 60, 11):
+            root = tmp_path / f"{first}-{second}"
+            owner = owner_of(kind, root)
+            if await survives(owner, Points(first)):
+                return
+            if not await survives(owner, Points(second)):
+                await owner.live(Points())
+            await check(kind, owner, root)
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_another_number_of_lanes_goes_on_where_the_last_ones_ended(
+    name: str, tmp_path: Path
+) -> None:
+    """A split then belongs to another task, which has decided something else before."""
+    kind = KINDS[name]
+    owner = owner_of(kind, tmp_path)
+    expected = list(KEPT)
+    for lineage, lanes in enumerate([LANES, 3, 1, 2], start=1):
+        more = [*range(100 * lineage, 100 * lineage + 4)]
+        for number in range(2):
+            path = tmp_path / "in" / f"more-{lineage}-{number}.txt"
+            path.write_text("".join(f"{i}\n" for i in more[2 * number : 2 * number + 2]))
+        expected += [i for i in more if i % 3]
+        owner.begin_lineage(lanes)
+        await owner.live(Points())
+        assert sorted(kind.visible(tmp_path / kind.target)) == expected
+
+
+def test_what_one_task_alone_can_do_is_refused_by_its_name(tmp_path: Path) -> None:
+    """A second lane would not know what the first remembers."""
+    spec = owner_of(KINDS["staging"], tmp_path).spec
+    file = replace(spec.sinks["sink"], sink_type="file", options='{"format": "csv"}')
+    spec = replace(spec, sinks={"sink": file})
+    found = [(p.field, p.message) for p in validate(registry(), spec).problems]
+    assert found == [
+        ("options.parallelism", "sink (file) cannot be shared among tasks; set it to 1")
+    ]
