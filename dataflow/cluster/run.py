@@ -290,13 +290,11 @@ class RunLoop:
 
     async def _failed(self, error: PipelineError) -> None:
         self._protocol = replace(self._protocol, step=Step.ENDED)
-        await self._around.report(
-            self.pipeline,
-            ReportFailure(
-                run=self.run,
-                error=error,
-                checkpoint=self.decided,
-                progressed=self._progressed,
-                jitter=self._around.jitter(),
-            ),
+        failure = ReportFailure(
+            run=self.run,
+            error=error,
+            checkpoint=self.decided,
+            progressed=self._progressed,
+            jitter=self._around.jitter(),
         )
+        await self._around.report(self.pipeline, failure)

@@ -289,9 +289,8 @@ class Processes:
         else:
             lost = Unavailable(f"worker {process.number} {words}", code=Code.WORKER_LOST)
             waiting, self._waiting = self._waiting, {}
-            for place, task in waiting.items():
-                gone = m.Failed(place.pipeline, task.run, failure(lost), place.lane)
-                self._node.to_owner(gone)
+            for at, task in waiting.items():
+                self._node.to_owner(m.Failed(at.pipeline, task.run, failure(lost), at.lane))
 
     def _has_changed(self) -> None:
         """Give tasks that wait for a process to one that is there by now."""

@@ -48,6 +48,18 @@ async def test_after_an_unknown_outcome_the_register_says_whether_it_was_claimed
     assert (register.decided is not None) == accepted
 
 
+async def test_a_run_that_goes_on_takes_back_that_the_last_one_had_ended() -> None:
+    """Another number of tasks is let in behind an end alone; this run may be cut short."""
+    registers = Doubtful()
+    register = Register(registers, P, Run(5))
+    assert await register.claim(State(pipeline_id=P))
+    ended = replace(register.known, stamp=Stamp(Run(5), 1), seeded=True, final=True)
+    assert await register.decide(ended)
+    later = Register(registers, P, Run(6))
+    assert await later.claim(State(pipeline_id=P))
+    assert not later.known.final
+
+
 @pytest.mark.parametrize(
     ("doubt", "accepted"), [("written", True), ("lost", False), ("taken", False)]
 )

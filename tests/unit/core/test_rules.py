@@ -249,6 +249,44 @@ def test_another_sink_waits_for_rows_that_cannot_be_seen_yet(unseen: dict[str, A
     assert decide(STOPPED, c.UpdatePipeline(ELSEWHERE), NOW)
 
 
+def in_lanes(lanes: int) -> PipelineSpec:
+    """Return the spec with so many tasks."""
+    return canonical(replace(SPEC, options=replace(DEFAULTS, parallelism=lanes)))
+
+
+@pytest.mark.parametrize(
+    "last", [DECIDED, replace(DECIDED, final=True, stamp=Stamp(Run(2), 2))], ids=["cut", "older"]
+)
+def test_another_number_of_tasks_waits_for_a_run_that_ended_with_a_checkpoint(
+    last: Checkpoint,
+) -> None:
+    """A task that was killed may have decided more than was heard: its rows would repeat."""
+    held = replace(STOPPED, checkpoint=last, run=Run(3))
+    with pytest.raises(Rejected) as refused:
+        decide(held, c.UpdatePipeline(in_lanes(2)), NOW)
+    assert (refused.value.code, refused.value.field) == (
+        Code.POSITION_REQUIRED,
+        "options.parallelism",
+    )
+    with pytest.raises(Rejected):
+        decide(held, c.RollbackPipeline(Version(1), spec=in_lanes(2)), NOW)
+    assert decide(held, c.UpdatePipeline(in_lanes(2), Position.BEGINNING), NOW)
+
+
+@pytest.mark.parametrize("last", [None, replace(DECIDED, final=True)], ids=["new", "ended"])
+def test_another_number_of_tasks_begins_a_lineage_where_the_last_run_ended(
+    last: Checkpoint | None,
+) -> None:
+    """A split goes to another task, which must not go on from what IT had decided last."""
+    state = replace(STOPPED, checkpoint=last, run=Run(3) if last else Run(0))
+    (updated,) = decide(state, c.UpdatePipeline(in_lanes(2)), NOW)
+    assert isinstance(updated, e.ConfigUpdated)
+    assert updated.lineage == STOPPED.lineage + 1
+    assert updated.start is not None
+    assert updated.start.keeps_sink
+    assert updated.start.origin is (Origin.POSITIONS if last else STOPPED.start.origin)
+
+
 def test_other_options_of_a_sink_go_on_with_what_it_holds() -> None:
     """A lineage that began anew would leave the rows of an open part behind."""
     options = canonical(replace(SPEC, sinks={"sink": replace(SPEC.sinks["sink"], batch_size=5)}))

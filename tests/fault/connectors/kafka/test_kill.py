@@ -23,8 +23,8 @@ def test_a_program_that_is_killed_again_and_again_loses_nothing_and_repeats_noth
     kafka: str, tmp_path: Path
 ) -> None:
     """File to Kafka, Kafka to Kafka, Kafka to file, each in every step of a checkpoint."""
-    chain = Chain(kafka, tmp_path, rows=30_000)
-    assert not problems(live(chain, Deaths(seed=3, kills=3)))
+    chain = Chain(kafka, tmp_path, rows=30_000, lanes=2)
+    assert not problems(live(chain, Deaths(seed=3, kills=3, workers=2)))
 
 
 def test_rows_in_avro_are_neither_lost_nor_repeated(

@@ -19,8 +19,8 @@ def test_a_program_that_is_killed_again_and_again_loses_no_row_and_repeats_none(
     database: Database, kafka: str, tmp_path: Path
 ) -> None:
     """A topic and pushed batches into tables that would take a row twice."""
-    with Tables(kafka, database, tmp_path, 3_000, Senders(60)) as tables:
-        assert not problems(live(tables, Deaths(seed=6, kills=3)))
+    with Tables(kafka, database, tmp_path, 3_000, Senders(60), lanes=2) as tables:
+        assert not problems(live(tables, Deaths(seed=6, kills=3, workers=2)))
 
 
 def test_a_broker_and_a_server_that_are_killed_cost_no_row(tmp_path: Path) -> None:
