@@ -34,15 +34,15 @@ def run(ask: Ask) -> list[Row]:
     """Measure the platform and each peer in turn, over the same topic."""
     measured: dict[str, list[Row]] = {"dataflow": [], **{peer: [] for peer in ask.peers}}
     with place() as here, Kafka(here.folder / "kafka") as kafka:
-        _make(kafka.address, SOURCE)
-        _make(kafka.address, "warm-up")
-        _fill(kafka.address, SOURCE, ask.rows)
-        _fill(kafka.address, "warm-up", WARM_UP_RECORDS)
+        make(kafka.address, SOURCE)
+        make(kafka.address, "warm-up")
+        fill(kafka.address, SOURCE, _records(ask.rows))
+        fill(kafka.address, "warm-up", _records(WARM_UP_RECORDS))
         numbers = count(1)
         for _ in range(ask.runs):
             for system, runs in measured.items():
                 target = f"{system}-{next(numbers)}"
-                _make(kafka.address, target)
+                make(kafka.address, target)
                 runs.append(_measured(system, here, (kafka.address, target), ask.rows))
                 check_count(kafka.address, target, (ask.rows + 1) // 2)
                 ask.tell(f"{system}: {runs[-1].rows_per_s:,.0f} records/s")
@@ -107,7 +107,8 @@ def _pipeline(target: str, brokers: str, source: str) -> dict[str, Any]:
     }
 
 
-def _make(brokers: str, topic: str) -> None:
+def make(brokers: str, topic: str) -> None:
+    """Make a topic of four partitions."""
     making = AdminClient({"bootstrap.servers": brokers})
     making.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(ANSWER_S)
 
@@ -121,7 +122,8 @@ def _records(number: int) -> Iterator[dict[str, bytes]]:
         }
 
 
-def _fill(brokers: str, topic: str, number: int) -> None:
+def fill(brokers: str, topic: str, records: Iterator[dict[str, bytes]]) -> None:
+    """Put records into a topic, evenly."""
     producer = Producer(
         {
             "bootstrap.servers": brokers,
@@ -130,7 +132,6 @@ def _fill(brokers: str, topic: str, number: int) -> None:
             "queue.buffering.max.messages": 1_000_000,
         }
     )
-    records = _records(number)
     while given := [one for _, one in zip(range(AT_ONCE), records, strict=False)]:
         while given:
             producer.produce_batch(topic, given)
