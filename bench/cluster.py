@@ -41,6 +41,9 @@ POLL_S = 0.25
 """Between looks at what is measured in seconds. Each reads the registers of every shard: twenty a
 second of 1,600 pipelines took more of Cassandra than the pipelines did."""
 
+LOOKING_SHARE = 0.05
+"""Of the time that looks may take: what is measured has the same processors."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bed:
@@ -171,13 +174,15 @@ async def decided_s(
     while left := before.keys() - took.keys():
         if time.monotonic() - since > SETTLE_S_MAX:
             raise TimeoutError(f"{len(left)} pipelines did not decide: {sorted(left)[:3]}, …")
+        began = time.monotonic()
         now = await asyncio.to_thread(registers.stamps, {shard_of(p, shards) for p in left})
         at = time.monotonic() - since
         for pipeline in left:
             stamp = now.get(pipeline, Stamp())
             if stamp.run > before[pipeline].run and stamp.number > before[pipeline].number:
                 took[pipeline] = at
-        await asyncio.sleep(POLL_S)
+        looked_s = time.monotonic() - began
+        await asyncio.sleep(max(POLL_S, looked_s / LOOKING_SHARE))
     return took
 
 

@@ -34,6 +34,9 @@ from tests.contract.engine.test_worker import SEED, Line, T, no_questions
 PATIENCE_S = 90.0
 """A process imports everything anew, on a machine that tests keep busy."""
 
+HEARD_S = 15.0
+"""The end of a process is heard at once; this is for a machine that is busy."""
+
 ENDS_S = 30.0
 """What shall end ends at once; a process needs a turn on that machine."""
 
@@ -96,7 +99,8 @@ async def test_a_process_that_is_killed_costs_its_runs_a_retry(tmp_path: Path) -
     async with processes_of(tmp_path) as (processes, said):
         pid = await opened(processes, said, tmp_path)
         os.kill(pid, signal.SIGKILL)
-        failed = await next_of(said, m.Failed)
+        async with asyncio.timeout(HEARD_S):
+            failed = await next_of(said, m.Failed)
         assert (failed.pipeline_id, failed.run) == (PIPELINE, 7)
         assert (failed.error.code, failed.error.retryable) == (Code.WORKER_LOST, True)
         assert "worker 1 was killed by SIGKILL" in failed.error.message
