@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Protocol
 
 from dataflow.core.checkpoint import Checkpoint, Stamp, starting_point
 from dataflow.core.errors import Code, Corrupted, Unavailable
 from dataflow.core.ids import PipelineId, Run
+from dataflow.core.light import replace
 from dataflow.core.state import State
 from dataflow.journal.contract import Decided, Decision, Outcome
 from dataflow.wire.journalled import checkpoint_bytes, checkpoint_from

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from zlib import crc32
 
@@ -15,6 +14,7 @@ from dataflow.core.checkpoint import Checkpoint, Stamp
 from dataflow.core.commands import FinishRun, RecordCheckpoint, ReportFailure
 from dataflow.core.errors import Corrupted, DataFlowError, Fenced, NotOwner
 from dataflow.core.events import PipelineError
+from dataflow.core.light import replace
 from dataflow.core.protocol import Effect, Input, Protocol, Step, next_tick
 from dataflow.core.spec import with_defaults
 from dataflow.core.state import Drain, State

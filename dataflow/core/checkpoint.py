@@ -12,6 +12,7 @@ from dataflow.core.ids import Lineage, Run
 from dataflow.core.light import light
 
 
+@light
 @dataclass(frozen=True, slots=True, order=True)
 class Stamp:
     """The identity of a decision: who decided, and the how-manieth it is."""
@@ -20,6 +21,7 @@ class Stamp:
     number: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class SplitPosition:
     """How far one split is read: ``position`` is the connector's own, as JSON text."""
@@ -29,6 +31,7 @@ class SplitPosition:
     ended: bool = False
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """What became of every record, as decided.
@@ -47,7 +50,15 @@ class Ledger:
 
     def plus(self, other: Ledger) -> Ledger:
         """Return the sum, entry by entry."""
-        return Ledger(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
+        return Ledger(
+            self.records_read + other.records_read,
+            self.records_produced + other.records_produced,
+            self.records_written + other.records_written,
+            self.records_filtered + other.records_filtered,
+            self.records_skipped + other.records_skipped,
+            self.records_absorbed + other.records_absorbed,
+            self.records_dead_lettered + other.records_dead_lettered,
+        )
 
     @property
     def balances(self) -> bool:
@@ -61,6 +72,7 @@ class Ledger:
         )
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Totals:
     """The running sums behind a pipeline's metrics; they survive a new lineage."""
@@ -88,6 +100,7 @@ class Totals:
         )
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class LaneShare:
     """What a checkpoint has of one lane alone; the fields are those of ``Checkpoint``."""
@@ -98,6 +111,7 @@ class LaneShare:
     totals: Totals = Totals()
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Everything that recovery needs, decided in one write.

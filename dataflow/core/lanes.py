@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from zlib import crc32
 
@@ -21,6 +21,7 @@ from dataflow.core.checkpoint import (
     SplitPosition,
     Totals,
 )
+from dataflow.core.light import replace
 from dataflow.core.spec import PipelineSpec, with_defaults
 
 LAST_NUMBER = re.compile(r"\d+(?=\D*$)")

@@ -28,6 +28,7 @@ from typing import NamedTuple, TypeAlias
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.events import PipelineError
 from dataflow.core.ids import PipelineId, Run
+from dataflow.core.light import light
 from dataflow.core.spec import PipelineSpec
 
 
@@ -42,6 +43,7 @@ class Phase(StrEnum):
     DRAINING = "draining"
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class RunTask:
     """(to the worker) Run the pipeline from this checkpoint."""
@@ -53,6 +55,7 @@ class RunTask:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Barrier:
     """(to the worker) Close a checkpoint behind what has been read; a final one ends reading."""
@@ -64,6 +67,7 @@ class Barrier:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Decided:
     """(to the worker) The checkpoint is decided: make it visible."""
@@ -74,6 +78,7 @@ class Decided:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Abandon:
     """(to the worker) Drop the run where it stands."""
@@ -83,6 +88,7 @@ class Abandon:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Opened:
     """(to the owner) Sources and sinks are open.
@@ -98,6 +104,7 @@ class Opened:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """(to the owner) Everything before the barrier is durable; decide this."""
@@ -108,6 +115,7 @@ class Prepared:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Committed:
     """(to the owner) What was decided is visible; after a final checkpoint the task has ended."""
@@ -118,6 +126,7 @@ class Committed:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Failed:
     """(to the owner) The task has ended with an error."""
@@ -128,6 +137,7 @@ class Failed:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Exhausted:
     """(to the owner) Every split of a bounded source has been read to its end."""
@@ -137,6 +147,7 @@ class Exhausted:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class CheckpointDue:
     """(to the owner) The pipeline's ``checkpointRows`` have come through since the last barrier."""
@@ -146,6 +157,7 @@ class CheckpointDue:
     lane: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Progress:
     """(to the owner) What is going on, a few times a second; nothing rests on it."""

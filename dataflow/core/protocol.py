@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+
+from dataflow.core.light import light, replace
 
 
 class Step(StrEnum):
@@ -70,6 +72,7 @@ TABLE: Mapping[tuple[Step, Input], tuple[Step, Effect]] = {
 anywhere means that a larger run or fence has taken over. An input out of turn changes nothing."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """The owner's side of one run: a step, and what has been asked of the next checkpoint."""

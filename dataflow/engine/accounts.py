@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from dataflow.core.checkpoint import Ledger
 from dataflow.core.graph import Feed, Graph, upstream
+from dataflow.engine.items import Rows
 from dataflow.engine.passed import Passed
 
 
@@ -33,6 +34,15 @@ class Accounts:
         above, ways = self._ways[sink]
         own = ((n, done) for n, done in passed.items() if n in above or n == sink)
         return _sum(ways, own)
+
+
+def ledger_of(rows: Rows) -> Ledger:
+    """Return what rows of a source add to the ledger of a sink that reads it directly."""
+    return Ledger(
+        records_read=rows.read,
+        records_skipped=rows.skipped,
+        records_dead_lettered=sum(letters.num_rows for letters in rows.dead),
+    )
 
 
 def _sum(ways: Mapping[Feed, int], steps: Iterable[tuple[str, Passed]]) -> Ledger:

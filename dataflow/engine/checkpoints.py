@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from dataflow.connect import Position
 from dataflow.connect import Task as TaskId
@@ -16,6 +15,7 @@ from dataflow.core.checkpoint import DEAD_LETTERS, Checkpoint, Stamp
 from dataflow.core.errors import Code, Rejected
 from dataflow.core.events import ErrorType
 from dataflow.core.ids import SplitId
+from dataflow.core.light import replace
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import blaming
 from dataflow.engine.items import BarrierItem

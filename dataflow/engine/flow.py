@@ -20,7 +20,7 @@ from dataflow.core.errors import Code
 from dataflow.core.events import ErrorType
 from dataflow.core.graph import Feed, Graph
 from dataflow.core.ids import SplitId
-from dataflow.engine.accounts import Accounts
+from dataflow.engine.accounts import Accounts, ledger_of
 from dataflow.engine.failure import blaming
 from dataflow.engine.items import (
     Delivery,
@@ -83,6 +83,7 @@ class Flow:
             step.name: Ways({str(f): set() for f in step.feeds}, {str(f) for f in step.feeds})
             for step in steps
         }
+        self._is_straight = self.is_empty and seen is _unseen
         self._follows = any(isinstance(step.transform, Operator) for step in steps)
         self.ticks = any(isinstance(s.transform, Operator) and s.transform.ticks for s in steps)
         self._way: Generator[Passage, None, Passage] | None = None
@@ -109,6 +110,9 @@ class Flow:
         Raises:
             StepFailed: a step cannot handle it.
         """
+        if self._is_straight and isinstance(item, Rows):
+            delivery = Delivery([(item.split, item.batch)], ledger_of(item), item.size)
+            return [(sink, delivery) for sink, _ in self._readers.get(Feed(item.source), ())]
         passage = Passage()
         self._enter(item, passage)
         now = item.now if isinstance(item, Tick) else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from dataflow.connect import Position
 from dataflow.core.checkpoint import Checkpoint, Ledger
 from dataflow.core.ids import SplitId
+from dataflow.core.light import light, replace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +37,7 @@ class Rows:
     dead: Sequence[pa.RecordBatch] = ()
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class SplitsListed:
     """A source reads these splits from now on; ``idles`` as ``connect.Operator.splits`` says."""
@@ -45,6 +47,7 @@ class SplitsListed:
     idles: bool
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class SplitEnded:
     """A split has been read to its end."""
@@ -53,6 +56,7 @@ class SplitEnded:
     split: SplitId
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class RoundBegins:
     """A scheduled source is read from its beginning from here on, for the round of ``moment``."""
@@ -61,6 +65,7 @@ class RoundBegins:
     moment: datetime
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class SourceEnded:
     """A source has been read to its end; a scheduled one, in the round of ``moment``."""
@@ -69,6 +74,7 @@ class SourceEnded:
     moment: datetime | None = None
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
@@ -76,6 +82,7 @@ class Tick:
     now: datetime
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """Dead letters that enter again, where they fell out: all that there is of one split.
@@ -99,6 +106,7 @@ class Delivery:
     processing_s: float = 0.0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class BarrierItem:
     """Everything before it belongs to checkpoint ``number``.

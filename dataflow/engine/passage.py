@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from dataflow.connect.transform import MAIN
 from dataflow.core.ids import SplitId
+from dataflow.core.light import light
 from dataflow.engine.items import Replayed
 from dataflow.engine.passed import Passed
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows, and the split they are of."""
@@ -23,6 +25,7 @@ class Batch:
     rows: pa.RecordBatch
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Begun:
     """These splits, among them those known before, bring rows from now on."""
@@ -31,6 +34,7 @@ class Begun:
     idles: bool
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A split brings no more rows."""
@@ -38,11 +42,13 @@ class Ended:
     split: SplitId
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class BegunAnew:
     """An input that had ended brings rows again, from its beginning."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Finished:
     """An input brings no more rows."""

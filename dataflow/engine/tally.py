@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from dataflow.connect import Position
 from dataflow.connect.gathering import SMALL_BYTES, Gathered
 from dataflow.core.checkpoint import Checkpoint, Ledger, SplitPosition, Totals
 from dataflow.core.ids import SplitId
+from dataflow.core.light import replace
 from dataflow.engine.items import (
     BarrierItem,
     Item,
@@ -148,7 +148,7 @@ class Tally:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._failed = self._bytes_written = 0
+        self._rows = self._failed = self._bytes_written = 0
         self._unmeasured = Gathered(SMALL_ROWS, SMALL_BYTES)
         self._processing_s = 0.0
         self._last: datetime | None = None
@@ -159,7 +159,7 @@ class Tally:
 
     def written(self, batch: pa.RecordBatch) -> None:
         """Note rows that the sink has taken."""
-        self.account(Ledger(records_written=batch.num_rows))
+        self._rows += batch.num_rows
         if batch.num_rows >= SMALL_ROWS:
             self._bytes_written += batch.nbytes
         else:  # together, for Arrow takes 18 us each to tell
@@ -178,7 +178,7 @@ class Tally:
     @property
     def ledger(self) -> Ledger:
         """What became of every record, from the beginning of the lineage on."""
-        return self._ledger
+        return self._ledger.plus(Ledger(records_written=self._rows))
 
     def totals(self) -> Totals:
         """Return the sink's share in the sums of the task, since it began."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from dataflow.connect import Rejected, Unavailable
@@ -17,6 +16,7 @@ from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.errors import Code
 from dataflow.core.events import ErrorType
+from dataflow.core.light import replace
 from dataflow.core.spec import with_defaults
 from dataflow.engine.channel import Channel
 from dataflow.engine.checkpoints import Checkpoints
