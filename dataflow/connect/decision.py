@@ -37,10 +37,11 @@ def decision_held(stored: Checkpoint, seed: Checkpoint) -> Checkpoint:
     """Return what a transactional sink that has stored a decision goes on from.
 
     A seed was made from the register, which may be one decision behind: a lineage that goes on
-    from what was last decided goes on from what the SINK holds.
+    from what was last decided goes on from what the SINK holds. What was pinned before anything
+    was decided binds nobody: another lane of the run may have pinned something else.
     """
     if stored.lineage == seed.lineage:
-        return stored
+        return stored if stored.seeded else replace(stored, pinned=seed.pinned)
     follows = 0 < seed.continues <= stored.lineage < seed.lineage
     if not follows or stored.stamp.number <= seed.stamp.number:
         return seed

@@ -7,7 +7,7 @@ back-pressure, end of input and cleaning up are the parts of one ``with``/``yiel
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -75,6 +75,9 @@ class Source(ABC, Generic[PositionT, PinnedT]):
     upstream holds for them must not be begun anew.
     """
 
+    reads: Callable[[SplitId], bool] | None = None
+    """Set by the engine BEFORE ``open``, where splits are shared among tasks; see ``is_mine``."""
+
     async def open(self, pinned: PinnedT | None) -> PinnedT | None:
         """Get ready, and return what holds for the whole lineage, decided before its first row.
 
@@ -85,6 +88,10 @@ class Source(ABC, Generic[PositionT, PinnedT]):
             Rejected: it can never be read as configured.
         """
         return pinned
+
+    def is_mine(self, split: Split) -> bool:
+        """Tell whether this task reads a split; another one may, where there are several."""
+        return self.reads is None or self.reads(split.id)
 
     @abstractmethod
     async def splits(self) -> Sequence[Split]:
@@ -138,7 +145,10 @@ class Source(ABC, Generic[PositionT, PinnedT]):
         """
 
     async def lag(self) -> tuple[int, int]:
-        """Return records and bytes known to wait unread; -1 for what cannot be known."""
+        """Return records and bytes known to wait unread; -1 for what cannot be known.
+
+        Of splits that are another task's, see ``is_mine``, nothing waits here.
+        """
         return -1, -1
 
     async def close(self) -> None:

@@ -105,7 +105,6 @@ class Totals:
 class LaneShare:
     """What a checkpoint has of one lane alone; the fields are those of ``Checkpoint``."""
 
-    pinned: Mapping[str, str] = field(default_factory=dict)
     committables: Mapping[str, str] = field(default_factory=dict)
     ledgers: Mapping[str, Ledger] = field(default_factory=dict)
     totals: Totals = Totals()
@@ -168,11 +167,13 @@ class LineageStart:
     """Where a lineage begins to read, and whether it goes on with what its sink has written.
 
     ``checkpoint`` holds the positions for ``Origin.POSITIONS``; without one, those last decided.
+    Sources that are the same as before keep what they have pinned.
     """
 
     origin: Origin = Origin.BEGINNING
     checkpoint: Checkpoint | None = None
     keeps_sink: bool = True
+    keeps_pins: bool = False
 
 
 def starting_point(
@@ -208,6 +209,7 @@ def starting_point(
         stamp=stored.stamp,
         latest=start.origin is Origin.LATEST,
         positions={**(begins_at.positions if kept else {}), **replayed},
+        pinned=stored.pinned if start.keeps_pins else {},
         states=begins_at.states if kept else {},
         committables=_kept(stored.committables, start),
         totals=stored.totals,

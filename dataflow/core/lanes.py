@@ -62,22 +62,16 @@ class Lane:
     def share(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return what a lane begins with; the first gets what was one task's before."""
         if self.of == 1:
-            return checkpoint
+            return replace(checkpoint, lanes=()) if checkpoint.lanes else checkpoint
         share = LaneShare()
         if len(checkpoint.lanes) == self.of:
             share = checkpoint.lanes[self.index]
         elif self.index == 0:
-            share = LaneShare(
-                pinned=checkpoint.pinned,
-                committables=checkpoint.committables,
-                ledgers=checkpoint.ledgers,
-                totals=checkpoint.totals,
-            )
+            share = LaneShare(checkpoint.committables, checkpoint.ledgers, checkpoint.totals)
         positions = {n: p for n, p in checkpoint.positions.items() if self.reads(n)}
         return replace(
             checkpoint,
             positions=positions,
-            pinned=share.pinned,
             committables=share.committables,
             ledgers=share.ledgers,
             totals=share.totals,
@@ -107,9 +101,7 @@ def together(lanes: Sequence[Checkpoint]) -> Checkpoint:
         ledgers=_sums([lane.ledgers for lane in lanes]),
         totals=reduce(Totals.plus, (lane.totals for lane in lanes)),
         hidden=sum(lane.hidden for lane in lanes),
-        lanes=tuple(
-            LaneShare(lane.pinned, lane.committables, lane.ledgers, lane.totals) for lane in lanes
-        ),
+        lanes=tuple(LaneShare(lane.committables, lane.ledgers, lane.totals) for lane in lanes),
     )
 
 

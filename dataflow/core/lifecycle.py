@@ -173,7 +173,7 @@ def _require_seen(state: State, spec: PipelineSpec) -> None:
 def _require_settled(state: State, spec: PipelineSpec) -> None:
     """Refuse another number of tasks while one of those there were may have decided unheard."""
     last = state.checkpoint
-    is_settled = last is None or (last.final and last.stamp.run == state.run)
+    is_settled = last is None or (last.final and not last.is_unseen and last.stamp.run == state.run)
     if not is_settled and lanes_changed(state.spec, spec):
         raise Rejected(
             "the last run did not end with a checkpoint, so its tasks may have written more than"
@@ -244,9 +244,12 @@ def _lineage_start(
     known = state.checkpoint
     begun = known is not None and known.seeded and known.lineage == state.lineage
     keeps_sink = not sink_changed(state.spec, spec) and (begun or state.start.keeps_sink)
-    if origin is Origin.POSITIONS and checkpoint is None and not begun:
-        return replace(state.start, keeps_sink=keeps_sink)
-    return LineageStart(origin=origin, checkpoint=checkpoint, keeps_sink=keeps_sink)
+    goes_on = origin is Origin.POSITIONS and checkpoint is None
+    keeps_pins = goes_on and state.spec.sources == spec.sources
+    if goes_on and not begun:
+        kept = keeps_pins and state.start.keeps_pins
+        return replace(state.start, keeps_sink=keeps_sink, keeps_pins=kept)
+    return LineageStart(origin, checkpoint, keeps_sink=keeps_sink, keeps_pins=keeps_pins)
 
 
 def _reset(_: State, __: c.ResetPipeline, ___: datetime) -> Bodies:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.ids import PipelineId, Run
-from dataflow.core.lanes import Lane, together
+from dataflow.core.lanes import ALONE, Lane, together
 from dataflow.core.spec import with_defaults
 
 T = TypeVar("T")
@@ -30,6 +30,8 @@ class _Laned:
     opened: dict[int, Checkpoint | None] = field(default_factory=dict)
     barrier: m.Barrier | None = None
     """One that goes to the others when the first lane has prepared."""
+    last: int = -1
+    """The number of the final checkpoint, once it is asked for."""
     prepared: dict[int, Checkpoint] = field(default_factory=dict)
     committed: dict[int, int] = field(default_factory=dict)
     exhausted: dict[int, bool] = field(default_factory=dict)
@@ -66,12 +68,21 @@ class Lanes:
             self._tell(message)
         elif isinstance(message, m.Abandon):
             self._abandon(message.pipeline_id, laned)
-        elif isinstance(message, m.Barrier) and not laned.seeded:
-            laned.barrier = message
-            self._tell(replace(message, lane=1))
+        elif isinstance(message, m.Barrier):
+            self._close(message, laned)
         else:
             for lane in laned.starts:
                 self._tell(replace(message, lane=lane))
+
+    def _close(self, barrier: m.Barrier, laned: _Laned) -> None:
+        """A lineage is seeded in the first lane BEFORE the others: they begin with what it pins."""
+        if barrier.final:
+            laned.last = barrier.number
+        lanes = list(laned.starts)
+        if not laned.seeded:
+            laned.barrier, lanes = barrier, lanes[:1]
+        for lane in lanes:
+            self._tell(replace(barrier, lane=lane))
 
     def _run(self, message: m.RunTask, before: _Laned | None) -> None:
         if before is not None:
@@ -80,7 +91,7 @@ class Lanes:
             self._abandon(message.pipeline_id, before)
         of = with_defaults(message.spec.options).parallelism
         if of == 1:
-            self._tell(message)
+            self._tell(replace(message, checkpoint=ALONE.share(message.checkpoint)))
             return
         start = message.checkpoint
         starts = {
@@ -89,7 +100,7 @@ class Lanes:
         }
         laned = self._runs[message.pipeline_id] = _Laned(message.run, starts, start.seeded)
         self._start(laned, 1)
-        if laned.seeded:
+        if laned.seeded and self._runs.get(message.pipeline_id) is laned:
             self._start_others(laned, {})
 
     def _start(self, laned: _Laned, lane: int) -> None:
@@ -129,6 +140,8 @@ class Lanes:
                 self._prepared(whole, laned, lane)
             case m.Committed():
                 if laned.all_have(laned.committed, lane, whole.number):
+                    if whole.number == laned.last:
+                        del self._runs[whole.pipeline_id]
                     self._to_owner(whole)
             case m.Exhausted():
                 laned.exhausted[lane] = True
@@ -141,7 +154,7 @@ class Lanes:
                 self._to_owner(whole)
             case m.Progress():
                 laned.progress[lane] = whole
-                self._to_owner(_of_all(list(laned.progress.values())))
+                self._to_owner(_of_all(whole, list(laned.progress.values())))
 
     def _opened(self, message: m.Opened, laned: _Laned, lane: int) -> None:
         if lane == 1 and not laned.seeded:
@@ -149,11 +162,10 @@ class Lanes:
         if found := laned.all_have(laned.opened, lane, message.checkpoint):
             starts = [start.checkpoint for start in laned.starts.values()]
             each = [held or start for held, start in zip(found, starts, strict=True)]
-            held = together(each) if any(found) else None
+            held = replace(together(each), seeded=laned.seeded) if any(found) else None
             self._to_owner(m.Opened(message.pipeline_id, message.run, held))
 
     def _prepared(self, message: m.Prepared, laned: _Laned, lane: int) -> None:
-        """A lineage is seeded in the first lane BEFORE the others: they begin with what it pins."""
         if lane == 1 and laned.barrier is not None:
             barrier, laned.barrier, laned.seeded = laned.barrier, None, True
             for other in list(laned.starts)[1:]:
@@ -162,9 +174,9 @@ class Lanes:
             self._to_owner(replace(message, checkpoint=together(whole)))
 
 
-def _of_all(each: list[m.Progress]) -> m.Progress:
+def _of_all(latest: m.Progress, each: list[m.Progress]) -> m.Progress:
     """Return what is going on in a run; it waits if one of its lanes does."""
-    shown = next((one for one in each if one.phase is m.Phase.WAITING), each[-1])
+    shown = next((one for one in each if one.phase is m.Phase.WAITING), latest)
     return replace(
         shown,
         records_read=sum(one.records_read for one in each),

@@ -142,14 +142,16 @@ class Reader:
         await self._list([s for s in splits if not self._before(self._named(s)).ended])
         self._gate.listed(self._input.name)
         known: set[SplitId] = set()
+        is_first = True
         async with asyncio.TaskGroup() as tasks:
             while True:
                 if new := [split for split in splits if split.id not in known]:
-                    if known:
+                    if not is_first:
                         await self._list(new)
                     known.update(split.id for split in new)
                 for split in new:
                     tasks.create_task(self._split(split))
+                is_first = False
                 if self._input.source.fixed:
                     return
                 await asyncio.sleep(self._input.poll_interval_s)

@@ -32,7 +32,7 @@ from dataflow.connect.transform import ORDINAL
 from dataflow.core.checkpoint import DEAD_LETTERS, SplitPosition
 from dataflow.core.errors import Code
 from dataflow.core.events import ErrorType
-from dataflow.core.ids import PipelineId
+from dataflow.core.ids import PipelineId, SplitId
 from dataflow.core.lanes import ALONE, Lane
 from dataflow.core.schedule import Schedule
 from dataflow.core.spec import Source as SourceStep
@@ -116,8 +116,11 @@ class Input:
 
     async def listed(self) -> Sequence[Split]:
         """Return the splits that there are for this lane now."""
-        every = await self.source.splits()
-        return [split for split in every if self.lane.reads(self.splits.named(split.id))]
+        return [split for split in await self.source.splits() if self.reads(split.id)]
+
+    def reads(self, split: SplitId) -> bool:
+        """Tell whether a split is of this lane."""
+        return self.lane.reads(self.splits.named(split))
 
     def resumes(self, positions: Mapping[str, SplitPosition]) -> bool:
         """Tell whether one of the positions is its own: it may have been another source before."""

@@ -46,8 +46,7 @@ from dataflow.engine.told import Told
 from dataflow.engine.writer import Writer
 
 DEAD_BYTES_MAX = 8 << 20
-"""Dead letters wait in memory for a checkpoint, so these many ask for one, however long the
-interval; as much again may come until it is closed."""
+"""Dead letters wait in memory for a checkpoint, so these many ask for one at once."""
 
 TICK_EVERY_S = 1.0
 """How often steps are told of the time that ask for it; windows are seconds long or longer."""
@@ -59,6 +58,7 @@ class Task:
     def __init__(self, message: m.RunTask, plan: Plan, around: TaskSurroundings) -> None:
         self._pipeline, self._run = message.pipeline_id, message.run
         self._start = message.checkpoint
+        self._seeds = bool(message.lane) and not message.checkpoint.seeded
         self._around = around
         self._options = with_defaults(message.spec.options)
         self._steps = make_steps(plan, self._pipeline, around.contexts)
@@ -140,8 +140,8 @@ class Task:
     # --- running ---------------------------------------------------------------------------------
 
     async def _run_stages(self, readers: Readers) -> None:
-        """Seed the lineage BEFORE its first row, then read, transform and write to the end."""
-        if not self._start.seeded:
+        """Seed the lineage BEFORE its first row, all lanes' of it, then work to the end."""
+        if self._seeds or not self._start.seeded:
             await self._seed()
         if self._ended.is_set():
             return

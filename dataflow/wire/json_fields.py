@@ -10,7 +10,6 @@ JSON_TEXTS = frozenset(
         "dataflow.v1.Checkpoint.pinned",
         "dataflow.v1.Checkpoint.committables",
         "dataflow.v1.Checkpoint.states",
-        "dataflow.v1.LaneShare.pinned",
         "dataflow.v1.LaneShare.committables",
         "dataflow.v1.PreviewStep.records",
         "dataflow.v1.GivenRecords.records",

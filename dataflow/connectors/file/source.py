@@ -133,7 +133,7 @@ class FileSource(Source[FilePosition, FilePinned]):
 
     async def lag(self) -> tuple[int, int]:
         """See ``Source``: bytes as they are stored; how many records those are is not known."""
-        files = list(self._files.values())
+        files = [file for file in self._files.values() if self.is_mine(Split(file.split))]
         begun = [n for n, file in enumerate(files) if file.split in self._consumed]
         if self.bounded and begun:  # they are read in order, so those before have been
             files = files[begun[0] :]

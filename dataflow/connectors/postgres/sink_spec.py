@@ -9,7 +9,15 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
-from dataflow.connect import Guarantee, Options, Problem, Rejected, SinkSpec, SinkStep
+from dataflow.connect import (
+    Guarantee,
+    Options,
+    PipelineOptions,
+    Problem,
+    Rejected,
+    SinkSpec,
+    SinkStep,
+)
 from dataflow.connect.spec import parse
 
 NAME_BYTES_MAX = 63
@@ -139,6 +147,14 @@ def _key_problems(options: PostgresSinkOptions) -> list[Problem]:
     return problems
 
 
+def _beside(options: PostgresSinkOptions, pipeline: PipelineOptions) -> Sequence[Problem]:
+    """A table is changed when nobody writes to it, and each task always has a transaction open."""
+    if not options.evolve or pipeline.parallelism == 1:
+        return []
+    problem = "cannot be done by several tasks; set parallelism to 1, or change the table yourself"
+    return [Problem("options.evolve", problem)]
+
+
 def _place(step: SinkStep) -> str:
     """Return ``host:port/database/schema.table``; empty where that is not known yet."""
     if REFERENCE in re.sub(r"//[^@/]*@", "//", step.connection_string):
@@ -161,6 +177,7 @@ SPEC = SinkSpec(
     open="dataflow.connectors.postgres.sink:open_sink",
     check=_check,
     decides=lambda _: True,
+    beside=_beside,
     place=_place,
     lanes=True,
 )

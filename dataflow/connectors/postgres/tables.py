@@ -54,6 +54,9 @@ async def fitted(
     """
     table = await find(connection, name)
     if table is None and options.create:
+        await connection.execute(SQL["one_at_a_time"], quoted(name))
+        table = await find(connection, name)
+    if table is None and options.create:
         await connection.execute(_created(name, rows, options.keys))
         table = await find(connection, name)
     if table is None:

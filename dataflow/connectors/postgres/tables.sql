@@ -10,6 +10,10 @@ FROM pg_attribute
 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum
 
+-- name: one_at_a_time
+-- Several tasks create the same table: the second waits for the first's transaction, and finds it.
+SELECT pg_advisory_xact_lock(hashtext($1))
+
 -- name: stage
 -- It is the session's, and empties at each COMMIT.
 DROP TABLE IF EXISTS pg_temp.dataflow_stage;

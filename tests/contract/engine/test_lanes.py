@@ -5,25 +5,47 @@ lines -> map -> filter -> sink as for one task; the files are shared among lanes
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dataflow.connect import Checkpoint, Context, SinkStep, Task
+from dataflow.connect import (
+    Checkpoint,
+    Chunk,
+    Context,
+    Pinned,
+    Position,
+    SinkStep,
+    Source,
+    Split,
+    SplitId,
+    Task,
+)
+from dataflow.connect.testkit.places import Clock
 from dataflow.core.checkpoint import Ledger
 from dataflow.core.lanes import Lane
-from dataflow.core.spec import Source, Transform
+from dataflow.core.spec import OnError, Transform
+from dataflow.core.spec import Source as SourceOf
+from dataflow.engine.channel import Channel
+from dataflow.engine.dead_letters import DeadLetters
+from dataflow.engine.items import Item, SplitEnded, SplitsListed
+from dataflow.engine.objects import Objects
 from dataflow.engine.plan import validate
+from dataflow.engine.reader import Reader
+from dataflow.engine.rejects import Rejects
+from dataflow.engine.splits import SplitNames
+from dataflow.engine.steps import Input
 from tests.contract.connect.examples.arrow_files import STAGING
 from tests.contract.connect.examples.sqlite_table import SPEC as SQLITE_TABLE
 from tests.contract.connect.examples.sqlite_table import SqliteTable, TableOptions
 from tests.contract.connect.places import ids_of_table
-from tests.contract.engine.owner import Owner, Points
+from tests.contract.engine.owner import PIPELINE, Owner, Points
 from tests.contract.engine.test_sinks import KINDS as ONE_TASK
 from tests.contract.engine.test_sinks import Kind, pipeline, registry, survives
 
@@ -90,7 +112,7 @@ def owner_of(kind: Kind, root: Path) -> Owner:
     }
     spec = pipeline(
         kind,
-        Source("lines", str(folder), batch_size=1),
+        SourceOf("lines", str(folder), batch_size=1),
         root / kind.target,
         Transform("shape", "map", options=json.dumps(shape)),
         Transform("some", "filter", options='{"expression": "id % 3 <> 0"}'),
@@ -177,7 +199,7 @@ async def test_another_number_of_lanes_goes_on_where_the_last_ones_ended(
     kind = KINDS[name]
     owner = owner_of(kind, tmp_path)
     expected = list(KEPT)
-    for lineage, lanes in enumerate([LANES, 3, 1, 2], start=1):
+    for lineage, lanes in enumerate([LANES, 1, 2, 3, 1], start=1):
         more = [*range(100 * lineage, 100 * lineage + 4)]
         for number in range(2):
             path = tmp_path / "in" / f"more-{lineage}-{number}.txt"
@@ -186,6 +208,82 @@ async def test_another_number_of_lanes_goes_on_where_the_last_ones_ended(
         owner.begin_lineage(lanes)
         await owner.live(Points())
         assert sorted(kind.visible(tmp_path / kind.target)) == expected
+        assert owner.stored is not None
+        assert owner.stored.totals.records == LEDGER.records_read + 4 * lineage
+
+
+async def test_letters_that_are_gone_are_not_asked_for_by_as_many_lanes_as_once(
+    tmp_path: Path,
+) -> None:
+    """Two lanes, one task, two lanes: the last two must not take up what the first two staged."""
+    owner = owner_of(KINDS["transactional"], tmp_path)
+    await owner.live(Points())
+    (tmp_path / "in" / "last-9.txt").write_text("bad\n")
+    await owner.live(Points())
+    letters = DeadLetters(Objects.local(owner.root), PIPELINE)
+    await letters.remove([letter.id for letter in await owner.dead_letters()])
+    for lanes in (1, 2):
+        owner.begin_lineage(lanes)
+        await owner.live(Points())
+    assert owner.stored is not None
+    assert owner.stored.totals.records == LEDGER.records_read + 1
+
+
+async def test_no_lane_reads_before_the_seeds_of_all_are_decided(tmp_path: Path) -> None:
+    """Nobody had journalled that the lineage began: an update would read it from its beginning."""
+    kind = KINDS["transactional"]
+    for first in range(60):
+        for second in range(40):
+            root = tmp_path / f"{first}-{second}"
+            owner = owner_of(kind, root)
+            await survives(owner, Points(first))
+            if owner.stored is not None and owner.stored.seeded:
+                return
+            await survives(owner, Points(second))
+            if owner.stored is not None and owner.stored.seeded:
+                break
+            assert not kind.visible(root / kind.target)
+
+
+class Growing(Source[Position, Pinned]):
+    """Lists one split, but not at first; it ends at once."""
+
+    bounded = False
+    asked = 0
+
+    async def splits(self) -> Sequence[Split]:
+        self.asked += 1
+        return [Split(SplitId("late"))] if self.asked > 2 else []
+
+    async def read(
+        self, split: Split, start: Position | None
+    ) -> AsyncGenerator[Chunk[Position], None]:
+        return
+        yield
+
+
+async def test_a_lane_that_begins_without_a_split_reads_those_that_come() -> None:
+    """A folder with fewer files than lanes, into which more files are put."""
+    source = Input(
+        name="source",
+        splits=SplitNames("source", ()),
+        source=Growing(),
+        position=Position,
+        pinned=Pinned,
+        rejects=Rejects("source", OnError.FAIL),
+        poll_interval_s=0.001,
+    )
+    channel: Channel[Item] = Channel()
+    reader = Reader(source, Checkpoint(), channel, Clock())
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(reader.read(lambda: None))
+        heard = [await channel.get() for _ in range(3)]
+        reading.cancel()
+    assert heard == [
+        SplitsListed("source", (), idles=True),
+        SplitsListed("source", (SplitId("late"),), idles=True),
+        SplitEnded("source", SplitId("late")),
+    ]
 
 
 def test_what_one_task_alone_can_do_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from dataflow.connect.decision import decision_held
 from dataflow.core.checkpoint import (
     DEAD_LETTERS,
     Checkpoint,
@@ -105,10 +106,36 @@ def test_more_lanes_share_the_positions_and_the_first_goes_on_counting() -> None
     assert [one.committables for one in shared] == [{"sink": "staged"}, {}, {}]
 
 
+def test_one_task_takes_no_lane_s_share_along() -> None:
+    """The same number of lanes later would take it up, and what it names may be gone by then."""
+    whole = together([a_lane(0, 5, LATE), a_lane(1, 5, LATE)])
+    assert not ALONE.share(whole).lanes
+    assert ALONE.share(whole).totals == whole.totals
+
+
+def test_what_was_pinned_holds_for_all_lanes_of_any_number() -> None:
+    """The first lane found it; the others read by it."""
+    whole = together([a_lane(0, 5, LATE), a_lane(1, 5, LATE)])
+    start = LineageStart(Origin.POSITIONS, keeps_pins=True)
+    for stored, of in ((whole, 2), (whole, 3), (whole, 1), (ALONE.share(whole), 2)):
+        seed = starting_point(stored, stored, Lineage(2), start)
+        assert [lane.share(seed).pinned for lane in lanes(of)] == [whole.pinned] * of
+    begun_anew = starting_point(whole, whole, Lineage(2), LineageStart(Origin.POSITIONS))
+    assert not begun_anew.pinned
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_what_was_pinned_and_never_decided_binds_no_lane(seeded: bool) -> None:  # noqa: FBT001 - a table
+    """A lane's sink has it from a run that ended there; the first lane has pinned anew since."""
+    stored = replace(a_lane(1, 5, LATE), seeded=seeded, pinned={"source": "old"})
+    seed = replace(stored, seeded=False, pinned={"source": "new"})
+    assert decision_held(stored, seed).pinned == {"source": "old" if seeded else "new"}
+
+
 def test_a_new_lineage_keeps_of_each_lane_what_goes_with_the_sink() -> None:
     """A seed that is decided by one lane and not by the other is shared again in the next life."""
     whole = together([a_lane(0, 5, LATE), a_lane(1, 5, LATE)])
-    letters = LaneShare(committables={DEAD_LETTERS: "x", "sink": "y"}, pinned={"source": "{}"})
+    letters = LaneShare(committables={DEAD_LETTERS: "x", "sink": "y"})
     stored = replace(whole, lanes=(letters, letters))
     kept = starting_point(stored, stored, Lineage(2), LineageStart(Origin.POSITIONS))
     assert kept.lanes == (LaneShare(committables=letters.committables),) * 2

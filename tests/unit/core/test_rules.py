@@ -249,13 +249,32 @@ def test_another_sink_waits_for_rows_that_cannot_be_seen_yet(unseen: dict[str, A
     assert decide(STOPPED, c.UpdatePipeline(ELSEWHERE), NOW)
 
 
+def test_a_source_that_stays_the_same_keeps_what_it_has_pinned() -> None:
+    """Where "latest" was is pinned, too: asked again, what came since would be skipped."""
+    (sunk,) = decide(STOPPED, c.UpdatePipeline(ELSEWHERE), NOW)
+    (moved,) = decide(STOPPED, c.UpdatePipeline(MOVED, Position.KEEP), NOW)
+    (again,) = decide(STOPPED, c.UpdatePipeline(ELSEWHERE, Position.BEGINNING), NOW)
+    kept = [
+        each.start.keeps_pins
+        for each in (sunk, moved, again)
+        if isinstance(each, e.ConfigUpdated) and each.start is not None
+    ]
+    assert kept == [True, False, False]
+
+
 def in_lanes(lanes: int) -> PipelineSpec:
     """Return the spec with so many tasks."""
     return canonical(replace(SPEC, options=replace(DEFAULTS, parallelism=lanes)))
 
 
 @pytest.mark.parametrize(
-    "last", [DECIDED, replace(DECIDED, final=True, stamp=Stamp(Run(2), 2))], ids=["cut", "older"]
+    "last",
+    [
+        DECIDED,
+        replace(DECIDED, final=True, stamp=Stamp(Run(2), 2)),
+        replace(DECIDED, final=True, pending=True),
+    ],
+    ids=["cut", "older", "unseen"],
 )
 def test_another_number_of_tasks_waits_for_a_run_that_ended_with_a_checkpoint(
     last: Checkpoint,
@@ -284,6 +303,7 @@ def test_another_number_of_tasks_begins_a_lineage_where_the_last_run_ended(
     assert updated.lineage == STOPPED.lineage + 1
     assert updated.start is not None
     assert updated.start.keeps_sink
+    assert updated.start.keeps_pins == bool(last)
     assert updated.start.origin is (Origin.POSITIONS if last else STOPPED.start.origin)
 
 

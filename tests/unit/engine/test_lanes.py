@@ -118,6 +118,47 @@ def test_decisions_that_are_apart_are_told_together(between: Between) -> None:
     assert whole.checkpoint.positions == ahead.positions
 
 
+def test_a_run_is_not_seeded_before_the_register_says_so(between: Between) -> None:
+    """One lane's sink may have decided its seed; rows of it must wait for the others' seeds."""
+    between.run(start=Checkpoint())
+    between.lanes.hear(opened(1, SEEDED))
+    between.lanes.hear(opened(2, SEEDED))
+    _, (whole,) = between.since()
+    assert isinstance(whole, m.Opened)
+    assert whole.checkpoint is not None
+    assert not whole.checkpoint.seeded
+
+
+def test_a_run_that_has_ended_is_forgotten(between: Between) -> None:
+    """It may never come again: its pipeline is deleted, or another node's."""
+    between.run()
+    between.lanes.receive(m.Barrier(P, Run(1), 5, final=True))
+    between.since()
+    for lane in (1, 2):
+        between.lanes.hear(m.Committed(P, Run(1), 5, lane))
+    assert between.since()[1] == [m.Committed(P, Run(1), 5)]
+    between.lanes.hear(m.Committed(P, Run(1), 5, 1))
+    between.lanes.receive(m.Decided(P, Run(1), 5))
+    assert between.since() == ([m.Decided(P, Run(1), 5)], [])
+
+
+def test_a_first_lane_that_fails_at_once_starts_no_other() -> None:
+    """A task too large to be sent to a process has failed before the call returns."""
+    told: list[m.ToWorker] = []
+    heard: list[m.ToOwner] = []
+
+    def tell(message: m.ToWorker) -> None:
+        told.append(message)
+        if isinstance(message, m.RunTask):
+            lanes.hear(m.Failed(P, Run(1), ERROR, message.lane))
+
+    lanes = Lanes(tell, heard.append)
+    spec = PipelineSpec(options=PipelineOptions(parallelism=2))
+    lanes.receive(m.RunTask(P, Run(1), spec, SEEDED))
+    assert [type(message) for message in told] == [m.RunTask, m.Abandon, m.Abandon]
+    assert heard == [m.Failed(P, Run(1), ERROR)]
+
+
 def test_a_lineage_begins_with_the_first_lane(between: Between) -> None:
     """What a source finds there, a schema for one, the others go by; they are seeded after it."""
     between.run(start=Checkpoint())

@@ -218,6 +218,18 @@ async def test_the_latest_position_and_the_lag_are_known(folder: Folder) -> None
     await reading.aclose()
 
 
+async def test_the_lag_of_one_of_several_tasks_is_that_of_its_own_files(folder: Folder) -> None:
+    """Summed up, a task that has read all of its own would count all others' for ever."""
+    for name in "ab":
+        folder.write(f"{name}.csv", "n\n1\n")
+    source = folder.source("", WATCH)
+    await source.open(None)
+    first, _ = await source.splits()
+    assert await source.lag() == (-1, 8)
+    source.reads = lambda split: split == first.id
+    assert await source.lag() == (-1, 4)
+
+
 async def test_the_lag_of_a_bounded_source_counts_what_is_ahead(folder: Folder) -> None:
     """Files before the one that is being read have been read, also by an earlier run."""
     for name in "abc":

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from dataflow.connect import Rejected
+from dataflow.connect import Rejected, Run, Stamp
+from dataflow.connect.testkit import task
+from dataflow.connectors.postgres.sink_spec import SPEC, PostgresSinkOptions
+from dataflow.core.spec import DEFAULTS
 from tests.databases import Database
-from tests.integration.connectors.postgres_sink.rig import Rig, rows_of
+from tests.integration.connectors.postgres_sink.rig import SEED, Rig, rows_of
 
 TYPES = """
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
@@ -38,6 +43,33 @@ async def test_a_table_that_is_there_is_not_made(database: Database) -> None:
     database.execute("CREATE TABLE rows (a text)")
     await Rig(database.url, {"create": True}).write(rows_of(a=[1]))
     assert database.column("SELECT a FROM rows") == ["1"]
+
+
+async def test_a_table_is_made_by_one_of_several_tasks(database: Database) -> None:
+    """Each finds none with its first rows; the second waits until the first has committed."""
+    rig = Rig(database.url, {"create": True})
+    sinks = [rig.sink(), rig.sink()]
+    for lane, sink in enumerate(sinks):
+        await sink.recover(replace(task(1, rig.pipeline), index=lane), SEED)
+    await sinks[0].write(rows_of(a=[1]))
+    waiting = asyncio.create_task(sinks[1].write(rows_of(a=[2])))
+    await asyncio.wait({waiting}, timeout=0.3)
+    assert not waiting.done()
+    decided = replace(SEED, stamp=Stamp(Run(1), 1))
+    await sinks[0].commit(decided)
+    assert await waiting is None
+    await sinks[1].commit(decided)
+    await rig.close()
+    assert database.column("SELECT a FROM rows ORDER BY a") == [1, 2]
+
+
+def test_several_tasks_change_no_table() -> None:
+    """Who changes one waits for all who have a transaction open, and they for each other."""
+    options = PostgresSinkOptions(table="rows", evolve=True)
+    several = replace(DEFAULTS, parallelism=2)
+    assert [p.field for p in SPEC.beside(options, several)] == ["options.evolve"]
+    assert not SPEC.beside(options, DEFAULTS)
+    assert not SPEC.beside(PostgresSinkOptions(table="rows"), several)
 
 
 async def test_nothing_is_made_by_a_run_that_decides_nothing(database: Database) -> None:
