@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -53,6 +54,12 @@ class Plan:
         each = [_guaranteed(sink.spec, sink.options) for sink in self.sinks]
         weaker = [guarantee for guarantee in each if guarantee is not Guarantee.EXACTLY_ONCE]
         return weaker[0] if weaker else Guarantee.EXACTLY_ONCE
+
+    @property
+    def code(self) -> AbstractSet[str]:
+        """Return where the code of its steps is; see ``connect.load``."""
+        ends = {step.spec.open for step in self.sources} | {step.spec.open for step in self.sinks}
+        return ends | {step.spec.open for step in self.transforms}
 
     def policy(self, options: Options) -> OnError:
         """Return what one step does with a record it cannot handle."""

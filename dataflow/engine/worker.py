@@ -7,14 +7,14 @@ between them and changes nothing here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from dataflow.connect import Registry
+from dataflow.connect import Registry, load
 from dataflow.core import messages as m
 from dataflow.core.clock import Clock
 from dataflow.core.ids import Run
@@ -23,7 +23,7 @@ from dataflow.engine.closing import to_its_end
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import pipeline_error
 from dataflow.engine.objects import Objects
-from dataflow.engine.plan import plan
+from dataflow.engine.plan import Plan, plan
 from dataflow.engine.replays import Replays
 from dataflow.engine.states import States
 from dataflow.engine.surroundings import Contexts, TaskSurroundings
@@ -74,6 +74,9 @@ class Worker:
         self._around = around
         self._tasks = tasks
         self._running: dict[m.Place, _Running] = {}
+        self._make: type[Task] | None = None
+        self._known: set[str] = set()
+        """Where the code of steps is that has been imported."""
 
     @classmethod
     @asynccontextmanager
@@ -139,17 +142,26 @@ class Worker:
         try:
             if before:  # also where this run is given up meanwhile: the next one waits for it
                 await to_its_end(asyncio.wait(before, timeout=LET_GO_S))
-            make = await asyncio.to_thread(_load)
-            task = self._running[m.place_of(message)].task = self._task(make, message)
+            planned = plan(self._around.registry, message.spec)
+            make = await self._loaded(planned)
+            around = self._surroundings(message)
+            task = self._running[m.place_of(message)].task = make(message, planned, around)
             await task.work()
         except Exception as error:  # noqa: BLE001 - a step that cannot be made ends this run alone
             failure = pipeline_error(error)
             self._around.send(m.Failed(message.pipeline_id, message.run, failure, message.lane))
 
-    def _task(self, make: type[Task], message: m.RunTask) -> Task:
+    async def _loaded(self, planned: Plan) -> type[Task]:
+        """Return what makes tasks, once the code of their steps is there, too."""
+        if self._make is None or not planned.code <= self._known:
+            self._make = await asyncio.to_thread(_load, planned.code)
+            self._known |= planned.code
+        return self._make
+
+    def _surroundings(self, message: m.RunTask) -> TaskSurroundings:
         objects, pipeline = self._around.objects, message.pipeline_id
         lane = Lane.of_task(message.lane, message.spec)
-        around = TaskSurroundings(
+        return TaskSurroundings(
             contexts=self._around.contexts,
             dead_letters=DeadLetters(objects, pipeline, lane),
             replays=Replays(objects, pipeline),
@@ -159,14 +171,13 @@ class Worker:
             probe=self._around.probe,
             lane=lane,
         )
-        return make(message, plan(self._around.registry, message.spec), around)
 
 
 def _send(send: Callable[[m.ToOwner], None], lane: int, message: m.ToOwner) -> None:
     send(replace(message, lane=lane) if lane else message)
 
 
-def _load() -> type[Task]:
+def _load(steps: Iterable[str]) -> type[Task]:
     """Import what a task needs; in a thread, because the first time it takes most of a second.
 
     Arrow and polars are half of the idle memory, so they come with the first task. The system's
@@ -176,4 +187,7 @@ def _load() -> type[Task]:
     arrow = import_module("pyarrow")
     arrow.set_memory_pool(arrow.system_memory_pool())
     task: type[Task] = import_module("dataflow.engine.task").Task
+    for where in steps:
+        with suppress(ImportError):  # The step that needs it says so, when it is made.
+            load(where)
     return task
