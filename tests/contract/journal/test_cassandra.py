@@ -11,10 +11,10 @@ import pytest
 from cassandra.cluster import Session
 
 from dataflow.core.checkpoint import Stamp
-from dataflow.core.errors import Code, Corrupted, Rejected, Unavailable
+from dataflow.core.errors import Code, Corrupted, Fenced, Rejected, Unavailable
 from dataflow.core.ids import Offset, PipelineId, Run, ShardId
 from dataflow.core.ids import Sequence as SequenceNumber
-from dataflow.journal.cassandra import Cassandra, Options, audit, by_pipeline, schema
+from dataflow.journal.cassandra import Cassandra, Options, audit, by_pipeline, registers, schema
 from dataflow.journal.contract import AppendId, Decision, Held, Journal, Nonce, Record, Snapshot
 
 Author = Callable[..., list[Record]]
@@ -309,6 +309,42 @@ async def test_many_decisions_are_written_in_small_statements(
     assert len(outcomes) == 20
     assert max(sizes) <= 40 << 10
     assert all([await journal.decision(SHARD, name) for name in names])
+
+
+async def test_registers_that_were_read_ahead_are_what_was_written_last(
+    node: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new owner reads many at once; each may be written by it, or by the owner after it."""
+    monkeypatch.setattr(registers, "AHEAD_MAX", 3)
+    one, other = await node(), await node()
+    names = [PipelineId(f"p{n}") for n in range(5)]
+    stamps = [Stamp(), *(Stamp(Run(run), 1) for run in range(1, 5))]
+
+    def decisions(number: int) -> list[Decision]:
+        before, after = stamps[number - 1], stamps[number]
+        return [Decision(name, before, after, f"{name} {number}".encode()) for name in names]
+
+    async def held(journal: Cassandra) -> set[bytes]:
+        found = [await journal.decision(SHARD, name) for name in names]
+        return {decided.payload for decided in found if decided is not None}
+
+    def payloads(number: int) -> set[bytes]:
+        return {decision.payload for decision in decisions(number)}
+
+    claim = await one.acquire(SHARD, Nonce("one"))
+    await one.decide(claim, decisions(1))
+    claim = await one.acquire(SHARD, Nonce("one again"))
+    assert await one.decision(SHARD, names[0]) is not None
+    await one.decide(claim, decisions(2))
+    assert await held(one) == payloads(2)
+    others = await other.acquire(SHARD, Nonce("other"))
+    assert await held(other) == payloads(2)
+    await other.decide(others, decisions(3))
+    with pytest.raises(Fenced):
+        await one.decide(claim, decisions(3))
+    claim = await one.acquire(SHARD, Nonce("one, at last"))
+    assert await held(one) == payloads(3)
+    assert await held(one) == payloads(3)
 
 
 async def test_a_damaged_register_is_told(
