@@ -145,6 +145,8 @@ class Server:
         """End it and all that it started with SIGKILL, frozen or not; return once they are gone."""
         killed = self._signal_all(signal.SIGKILL)
         self._until(lambda: not self.running and all(each.state() is None for each in killed))
+        if self._child is not None:
+            self._child.poll()  # or it stays a zombie, of which Python warns
         self._pid_file.unlink(missing_ok=True)
 
     def pause(self) -> None:
