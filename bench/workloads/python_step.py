@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import filecmp
 import json
 import statistics
 import time
@@ -92,6 +93,7 @@ def _piped(ask: Ask) -> list[Row]:
         "the same by map, in a pipeline": ("map", {"compute": {"total": "price * quantity"}}),
     }
     took: dict[str, list[Row]] = {system: [] for system in steps}
+    written: dict[str, Path] = {}
     with place() as here, here.server() as (server, _):
         for number in range(ask.runs + 1):
             rows = ask.rows if number else WARM_UP_ROWS
@@ -100,10 +102,14 @@ def _piped(ask: Ask) -> list[Row]:
                 step = {"transformType": kind, "options": options}
                 pipeline = file_pipeline(target.stem, str(orders(rows, "csv")), str(target))
                 seconds, cpu_s = asyncio.run(driven(server, pipeline | {"transforms": [step]}))
+                written[system] = target
                 if number:
                     took[system].append(
                         Row("python_step", system, rows, seconds, rows / seconds, cpu_s=cpu_s)
                     )
+            by_function, by_map = written.values()
+            if not filecmp.cmp(by_function, by_map, shallow=False):
+                raise RuntimeError("the function and map have written different rows")
     first, second = (median(runs) for runs in took.values())
     ask.tell(f"in a pipeline: {second.seconds / first.seconds:.2f} times as fast")
     return [first, replace(second, ratio=second.seconds / first.seconds)]

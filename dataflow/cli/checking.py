@@ -89,7 +89,11 @@ def preview(
 
     Nothing is written and no position moves.
     """
-    given = dict(map(_given, given_files))
+    given: dict[str, list[Mapping[str, Any]]] = {}
+    for source, rows in map(_given, given_files):
+        if source in given:
+            raise click.UsageError(f"--given: {source!r} is given twice; put its records in a file")
+        given[source] = rows
     if (pipeline_id is None) == (path is None):
         raise click.UsageError("give either an ID or -f FILE")
     specs = load(path) if path else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -140,7 +140,7 @@ class Checkpoint:
     """The oldest lineage whose last decision this one goes on from; 0 if from none."""
     final: bool = False
     """Its run ended with it: no task has decided anything that it does not hold."""
-    lanes: Sequence[LaneShare] = ()
+    lanes: tuple[LaneShare, ...] = ()
     """Of a run in lanes, what each has for itself; see ``core.lanes``."""
 
     @property

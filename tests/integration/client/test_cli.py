@@ -471,6 +471,9 @@ def test_preview_shows_each_step(flights: Shell) -> None:
         assert found["steps"][0]["records"] == [{"n": 7}, {"n": 8}]
     for wrong in (flights.file("[1]", "list"), flights.file("{", "half"), f"{rows}.gone"):
         assert flights("preview", "flights", "--given", wrong).code == 2
+    twice = flights("preview", "flights", "--given", rows, "--given", f"source={rows}")
+    assert twice.code == 2
+    assert "'source' is given twice" in twice.err
     assert flights("preview").code == 2
     assert flights("preview", "flights", "-f", flights.file(SPEC)).code == 2
 
