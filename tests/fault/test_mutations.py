@@ -51,7 +51,7 @@ MUTATIONS = (
     Mutation(
         "the run that claims its register",
         "dataflow/cluster/register.py",
-        "claimed = replace(start, stamp=Stamp(self._run, start.stamp.number))",
+        "claimed = replace(start, stamp=Stamp(self._run, start.stamp.number), final=False)",
         "self.decided = start; return True",
         "tests/unit/cluster/test_runs.py",
     ),
