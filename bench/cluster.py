@@ -41,8 +41,8 @@ POLL_S = 0.25
 """Between looks at what is measured in seconds. Each reads the registers of every shard: twenty a
 second of 1,600 pipelines took more of Cassandra than the pipelines did."""
 
-LOOKING_SHARE = 0.05
-"""Of the time that looks may take: what is measured has the same processors."""
+LOOKING_SHARE, POLL_S_MAX = 0.1, 0.5
+"""Of a processor that looks may take, as what is measured has the same; and between looks then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +174,15 @@ async def decided_s(
     while left := before.keys() - took.keys():
         if time.monotonic() - since > SETTLE_S_MAX:
             raise TimeoutError(f"{len(left)} pipelines did not decide: {sorted(left)[:3]}, …")
-        began = time.monotonic()
+        used_s = time.process_time()
         now = await asyncio.to_thread(registers.stamps, {shard_of(p, shards) for p in left})
         at = time.monotonic() - since
         for pipeline in left:
             stamp = now.get(pipeline, Stamp())
             if stamp.run > before[pipeline].run and stamp.number > before[pipeline].number:
                 took[pipeline] = at
-        looked_s = time.monotonic() - began
-        await asyncio.sleep(max(POLL_S, looked_s / LOOKING_SHARE))
+        used_s = time.process_time() - used_s
+        await asyncio.sleep(min(POLL_S_MAX, max(POLL_S, used_s / LOOKING_SHARE)))
     return took
 
 
