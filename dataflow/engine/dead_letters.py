@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 DIGITS = 20
 """Of a number in a key, so that keys sort as numbers do."""
 
-NAME = rf"\d{{{DIGITS}}}-\d{{{DIGITS}}}(?:\.\d{{1,9}})?-\d{{1,18}}"
-
-PLACE = re.compile(rf"{NAME}/\d{{1,18}}", re.ASCII)
+PLACE = re.compile(
+    rf"\d{{{DIGITS}}}-\d{{{DIGITS}}}(?:\.\d{{1,9}})?-\d{{1,18}}/\d{{1,18}}", re.ASCII
+)
 """A letter, and where a page begins: the name of an object that is kept, and a row of it."""
 
 

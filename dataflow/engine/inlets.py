@@ -151,7 +151,6 @@ async def _open(source: Input, start: Checkpoint, waiting: Callable[[str], None]
     text = start.pinned.get(source.name, "")
     pinned = source.pinned.model_validate_json(text) if text else None
     source.source.resumes = source.resumes(start.positions)
-    source.source.reads = source.reads if source.lane.of > 1 else None
     while True:
         try:
             pinned = await source.source.open(pinned)

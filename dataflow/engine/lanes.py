@@ -7,14 +7,15 @@ and has failed with the first that has. Runs that are one task pass untouched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dataflow.core import messages as m
 from dataflow.core.checkpoint import Checkpoint
 from dataflow.core.ids import PipelineId, Run
 from dataflow.core.lanes import ALONE, Lane, together
+from dataflow.core.light import replace
 from dataflow.core.spec import with_defaults
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class _Laned:
     """A run in lanes, and what each lane, from 1 on, has said since it was asked."""
 
     run: Run
-    starts: Mapping[int, m.RunTask]
+    starts: dict[int, m.RunTask]
     seeded: bool
     opened: dict[int, Checkpoint | None] = field(default_factory=dict)
     barrier: m.Barrier | None = None
@@ -36,6 +37,11 @@ class _Laned:
     committed: dict[int, int] = field(default_factory=dict)
     exhausted: dict[int, bool] = field(default_factory=dict)
     progress: dict[int, m.Progress] = field(default_factory=dict)
+
+    @property
+    def others(self) -> Sequence[int]:
+        """Return the lanes but the first."""
+        return list(self.starts)[1:]
 
     def all_have(self, said: dict[int, T], lane: int, what: T) -> list[T]:
         """Note what a lane says; returns what all have said, in order, if it is the last."""
@@ -78,10 +84,11 @@ class Lanes:
         """A lineage is seeded in the first lane BEFORE the others: they begin with what it pins."""
         if barrier.final:
             laned.last = barrier.number
-        lanes = list(laned.starts)
+        self._tell(replace(barrier, lane=1))
         if not laned.seeded:
-            laned.barrier, lanes = barrier, lanes[:1]
-        for lane in lanes:
+            laned.barrier = barrier
+            return
+        for lane in laned.others:
             self._tell(replace(barrier, lane=lane))
 
     def _run(self, message: m.RunTask, before: _Laned | None) -> None:
@@ -99,21 +106,16 @@ class Lanes:
             for lane in range(1, of + 1)
         }
         laned = self._runs[message.pipeline_id] = _Laned(message.run, starts, start.seeded)
-        self._start(laned, 1)
+        self._tell(starts[1])
         if laned.seeded and self._runs.get(message.pipeline_id) is laned:
-            self._start_others(laned, {})
-
-    def _start(self, laned: _Laned, lane: int) -> None:
-        self._tell(laned.starts[lane])
+            self._start_others(laned, start.pinned)
 
     def _start_others(self, laned: _Laned, pinned: Mapping[str, str]) -> None:
         """Start all but the first; in a lineage that begins, AFTER the first has pinned."""
-        for lane in list(laned.starts)[1:]:
-            start = laned.starts[lane]
-            if pinned:
-                own = replace(start.checkpoint, pinned=pinned)
-                laned.starts = {**laned.starts, lane: replace(start, checkpoint=own)}
-            self._start(laned, lane)
+        for lane in laned.others:
+            own = replace(laned.starts[lane].checkpoint, pinned=pinned)
+            laned.starts[lane] = replace(laned.starts[lane], checkpoint=own)
+            self._tell(laned.starts[lane])
 
     def _abandon(self, pipeline: PipelineId, laned: _Laned) -> None:
         del self._runs[pipeline]
@@ -144,8 +146,7 @@ class Lanes:
                         del self._runs[whole.pipeline_id]
                     self._to_owner(whole)
             case m.Exhausted():
-                laned.exhausted[lane] = True
-                if len(laned.exhausted) == len(laned.starts):
+                if laned.all_have(laned.exhausted, lane, True):
                     self._to_owner(whole)
             case m.Failed():
                 self._abandon(whole.pipeline_id, laned)
@@ -168,7 +169,7 @@ class Lanes:
     def _prepared(self, message: m.Prepared, laned: _Laned, lane: int) -> None:
         if lane == 1 and laned.barrier is not None:
             barrier, laned.barrier, laned.seeded = laned.barrier, None, True
-            for other in list(laned.starts)[1:]:
+            for other in laned.others:
                 self._tell(replace(barrier, lane=other))
         if whole := laned.all_have(laned.prepared, lane, message.checkpoint):
             self._to_owner(replace(message, checkpoint=together(whole)))

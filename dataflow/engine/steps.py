@@ -6,7 +6,7 @@ A step that cannot be made raises ``StepFailed``, which says whose error it was.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -32,8 +32,8 @@ from dataflow.connect.transform import ORDINAL
 from dataflow.core.checkpoint import DEAD_LETTERS, SplitPosition
 from dataflow.core.errors import Code
 from dataflow.core.events import ErrorType
-from dataflow.core.ids import PipelineId, SplitId
-from dataflow.core.lanes import ALONE, Lane
+from dataflow.core.ids import PipelineId
+from dataflow.core.lanes import Lane
 from dataflow.core.schedule import Schedule
 from dataflow.core.spec import Source as SourceStep
 from dataflow.core.spec import Transform as TransformStep
@@ -112,15 +112,15 @@ class Input:
     rejects: Rejects
     poll_interval_s: float
     schedule: Schedule | None = None
-    lane: Lane = ALONE
 
     async def listed(self) -> Sequence[Split]:
-        """Return the splits that there are for this lane now."""
-        return [split for split in await self.source.splits() if self.reads(split.id)]
+        """Return the splits that there are for this task now."""
+        return [split for split in await self.source.splits() if self.source.is_mine(split)]
 
-    def reads(self, split: SplitId) -> bool:
-        """Tell whether a split is of this lane."""
-        return self.lane.reads(self.splits.named(split))
+    def of_lane(self, lane: Lane) -> None:
+        """Have the source read what is the lane's of its splits."""
+        if lane.of > 1:
+            self.source.reads = lambda split: lane.reads(self.splits.named(split))
 
     def resumes(self, positions: Mapping[str, SplitPosition]) -> bool:
         """Tell whether one of the positions is its own: it may have been another source before."""
@@ -144,7 +144,8 @@ def make_inputs(plan: Plan, pipeline: PipelineId, around: TaskSurroundings) -> S
     made = []
     for planned in plan.sources:
         source = make_input(plan, planned, around.contexts(pipeline, planned.name))
-        made.append(replace(source, lane=around.lane))
+        source.of_lane(around.lane)
+        made.append(source)
     return made
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from dataflow.core import messages as m
 from dataflow.core.clock import Clock
 from dataflow.core.ids import Run
 from dataflow.core.lanes import Lane
+from dataflow.core.light import replace
 from dataflow.engine.closing import to_its_end
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import pipeline_error
@@ -153,9 +154,10 @@ class Worker:
 
     async def _loaded(self, planned: Plan) -> type[Task]:
         """Return what makes tasks, once the code of their steps is there, too."""
-        if self._make is None or not planned.code <= self._known:
-            self._make = await asyncio.to_thread(_load, planned.code)
-            self._known |= planned.code
+        needed = planned.code
+        if self._make is None or not needed <= self._known:
+            self._make = await asyncio.to_thread(_load, needed)
+            self._known |= needed
         return self._make
 
     def _surroundings(self, message: m.RunTask) -> TaskSurroundings:

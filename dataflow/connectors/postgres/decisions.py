@@ -18,6 +18,7 @@ from dataflow.connect import (
 from dataflow.connectors.postgres.names import quoted
 from dataflow.connectors.postgres.sink_spec import TableName
 from dataflow.connectors.postgres.statements import load
+from dataflow.connectors.postgres.tables import one_at_a_time
 
 DECISIONS = "dataflow_decisions"
 
@@ -61,7 +62,7 @@ class Decisions:
     async def create(self) -> None:
         """Create the table if it is not there."""
         if not await self._connection.fetchval(self._sql["exists"], self._table):
-            await self._connection.execute(self._sql["one_at_a_time"], self._table)
+            await one_at_a_time(self._connection, self._table)
             await self._connection.execute(self._sql["create"])
 
     async def claim(self, seed: Checkpoint) -> Checkpoint:

@@ -13,10 +13,6 @@ CREATE TABLE IF NOT EXISTS {table} (
 -- name: exists
 SELECT to_regclass($1) IS NOT NULL
 
--- name: one_at_a_time
--- Two that create the same table at the same moment: the second would fail on a catalog's index.
-SELECT pg_advisory_xact_lock(hashtext($1))
-
 -- name: end_older
 -- A frozen process keeps its locks; its session is the server's to end, whatever became of it.
 SELECT pg_terminate_backend(pid)

@@ -44,6 +44,11 @@ async def find(connection: Connection[Record], name: TableName) -> Table | None:
     return Table(TableName(*found), types, {name: base for name, _, base in rows})
 
 
+async def one_at_a_time(connection: Connection[Record], table: str) -> None:
+    """Return when nobody else creates a table any more, until the transaction ends."""
+    await connection.execute(SQL["one_at_a_time"], table)
+
+
 async def fitted(
     connection: Connection[Record], options: PostgresSinkOptions, name: TableName, rows: pa.Schema
 ) -> Table:
@@ -54,7 +59,7 @@ async def fitted(
     """
     table = await find(connection, name)
     if table is None and options.create:
-        await connection.execute(SQL["one_at_a_time"], quoted(name))
+        await one_at_a_time(connection, quoted(name))
         table = await find(connection, name)
     if table is None and options.create:
         await connection.execute(_created(name, rows, options.keys))

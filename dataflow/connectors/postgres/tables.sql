@@ -11,7 +11,8 @@ WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum
 
 -- name: one_at_a_time
--- Several tasks create the same table: the second waits for the first's transaction, and finds it.
+-- Who creates the same table at the same moment waits for the first one's transaction, and finds it:
+-- else the second would fail on a catalog's index.
 SELECT pg_advisory_xact_lock(hashtext($1))
 
 -- name: stage

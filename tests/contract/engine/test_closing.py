@@ -20,7 +20,7 @@ from dataflow.engine import worker
 from tests.contract.connect.examples.arrow_files import SPEC as ARROW_FILES
 from tests.contract.connect.examples.arrow_files import ArrowFiles
 from tests.contract.engine.owner import PATIENCE_S, PIPELINE
-from tests.contract.engine.test_sinks import KEPT, KINDS, owner_of
+from tests.contract.engine.test_sinks import FILES, KINDS, owner_of
 from tests.contract.engine.test_worker import SEED, Line, line
 from tests.unit.connectors.file_sink.rig import Held, rows_in
 
@@ -86,7 +86,7 @@ async def test_a_run_given_up_in_a_write_lets_the_next_one_in_behind_it(
             held.free.set()
             assert (await said.next(m.Opened)).run == 8
             await ended(said, 8)
-    assert sorted(visible(target)) == KEPT
+    assert sorted(visible(target)) == FILES.kept
 
 
 class Slow(ArrowFiles):
@@ -161,4 +161,4 @@ async def test_a_write_that_hangs_is_told_in_time_and_shows_nothing_twice_when_i
             said.start(10, spec, seed)
             assert (await said.next(m.Opened)).run == 10
             await ended(said, 10)
-    assert sorted(visible(target)) == KEPT
+    assert sorted(visible(target)) == FILES.kept

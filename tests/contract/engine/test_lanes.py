@@ -6,7 +6,6 @@ lines -> map -> filter -> sink as for one task; the files are shared among lanes
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
@@ -30,8 +29,7 @@ from dataflow.connect import (
 from dataflow.connect.testkit.places import Clock
 from dataflow.core.checkpoint import Ledger
 from dataflow.core.lanes import Lane
-from dataflow.core.spec import OnError, Transform
-from dataflow.core.spec import Source as SourceOf
+from dataflow.core.spec import OnError
 from dataflow.engine.channel import Channel
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.items import Item, SplitEnded, SplitsListed
@@ -41,13 +39,13 @@ from dataflow.engine.reader import Reader
 from dataflow.engine.rejects import Rejects
 from dataflow.engine.splits import SplitNames
 from dataflow.engine.steps import Input
-from tests.contract.connect.examples.arrow_files import STAGING
 from tests.contract.connect.examples.sqlite_table import SPEC as SQLITE_TABLE
 from tests.contract.connect.examples.sqlite_table import SqliteTable, TableOptions
 from tests.contract.connect.places import ids_of_table
+from tests.contract.engine import test_sinks as sinks
 from tests.contract.engine.owner import PIPELINE, Owner, Points
 from tests.contract.engine.test_sinks import KINDS as ONE_TASK
-from tests.contract.engine.test_sinks import Kind, pipeline, registry, survives
+from tests.contract.engine.test_sinks import Files, Kind, registry, survives
 
 
 class Apart(SqliteTable):
@@ -86,55 +84,26 @@ KINDS = {
 }
 
 LANES = 2
-FILES = {f"part-{n}.txt": [*range(6 * n, 6 * n + 6)] for n in range(3)}
-BAD = {"part-0.txt": [4], "part-1.txt": [2, 5], "part-2.txt": [0]}
-"""Lines that are no numbers, by their place among the others."""
-
-KEPT = [i for ids in FILES.values() for i in ids if i % 3]
-LEDGER = Ledger(
-    records_read=22, records_written=len(KEPT), records_filtered=6, records_dead_lettered=4
+FILES = Files(
+    {f"part-{n}.txt": [*range(6 * n, 6 * n + 6)] for n in range(3)},
+    {"part-0.txt": [4], "part-1.txt": [2, 5], "part-2.txt": [0]},
+    Ledger(records_read=22, records_written=12, records_filtered=6, records_dead_lettered=4),
 )
 
 
 def owner_of(kind: Kind, root: Path) -> Owner:
     """Return the owner of a pipeline in lanes, over files of a few lines each."""
-    folder = root / "in"
-    folder.mkdir(parents=True)
-    for name, ids in FILES.items():
-        lines = [f"{i}\n" for i in ids]
-        for at in BAD[name]:
-            lines.insert(at, "bad\n")
-        (folder / name).write_text("".join(lines))
-    shape = {
-        "compute": {"id": "CAST(CAST(line AS string) AS int)"},
-        "keep": ["id"],
-        "onError": "dead-letter",
-    }
-    spec = pipeline(
-        kind,
-        SourceOf("lines", str(folder), batch_size=1),
-        root / kind.target,
-        Transform("shape", "map", options=json.dumps(shape)),
-        Transform("some", "filter", options='{"expression": "id % 3 <> 0"}'),
-    )
-    assert spec.options is not None
-    options = replace(spec.options, parallelism=LANES)
-    return Owner(registry(APART), replace(spec, options=options), root / "objects")
+    owner = sinks.owner_of(kind, root, FILES)
+    assert owner.spec.options is not None
+    options = replace(owner.spec.options, parallelism=LANES)
+    return replace(owner, registry=registry(APART), spec=replace(owner.spec, options=options))
 
 
 async def check(kind: Kind, owner: Owner, root: Path) -> None:
-    """Assert what must hold after a run that ended: every row once, every record accounted for."""
-    assert sorted(kind.visible(root / kind.target)) == KEPT
+    """Assert what must hold after a run that ended; the sums are those of all lanes."""
+    await sinks.check(kind, owner, root, FILES)
     assert owner.stored is not None
-    assert owner.stored.ledgers["sink"] == LEDGER
-    assert owner.stored.totals.records == LEDGER.records_read
-    ended = [name for name, position in owner.stored.positions.items() if position.ended]
-    assert sorted(ended) == sorted(FILES)
-    letters = await owner.dead_letters()
-    found = sorted((letter.split, letter.ordinal) for letter in letters)
-    assert found == [(name, at) for name in sorted(BAD) for at in BAD[name]]
-    assert list((root / kind.target / STAGING).glob("*")) == []
-    assert list(await owner.litter()) == []
+    assert owner.stored.totals.records == FILES.ledger.records_read
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -142,15 +111,15 @@ async def test_each_lane_reads_some_splits_and_the_run_accounts_for_all(
     name: str, tmp_path: Path
 ) -> None:
     """The tests below compare with it; and every lane has something to do."""
-    read = [[f for f in FILES if Lane(index, LANES).reads(f)] for index in range(LANES)]
+    read = [[f for f in FILES.ids if Lane(index, LANES).reads(f)] for index in range(LANES)]
     assert all(read)
-    assert sorted(f for files in read for f in files) == sorted(FILES)
+    assert sorted(f for files in read for f in files) == sorted(FILES.ids)
     owner = owner_of(KINDS[name], tmp_path)
     await owner.live(Points())
     await check(KINDS[name], owner, tmp_path)
     assert owner.stored is not None
     assert [lane.totals.records for lane in owner.stored.lanes] == [
-        sum(len(FILES[f]) + len(BAD[f]) for f in files) for files in read
+        sum(len(FILES.ids[f]) + len(FILES.bad[f]) for f in files) for files in read
     ]
     await owner.live(Points())
     await check(KINDS[name], owner, tmp_path)
@@ -198,7 +167,7 @@ async def test_another_number_of_lanes_goes_on_where_the_last_ones_ended(
     """A split then belongs to another task, which has decided something else before."""
     kind = KINDS[name]
     owner = owner_of(kind, tmp_path)
-    expected = list(KEPT)
+    expected = list(FILES.kept)
     for lineage, lanes in enumerate([LANES, 1, 2, 3, 1], start=1):
         more = [*range(100 * lineage, 100 * lineage + 4)]
         for number in range(2):
@@ -209,7 +178,7 @@ async def test_another_number_of_lanes_goes_on_where_the_last_ones_ended(
         await owner.live(Points())
         assert sorted(kind.visible(tmp_path / kind.target)) == expected
         assert owner.stored is not None
-        assert owner.stored.totals.records == LEDGER.records_read + 4 * lineage
+        assert owner.stored.totals.records == FILES.ledger.records_read + 4 * lineage
 
 
 async def test_letters_that_are_gone_are_not_asked_for_by_as_many_lanes_as_once(
@@ -226,7 +195,7 @@ async def test_letters_that_are_gone_are_not_asked_for_by_as_many_lanes_as_once(
         owner.begin_lineage(lanes)
         await owner.live(Points())
     assert owner.stored is not None
-    assert owner.stored.totals.records == LEDGER.records_read + 1
+    assert owner.stored.totals.records == FILES.ledger.records_read + 1
 
 
 async def test_no_lane_reads_before_the_seeds_of_all_are_decided(tmp_path: Path) -> None:

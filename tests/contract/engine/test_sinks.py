@@ -47,13 +47,26 @@ from tests.contract.connect.examples.sqlite_table import SPEC as SQLITE_TABLE
 from tests.contract.connect.places import ids_of_files, ids_of_keyed, ids_of_table
 from tests.contract.engine.owner import Broken, Crash, Owner, Points
 
-FILES = {"a.txt": [*range(9)], "b.txt": [*range(9, 14)]}
-BAD = {"a.txt": [4], "b.txt": [2, 5]}
-"""Lines that are no numbers, by their place among the others."""
 
-KEPT = sorted(i for ids in FILES.values() for i in ids if i % 3)
-LEDGER = Ledger(
-    records_read=17, records_written=len(KEPT), records_filtered=5, records_dead_lettered=3
+@dataclass(frozen=True)
+class Files:
+    """What is in a folder, and what becomes of it."""
+
+    ids: Mapping[str, Sequence[int]]
+    bad: Mapping[str, Sequence[int]]
+    """Lines that are no numbers, by their place among the others."""
+    ledger: Ledger
+
+    @property
+    def kept(self) -> Sequence[int]:
+        """The ids that pass the filter."""
+        return sorted(i for ids in self.ids.values() for i in ids if i % 3)
+
+
+FILES = Files(
+    {"a.txt": [*range(9)], "b.txt": [*range(9, 14)]},
+    {"a.txt": [4], "b.txt": [2, 5]},
+    Ledger(records_read=17, records_written=9, records_filtered=5, records_dead_lettered=3),
 )
 
 
@@ -104,13 +117,13 @@ def pipeline(kind: Kind, source: SourceOf, target: Path, *transforms: Transform)
     return canonical(PipelineSpec(source=source, transforms=transforms, sink=sink, options=options))
 
 
-def owner_of(kind: Kind, root: Path) -> Owner:
+def owner_of(kind: Kind, root: Path, files: Files = FILES) -> Owner:
     """Return the owner of a pipeline over files of a few lines each."""
     folder = root / "in"
     folder.mkdir(parents=True)
-    for name, ids in FILES.items():
+    for name, ids in files.ids.items():
         lines = [f"{i}\n" for i in ids]
-        for at in BAD[name]:
+        for at in files.bad[name]:
             lines.insert(at, "bad\n")
         (folder / name).write_text("".join(lines))
     shape = {
@@ -128,16 +141,16 @@ def owner_of(kind: Kind, root: Path) -> Owner:
     return Owner(registry(), spec, root / "objects")
 
 
-async def check(kind: Kind, owner: Owner, root: Path) -> None:
+async def check(kind: Kind, owner: Owner, root: Path, files: Files = FILES) -> None:
     """Assert what must hold after a run that ended: every row once, every record accounted for."""
-    assert sorted(kind.visible(root / kind.target)) == KEPT
+    assert sorted(kind.visible(root / kind.target)) == files.kept
     assert owner.stored is not None
-    assert owner.stored.ledgers["sink"] == LEDGER
+    assert owner.stored.ledgers["sink"] == files.ledger
     ended = [name for name, position in owner.stored.positions.items() if position.ended]
-    assert sorted(ended) == sorted(FILES)
+    assert sorted(ended) == sorted(files.ids)
     letters = await owner.dead_letters()
     found = sorted((letter.split, letter.ordinal) for letter in letters)
-    assert found == [(name, at) for name in sorted(BAD) for at in BAD[name]]
+    assert found == [(name, at) for name in sorted(files.bad) for at in files.bad[name]]
     assert list((root / kind.target / STAGING).glob("*")) == []
     assert list(await owner.litter()) == []
 

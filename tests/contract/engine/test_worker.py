@@ -30,7 +30,7 @@ from tests.contract.connect.places import ids_of_files
 from tests.contract.engine import process
 from tests.contract.engine.owner import PATIENCE_S, PIPELINE
 from tests.contract.engine.steps import LAG, REGISTRY, ROWS
-from tests.contract.engine.test_sinks import KEPT, KINDS, owner_of, pipeline, registry
+from tests.contract.engine.test_sinks import FILES, KINDS, owner_of, pipeline, registry
 
 T = TypeVar("T", bound=m.ToOwner)
 
@@ -159,7 +159,7 @@ async def test_a_whole_run_by_messages(way: Way, tmp_path: Path) -> None:
             assert ids_of_files(tmp_path / "out") == []
             said.worker.receive(m.Decided(PIPELINE, Run(7), number))
             assert await said.next(m.Committed) == m.Committed(PIPELINE, Run(7), number)
-    assert sorted(ids_of_files(tmp_path / "out")) == KEPT
+    assert sorted(ids_of_files(tmp_path / "out")) == FILES.kept
 
 
 async def test_messages_of_another_run_change_nothing(way: Way, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ async def test_a_decision_is_kept_where_the_worker_is_gone_before_it_hears_of_it
     async with way(tmp_path) as said:
         said.start(8, spec, decided)
         await said.next(m.Opened)
-        assert sorted(ids_of_files(tmp_path / "out")) == KEPT
+        assert sorted(ids_of_files(tmp_path / "out")) == FILES.kept
 
 
 async def test_a_source_that_is_not_there_is_waited_for_with_its_reason(
