@@ -34,8 +34,8 @@ MESSAGE_BYTES = 100
 """Of a message's object beside its content (``sys.getsizeof`` and its place in a list)."""
 
 TELL_S = 2.0
-"""How often the server hears of this side while nothing comes or nothing is taken: far below
-``wal_sender_timeout`` (60 s), after which it would end the session."""
+"""How often the server hears of this side, be it idle or busy: far below ``wal_sender_timeout``
+(60 s), after which it would end the session."""
 
 STOP_S = 10.0
 
@@ -74,6 +74,7 @@ class Stream:
         self._waiting = 0
         self._decided = following.lsn
         self._told = -1
+        self._tell_at = 0.0
         self._passed = 0
         self._failure: BaseException | None = None
         self._stopping = False
@@ -163,8 +164,6 @@ class Stream:
             if self._woken.fileno() in ready:
                 with suppress(BlockingIOError):
                     self._woken.recv(4096)
-            elif not ready:
-                self._told = -1  # Say it again: it is the sign of life.
 
     def _pass(self, session: Replication) -> None:
         """Hand over how far the server has got, for there may have been nothing of ours."""
@@ -184,16 +183,16 @@ class Stream:
             with self._room:
                 if self._room.wait_for(self._has_room, TELL_S):
                     return
-            self._told = -1
 
     def _has_room(self) -> bool:
         return self._stopping or self._waiting < WAITING_BYTES
 
     def _tell_server(self, session: Replication) -> None:
-        lsn = self._decided
-        if lsn > self._told:
-            session.tell(lsn, asks=self._told < 0)
-            self._told = lsn
+        lsn, now = self._decided, self._loop.time()
+        is_due = now >= self._tell_at  # Say it again: it is the sign of life.
+        if is_due or lsn > self._told:
+            session.tell(lsn, asks=is_due)
+            self._told, self._tell_at = lsn, now + TELL_S
 
     def _tell(self, error: BaseException) -> None:
         with suppress(RuntimeError):  # The loop is gone, and with it everyone who reads.

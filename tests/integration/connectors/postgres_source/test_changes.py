@@ -75,7 +75,7 @@ async def test_a_transaction_that_nobody_takes_waits_in_the_server(
     monkeypatch.setattr("dataflow.connectors.postgres.source.stream.WAITING_BYTES", 1 << 20)
     monkeypatch.setattr("dataflow.connectors.postgres.source.stream.BLOCK_BYTES", 1 << 18)
     database.execute(
-        "ALTER ROLE postgres IN DATABASE current SET wal_sender_timeout = '1s'".replace(
+        "ALTER ROLE postgres IN DATABASE current SET wal_sender_timeout = '3s'".replace(
             "current", database.name
         )
     )
@@ -85,7 +85,7 @@ async def test_a_transaction_that_nobody_takes_waits_in_the_server(
         (split,) = await source.splits()
         async with aclosing(source.read(split, None)) as chunks:
             rows = (await anext(chunks)).batch.num_rows
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(4)
             assert source._stream is not None
             assert source._stream._waiting <= (1 << 20) + (1 << 19)
             while rows < 20_000:
