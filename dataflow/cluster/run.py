@@ -22,6 +22,10 @@ from dataflow.core.state import Drain, State
 AUDIT_EVERY = timedelta(minutes=1)
 """The log gets a copy of one checkpoint a minute: of all, it would be 1.3 TB a day."""
 
+AUDIT_GROUPS = 4
+"""Of a shard's pipelines. Those of a group write their copies at once, in one append; thousands
+that did so in one moment would hold everything else up."""
+
 OPENING_GRACE = timedelta(seconds=30)
 """Beyond a stop's deadline, for sink and source to open: opening is what cuts back rows that were
 never decided, and a pipeline at rest must not leave any. Longer than a sink waits for its lock."""
@@ -271,8 +275,10 @@ class RunLoop:
         await self._around.report(self.pipeline, await self._record())
 
     def _next_audit(self, now: float) -> float:
-        """Return when a copy is due: pipelines that began together are not all at once."""
-        return next_tick(now, AUDIT_EVERY.total_seconds(), crc32(self.pipeline.encode()) / 2**32)
+        """Return when a copy is due: shards take turns, and groups of a shard's pipelines."""
+        group = crc32(self.pipeline.encode()) % AUDIT_GROUPS / AUDIT_GROUPS
+        phase = (self._around.phase(self.pipeline) + group) % 1
+        return next_tick(now, AUDIT_EVERY.total_seconds(), phase)
 
     async def _record(self) -> RecordCheckpoint:
         checkpoint = self._register.known

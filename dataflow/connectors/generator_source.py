@@ -91,7 +91,7 @@ class Generator(Source[GeneratorPosition, Pinned]):
         split: Split,  # noqa: ARG002 - there is but one
         start: GeneratorPosition | None,
     ) -> AsyncGenerator[Chunk[GeneratorPosition], None]:
-        """Yield rows from ``start``, each batch when its last row is due.
+        """Yield rows from ``start``, each batch when its last row is due, the first row at once.
 
         Raises:
             Rejected: a column has run out of numbers.
@@ -102,12 +102,12 @@ class Generator(Source[GeneratorPosition, Pinned]):
         while not self.bounded or self._next < self._options.rows:
             row, stop = self._next, self._next + self._batch_rows
             if rate:
-                due = first + int((self._clock.steady() - began_s) * rate)
+                due = first + 1 + int((self._clock.steady() - began_s) * rate)
                 stop = min(stop, max(due, row + max(1, int(rate * tick_s))))
             if self.bounded:
                 stop = min(stop, self._options.rows)
             if rate:
-                late_s = await self._until(began_s + (stop - first) / rate)
+                late_s = await self._until(began_s + (stop - 1 - first) / rate)
                 tick_s = max(min(tick_s * 2, TICK_S_MAX), min(late_s * LATE_TICKS, LATE_TICK_S_MAX))
             if stop - row <= ROWS_AHEAD:
                 batch = self._from_ahead(row, stop)
