@@ -182,10 +182,12 @@ class Json:
 
     def __init__(self) -> None:
         self._page = _Page()
-        self._as_they_are: pa.Schema | None = None
-        """The columns of the latest batch, if JSON can hold them all as they are."""
+        self._schema: pa.Schema | None = None
+        """Of the latest batch."""
+        self._as_they_are = False
+        """JSON is known to hold all its columns as they are."""
         self._handful: Handful | None = None
-        """What writes a few rows of these columns, if it can."""
+        """What writes a few rows of them, if it can."""
 
     def head(self, schema: pa.Schema) -> bytes:  # noqa: ARG002 - of the protocol
         """Return nothing: every line names its columns."""
@@ -193,22 +195,20 @@ class Json:
 
     def rows(self, batch: pa.RecordBatch) -> memoryview:
         """Return one line a row."""
-        known = self._as_they_are
-        if 0 < batch.num_rows <= FEW_ROWS and known is not None and known.equals(batch.schema):
-            return self._few(batch)
+        if self._schema is None or not self._schema.equals(batch.schema):
+            handful = Handful(batch.schema)
+            self._handful = handful if handful.takes else None
+            self._schema, self._as_they_are = batch.schema, False
+        if self._handful is not None and 0 < batch.num_rows <= HANDFUL_ROWS:
+            with suppress(OverflowError):
+                return memoryview(self._handful.lines(batch))
+        if self._as_they_are and 0 < batch.num_rows <= FEW_ROWS:
+            return _few(batch)
         frame = frame_of(batch, "json")
-        self._as_they_are = None if needs_text(frame) else batch.schema
-        handful = Handful(batch.schema)
-        self._handful = handful if handful.takes else None
+        self._as_they_are = not needs_text(frame)
         out = self._page.blank()
         json_values(frame).write_ndjson(out)
         return self._page.written()
-
-    def _few(self, batch: pa.RecordBatch) -> memoryview:
-        if self._handful is not None and batch.num_rows <= HANDFUL_ROWS:
-            with suppress(OverflowError):
-                return memoryview(self._handful.lines(batch))
-        return _few(batch)
 
 
 def _few(batch: pa.RecordBatch) -> memoryview:

@@ -63,18 +63,24 @@ def _as_they_are(column: pa.Array[Any]) -> Sequence[object]:
 
 
 def _naive(column: pa.Array[Any]) -> Sequence[object]:
-    return [None if us is None else _moment(us, " ") for us in column.view(pa.int64()).to_pylist()]
+    return [None if us is None else _iso(us, "microseconds") for us in _microseconds(column)]
 
 
 def _zoned(column: pa.Array[Any]) -> Sequence[object]:
-    numbers = column.view(pa.int64()).to_pylist()
-    return [None if us is None else f"{_moment(us, 'T')}+00:00" for us in numbers]
+    return [None if us is None else f"{_shortest(us)}+00:00" for us in _microseconds(column)]
 
 
-def _moment(us: int, separator: str) -> str:
+def _microseconds(column: pa.Array[Any]) -> Sequence[int | None]:
+    numbers: list[int | None] = column.view(pa.int64()).to_pylist()
+    return numbers
+
+
+def _shortest(us: int) -> str:
     """Return a moment with as many digits of its fraction as it needs, by threes."""
-    moment = _EPOCH + timedelta(microseconds=us)
-    if moment.microsecond == 0:
-        return moment.isoformat(separator, "seconds")
-    precision = "microseconds" if moment.microsecond % 1000 else "milliseconds"
-    return moment.isoformat(separator, precision)
+    if us % 1_000_000 == 0:
+        return _iso(us, "seconds")
+    return _iso(us, "microseconds" if us % 1_000 else "milliseconds")
+
+
+def _iso(us: int, precision: str) -> str:
+    return (_EPOCH + timedelta(microseconds=us)).isoformat("T", precision)
