@@ -23,8 +23,7 @@ AUDIT_EVERY = timedelta(minutes=1)
 """The log gets a copy of one checkpoint a minute: of all, it would be 1.3 TB a day."""
 
 AUDIT_GROUPS = 4
-"""Of a shard's pipelines. Those of a group write their copies at once, in one append; thousands
-that did so in one moment would hold everything else up."""
+"""Of a shard's pipelines: one append has the copies of a group, and holds nothing up for long."""
 
 OPENING_GRACE = timedelta(seconds=30)
 """Beyond a stop's deadline, for sink and source to open: opening is what cuts back rows that were
@@ -276,8 +275,8 @@ class RunLoop:
 
     def _next_audit(self, now: float) -> float:
         """Return when a copy is due: shards take turns, and groups of a shard's pipelines."""
-        group = crc32(self.pipeline.encode()) % AUDIT_GROUPS / AUDIT_GROUPS
-        phase = (self._around.phase(self.pipeline) + group) % 1
+        group = crc32(self.pipeline.encode()) % AUDIT_GROUPS
+        phase = (self._around.phase(self.pipeline) + group / AUDIT_GROUPS) % 1
         return next_tick(now, AUDIT_EVERY.total_seconds(), phase)
 
     async def _record(self) -> RecordCheckpoint:
@@ -296,11 +295,6 @@ class RunLoop:
 
     async def _failed(self, error: PipelineError) -> None:
         self._protocol = replace(self._protocol, step=Step.ENDED)
-        failure = ReportFailure(
-            run=self.run,
-            error=error,
-            checkpoint=self.decided,
-            progressed=self._progressed,
-            jitter=self._around.jitter(),
-        )
+        jitter = self._around.jitter()
+        failure = ReportFailure(self.run, error, self.decided, self._progressed, jitter)
         await self._around.report(self.pipeline, failure)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -35,6 +36,10 @@ Columns: TypeAlias = Mapping[str, str]
 
 INPUTS_MAX = 100
 """Of one step; as many as a pipeline has steps."""
+
+PARSED_MAX, PARSED_TEXT_MAX = 500, 4_096
+"""Options that are remembered, and characters of such: nobody can change them, those of one step
+are asked for several times as its pipeline begins, and many pipelines have the same."""
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
@@ -237,13 +242,21 @@ def parse(model: type[OptionsT], text: str) -> OptionsT:
     Raises:
         Invalid: with one problem for every wrong field, by its path below ``options``.
     """
+    text = text or "{}"
+    return cast("OptionsT", (_remembered if len(text) <= PARSED_TEXT_MAX else _parsed)(model, text))
+
+
+def _parsed(model: type[Options], text: str) -> Options:
     try:
-        options = model.model_validate_json(text or "{}", strict=True)
+        options = model.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise Invalid(misfits(model, text, error)) from None
     if nameless := _nameless(options):
         raise Invalid(nameless)
     return options
+
+
+_remembered = lru_cache(PARSED_MAX)(_parsed)
 
 
 def _nameless(options: Options) -> Sequence[Problem]:

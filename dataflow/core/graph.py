@@ -85,15 +85,12 @@ def upstream(graph: Graph, feeds: Iterable[Feed]) -> AbstractSet[str]:
     return found
 
 
-def path_of(spec: PipelineSpec, step: str) -> str:
-    """Return where a step stands in the form in which people see a canonical spec."""
+def paths(spec: PipelineSpec) -> Mapping[str, str]:
+    """Return where each step stands in the form in which people see a canonical spec."""
     short = shown(spec)
-    for index, transform in enumerate(spec.transforms):
-        if transform.id == step:
-            return f"transforms[{index}]"
-    if step in spec.sources:
-        return "source" if short.source else f"sources.{step}"
-    return "sink" if short.sink else f"sinks.{step}"
+    found = {name: "source" if short.source else f"sources.{name}" for name in spec.sources}
+    found |= {name: "sink" if short.sink else f"sinks.{name}" for name in spec.sinks}
+    return found | {t.id: f"transforms[{index}]" for index, t in enumerate(spec.transforms)}
 
 
 def _feeds(spec: PipelineSpec) -> Mapping[str, tuple[Feed, ...]]:
@@ -178,10 +175,10 @@ def _cycle_problems(spec: PipelineSpec) -> Iterator[Problem]:
 
 def _unread_problems(spec: PipelineSpec) -> Iterator[Problem]:
     read = {feed.step for feeds in _feeds(spec).values() for feed in feeds}
-    for name in (*spec.sources, *(transform.id for transform in spec.transforms)):
-        if name not in read:
-            message = f"nothing reads {name!r}; let a step or sink read it"
-            yield Problem(path_of(spec, name), message)
+    unread = [n for n in (*spec.sources, *(t.id for t in spec.transforms)) if n not in read]
+    where = paths(spec) if unread else {}
+    for name in unread:
+        yield Problem(where[name], f"nothing reads {name!r}; let a step or sink read it")
 
 
 def _apart_problems(spec: PipelineSpec) -> Iterator[Problem]:

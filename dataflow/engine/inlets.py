@@ -19,6 +19,7 @@ from dataflow.engine.reader import Reader
 from dataflow.engine.replaying import Replaying
 from dataflow.engine.splits import SplitNames
 from dataflow.engine.steps import Input
+from dataflow.engine.tasks import all_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,8 @@ class Readers:
         """Read until all are exhausted, for ever if one of them is unbounded."""
         async with asyncio.TaskGroup() as tasks:
             replaying = tasks.create_task(self._replaying.read())
-            async with asyncio.TaskGroup() as reading:
-                for source, reader in zip(self._inlets.inputs, self._readers, strict=True):
-                    reading.create_task(self._read(source.name, reader))
+            each = zip(self._inlets.inputs, self._readers, strict=True)
+            await all_of([self._read(source.name, reader) for source, reader in each])
             if all(event.is_set() for event in self._ended.values()):
                 await self._replaying.settled()
                 replaying.cancel()

@@ -90,6 +90,7 @@ class _Checker:
         self._registry = registry
         self._spec = spec
         self._graph = graph.graph(spec)
+        self._paths = graph.paths(spec)
         self._outputs: dict[str, Sequence[str]] = {}
         self._columns: dict[graph.Feed, Columns | None] = {}
 
@@ -118,7 +119,7 @@ class _Checker:
             place = sink.spec.place(sink.step)
             if place and any(s.spec.covers(s.step, place) for s in sources):
                 problem = "the source reads what is written there; write somewhere else"
-                path = f"{graph.path_of(self._spec, sink.name)}.connectionString"
+                path = f"{self._paths[sink.name]}.connectionString"
                 self._problems.append(Problem(path, problem))
 
     def _one_decides(self, sinks: Sequence[Planned[Sink, SinkSpec[Any]]]) -> None:
@@ -140,7 +141,7 @@ class _Checker:
             self._problems.append(Problem("options.parallelism", problem))
 
     def _source(self, name: str, step: Source) -> Planned[Source, SourceSpec[Any]] | None:
-        path = graph.path_of(self._spec, name)
+        path = self._paths[name]
         found = self._step(path, step, lambda: self._registry.source(step.source_type))
         if found is None:
             return None
@@ -151,7 +152,7 @@ class _Checker:
         return Planned(name, step, spec, options)
 
     def _sink(self, name: str, step: Sink) -> Planned[Sink, SinkSpec[Any]] | None:
-        path = graph.path_of(self._spec, name)
+        path = self._paths[name]
         found = self._step(path, step, lambda: self._registry.sink(step.sink_type))
         feeds = self._graph.feeds[name]
         self._read(f"{path}.input", feeds)
@@ -163,7 +164,7 @@ class _Checker:
         return Planned(name, step, spec, options, feeds)
 
     def _transform(self, step: Transform) -> Planned[Transform, TransformSpec[Any]] | None:
-        path = graph.path_of(self._spec, step.id)
+        path = self._paths[step.id]
         feeds = self._graph.feeds[step.id]
         found = self._step(path, step, lambda: self._registry.transform(step.transform_type))
         readable = self._read(f"{path}.inputs", feeds)

@@ -24,6 +24,7 @@ from dataflow.engine.channel import Channel
 from dataflow.engine.items import Item, RoundBegins, Rows, SourceEnded, SplitEnded, SplitsListed
 from dataflow.engine.rejects import Refused
 from dataflow.engine.steps import Input
+from dataflow.engine.tasks import all_of
 
 CLOCK_EVERY_S = 30.0
 """How often who waits for a moment asks the clock, which may be set meanwhile."""
@@ -141,6 +142,9 @@ class Reader:
         splits = await self._first_splits()
         await self._list([s for s in splits if not self._before(self._named(s)).ended])
         self._gate.listed(self._input.name)
+        if self._input.source.fixed:
+            await all_of([self._split(split) for split in splits])
+            return
         known: set[SplitId] = set()
         is_first = True
         async with asyncio.TaskGroup() as tasks:
@@ -152,8 +156,6 @@ class Reader:
                 for split in new:
                     tasks.create_task(self._split(split))
                 is_first = False
-                if self._input.source.fixed:
-                    return
                 await asyncio.sleep(self._input.poll_interval_s)
                 splits = await self._input.listed()
 
@@ -178,9 +180,7 @@ class Reader:
             for split in splits:
                 await self._split(split)
             return
-        async with asyncio.TaskGroup() as tasks:
-            for split in splits:
-                tasks.create_task(self._split(split))
+        await all_of([self._split(split) for split in splits])
 
     async def _first_splits(self) -> Sequence[Split]:
         """List the splits, BEFORE any is read and AFTER the source has allowed for those gone."""

@@ -102,6 +102,7 @@ class Replaying(Gate):
             self._letters.some.set()
         positions = start.positions
         if any(map(name_of, positions)):
+            self._letters.some.set()
             await self._look(start)
         await self._forget(self._fulfilled(start))
         kept = {n: p for n, p in positions.items() if not name_of(n) or name_of(n) in self._asked}
@@ -182,6 +183,7 @@ class Replaying(Gate):
 
     async def read(self) -> None:
         """Bring in what there is, and what is asked for meanwhile, for ever."""
+        await self._until_some()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_entering())
             tasks.create_task(self._keep_looking())
@@ -197,14 +199,22 @@ class Replaying(Gate):
                         self._turn.notify_all()
             await self._changed.wait()
 
-    async def _keep_looking(self) -> None:
+    async def _until_some(self) -> None:
+        """Return once there are letters; those of earlier runs are looked for after a while."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_AFTER_S):
                 await self._letters.some.wait()
-        while True:
+        while not self._is_swept:
             with suppress(Unavailable):  # a run does well without; the next look may find some
                 await self._look_around()
-                await self._letters.some.wait()
+                break
+            await asyncio.sleep(POLL_S)
+        await self._letters.some.wait()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            with suppress(Unavailable):
+                await self._look_around()
             await asyncio.sleep(POLL_S)
 
     async def _look_once(self) -> None:
