@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from zlib import crc32
 
+from dataflow.cluster.mailbox import Mailbox
 from dataflow.cluster.rate import Rate
 from dataflow.cluster.register import Register
 from dataflow.cluster.surroundings import DrainAsked, Inbox, RestAsked, Surroundings
@@ -47,7 +48,7 @@ class RunLoop:
         self._register = Register(around.registers, state.pipeline_id, state.run)
         self._options = with_defaults(state.spec.options)
         self._protocol = Protocol()
-        self._inbox: asyncio.Queue[Inbox] = asyncio.Queue()
+        self._inbox: Mailbox[Inbox] = Mailbox()
         self._prepared: Checkpoint | None = None
         self._completed = False
         self._resting = False
@@ -55,9 +56,9 @@ class RunLoop:
         self._due_now = False
         self._active = False
         self._shown = False
-        self._checkpoint_at = now = around.clock.steady()
-        self._idle_until = now + IDLE_CHECKPOINT_EVERY.total_seconds()
-        self._audit_at = self._next_audit(now)
+        self._checkpoint_at = around.clock.steady()
+        self._idle_until = self._checkpoint_at + IDLE_CHECKPOINT_EVERY.total_seconds()
+        self._audit_at = self._next_audit(self._checkpoint_at)
 
     @property
     def decided(self) -> Checkpoint | None:
@@ -69,7 +70,7 @@ class RunLoop:
         is_mine = isinstance(message, DrainAsked | RestAsked) or message.run == self.run
         # Progress that nothing follows from takes no turn of the loop; most of what is said is.
         if is_mine and (not isinstance(message, m.Progress) or self._notes(message)):
-            self._inbox.put_nowait(message)
+            self._inbox.put(message)
 
     async def work(self) -> None:
         """Carry the run to its end; afterwards its aggregate has been told how it ended.
@@ -90,6 +91,8 @@ class RunLoop:
         except DataFlowError as error:
             self._around.send(m.Abandon(self.pipeline, self.run))
             await self._failed(PipelineError.of_system(error))
+        finally:
+            self._inbox.close()
 
     async def _claim(self) -> None:
         """Make the register refuse every older run, BEFORE anything that one staged is dropped."""
@@ -105,10 +108,8 @@ class RunLoop:
         await self._step(Input.CLAIMED)
 
     async def _next(self) -> None:
-        try:
-            async with asyncio.timeout(self._patience_s()):
-                message = await self._inbox.get()
-        except TimeoutError:
+        message = await self._inbox.get(self._patience_s())
+        if message is None:
             await self._clock_struck()
         else:
             await self._take(message)
@@ -117,10 +118,9 @@ class RunLoop:
 
     def _patience_s(self) -> float:
         """Return how long nothing can be due: until the next checkpoint, or the stop deadline."""
-        wakes = [self._deadline_s()]
-        if self._protocol.step is Step.READING:
-            wakes.append(max(0.0, self._checkpoint_at - self._around.clock.steady()))
-        return min(wakes)
+        if self._protocol.step is not Step.READING:
+            return self._deadline_s()
+        return min(self._deadline_s(), max(0.0, self._checkpoint_at - self._around.clock.steady()))
 
     def _deadline_s(self) -> float:
         deadline = self._state.deadline_at

@@ -160,7 +160,13 @@ class IdempotentSink(ABC):
 
 
 class AtLeastOnceSink(ABC):
-    """Writes, and after a crash writes some rows again: a console, a webhook."""
+    """Writes, and after a crash writes some rows again: a console, a webhook.
+
+    Attributes:
+        refuses: whether ``write`` ever returns rows; one that takes all or fails is cheaper to run.
+    """
+
+    refuses = True
 
     @abstractmethod
     async def open(self, task: Task) -> None:

@@ -112,6 +112,8 @@ def _shared(writer: Writer) -> _Output:
 class ConsoleSink(AtLeastOnceSink):
     """Writes at most ``batchSize`` rows at once, so that several pipelines take turns."""
 
+    refuses = False
+
     def __init__(
         self, step: SinkStep, options: ConsoleOptions, context: Context, output: _Output
     ) -> None:

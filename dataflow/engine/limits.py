@@ -23,6 +23,7 @@ class TimeLimit:
     def __init__(self, limit: timedelta) -> None:
         self._limit = limit
         self._ends_s = math.inf
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._worker: asyncio.Task[object] | None = None
         self._struck = False
@@ -33,9 +34,10 @@ class TimeLimit:
         Raises:
             Unavailable: with code ``BATCH_TIMED_OUT``; a thread that hangs is left behind.
         """
-        self._worker = worker = asyncio.current_task()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        self._worker = worker = asyncio.current_task(loop)
         cancelled_before = worker.cancelling() if worker is not None else 0
-        self._begin()
+        self._begin(loop)
         try:
             return await work
         except asyncio.CancelledError as error:
@@ -53,8 +55,7 @@ class TimeLimit:
             self._timer.cancel()
             self._timer = None
 
-    def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._ends_s = loop.time() + self._limit.total_seconds()
         if self._timer is None:
             self._timer = loop.call_at(self._ends_s, self._strike, loop)

@@ -44,11 +44,13 @@ class Output(ABC):
     keeps_ordinal = False
     """Whether rows are handed over with the engine's hidden column."""
 
-    refuses = False
-    """Whether a write may refuse rows: each is then named by its ordinal."""
-
     decides = False
     """Whether a checkpoint is decided by ``decide``, not by the register."""
+
+    @property
+    def refuses(self) -> bool:
+        """Tell whether a write may refuse rows: each is then named by its ordinal."""
+        return False
 
     @abstractmethod
     async def open(self, task: Task, start: Checkpoint) -> Checkpoint | None:
@@ -122,8 +124,12 @@ class Transactional(Output):
     """The sink decides, in the transaction that holds the rows."""
 
     sink: TransactionalSink
-    refuses = True
     decides = True
+
+    @property
+    def refuses(self) -> bool:
+        """Tell that it may."""
+        return True
 
     async def open(self, task: Task, start: Checkpoint) -> Checkpoint | None:
         """Claim the sink and ask what it had decided."""
@@ -193,7 +199,11 @@ class AtLeastOnce(Output):
     """Rows may come again, and the sink's spec says so."""
 
     sink: AtLeastOnceSink
-    refuses = True
+
+    @property
+    def refuses(self) -> bool:
+        """Tell what the sink says of itself."""
+        return self.sink.refuses
 
     async def open(self, task: Task, start: Checkpoint) -> None:  # noqa: ARG002 - same face
         """Connect."""
@@ -204,8 +214,15 @@ class AtLeastOnce(Output):
         batch: pa.RecordBatch,
         split: SplitId,  # noqa: ARG002 - same face
     ) -> pa.RecordBatch | None:
-        """Write; returns what the sink refuses."""
-        return await self.sink.write(batch)
+        """Write; returns what the sink refuses.
+
+        Raises:
+            Rejected: it refuses rows, and had said that it never does.
+        """
+        refused = await self.sink.write(batch)
+        if refused is not None and refused.num_rows and not self.sink.refuses:
+            raise Rejected("the sink refuses rows, and says that it never does: set its `refuses`")
+        return refused
 
     async def prepare(self, number: int, *, final: bool) -> Staged:  # noqa: ARG002 - same face
         """Wait until all rows are delivered."""

@@ -93,12 +93,13 @@ class Writer:
 
     async def _write(self, split: SplitId, batch: pa.RecordBatch) -> None:
         given = batch
-        if not self._sinking.output.keeps_ordinal and ORDINAL in batch.schema.names:
+        if not self._sinking.output.keeps_ordinal and batch.schema.get_field_index(ORDINAL) >= 0:
             given = batch.drop_columns([ORDINAL])
         step = self._sinking.batch_rows_max or max(batch.num_rows, 1)
         found: list[pa.RecordBatch] = []
         for offset in range(0, max(batch.num_rows, int(self._tells_columns)), step):
-            give = self._give(given.slice(offset, step), split)
+            part = given.slice(offset, step) if given.num_rows > step else given
+            give = self._give(part, split)
             refused = await self._sinking.limit.keep(give, self.name)
             if refused is not None and refused.num_rows:
                 found.append(_moved(refused, offset))
