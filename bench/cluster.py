@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import Any
 
 from cassandra import ConsistencyLevel
 from cassandra.cluster import Cluster as Driver
 from cassandra.cluster import Session
+from cassandra.query import PreparedStatement
 
 from dataflow.client import DataFlow
 from dataflow.client.messages import Command
@@ -38,11 +40,7 @@ SETTLE_S_MAX = 180
 """Ten times what balancing a thousand shards took on two idle cores."""
 
 POLL_S = 0.25
-"""Between looks at what is measured in seconds. Each reads the registers of every shard: twenty a
-second of 1,600 pipelines took more of Cassandra than the pipelines did."""
-
-LOOKING_SHARE, POLL_S_MAX = 0.1, 0.5
-"""Of a processor that looks may take, as what is measured has the same; and between looks then."""
+"""Between looks at what is measured in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,11 @@ def owned_by(found: ClusterMap, node: str) -> set[ShardId]:
 
 
 class Registers:
-    """What is decided, read from the store itself: nothing that was killed is asked for it."""
+    """What is decided, read from the store itself: nothing that was killed is asked for it.
+
+    Every write to a shard's registers raises its tick, so a shard is read again only when that has
+    moved: reading all of them ten times a second took more of Cassandra than the pipelines did.
+    """
 
     def __init__(self, bed: Bed) -> None:
         host, _, port = bed.cassandra.address.rpartition(":")
@@ -139,20 +141,33 @@ class Registers:
             [host], port=int(port), sockopts=[(IPPROTO_TCP, TCP_NODELAY, 1)], protocol_version=5
         )
         self._session: Session = self._driver.connect(bed.stores.cluster)
-        self._stamps = self._session.prepare(
-            "SELECT pipeline, run, number FROM decisions WHERE shard = ?"
-        )
-        self._stamps.consistency_level = ConsistencyLevel.ONE
+        self._ticks = self._prepared("SELECT DISTINCT shard, tick FROM decisions WHERE shard = ?")
+        self._stamps = self._prepared("SELECT pipeline, run, number FROM decisions WHERE shard = ?")
+        self._seen: dict[ShardId, int] = {}
+
+    def _prepared(self, text: str) -> PreparedStatement:
+        statement = self._session.prepare(text)
+        statement.consistency_level = ConsistencyLevel.ONE
+        return statement
 
     def stamps(self, shards: Collection[ShardId]) -> Mapping[PipelineId, Stamp]:
         """Return the latest decision of every pipeline of some shards."""
-        asked = [self._session.execute_async(self._stamps, (shard,)) for shard in shards]
         return {
             PipelineId(row.pipeline): Stamp(Run(row.run), row.number)
-            for one in asked
-            for row in one.result()
+            for row in self._rows(self._stamps, shards)
             if row.run is not None
         }
+
+    def news(self, shards: Collection[ShardId]) -> Mapping[PipelineId, Stamp]:
+        """Return the same of those shards in which something was decided since the last call."""
+        ticks = {ShardId(row.shard): row.tick for row in self._rows(self._ticks, shards)}
+        moved = {shard for shard, tick in ticks.items() if self._seen.get(shard) != tick}
+        self._seen |= ticks  # BEFORE the rows are read: what is written meanwhile is seen again.
+        return self.stamps(moved)
+
+    def _rows(self, statement: PreparedStatement, shards: Collection[ShardId]) -> Iterator[Any]:
+        asked = [self._session.execute_async(statement, (shard,)) for shard in shards]
+        return (row for one in asked for row in one.result())
 
     def close(self) -> None:
         """Close the connections."""
@@ -174,15 +189,13 @@ async def decided_s(
     while left := before.keys() - took.keys():
         if time.monotonic() - since > SETTLE_S_MAX:
             raise TimeoutError(f"{len(left)} pipelines did not decide: {sorted(left)[:3]}, …")
-        used_s = time.process_time()
-        now = await asyncio.to_thread(registers.stamps, {shard_of(p, shards) for p in left})
+        now = await asyncio.to_thread(registers.news, {shard_of(p, shards) for p in left})
         at = time.monotonic() - since
         for pipeline in left:
             stamp = now.get(pipeline, Stamp())
             if stamp.run > before[pipeline].run and stamp.number > before[pipeline].number:
                 took[pipeline] = at
-        used_s = time.process_time() - used_s
-        await asyncio.sleep(min(POLL_S_MAX, max(POLL_S, used_s / LOOKING_SHARE)))
+        await asyncio.sleep(POLL_S)
     return took
 
 

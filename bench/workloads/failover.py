@@ -37,8 +37,8 @@ MANY = 25
 
 SHARDS = 64
 
-STEADY_S = 5.0
-"""Between two kills, once everything runs: several checkpoints of each pipeline."""
+STEADY_CHECKPOINTS = 5
+"""Between two kills, once everything runs."""
 
 PEKKO = "pekko"
 
@@ -82,7 +82,7 @@ async def _measured(bed: Bed, scenarios: Sequence[Scenario], ask: Ask) -> list[R
             for scenario in scenarios:
                 took: list[float] = []
                 for number in range(ask.runs):
-                    await asyncio.sleep(STEADY_S)
+                    await asyncio.sleep(STEADY_CHECKPOINTS * scenario.checkpoint.total_seconds())
                     took += await _round(bed, membership, registers, (scenario, number))
                     ask.tell(f"{scenario.name}: {_told(took)}")
                 rows.append(_row(f"dataflow, {scenario.name}", took))
