@@ -19,7 +19,8 @@ class Mailbox(Generic[T]):
     def __init__(self) -> None:
         self._messages: deque[T] = deque()
         self._reader: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._strikes_s = 0.0
         self._until_s = 0.0
 
     def put(self, message: T) -> None:
@@ -32,9 +33,9 @@ class Mailbox(Generic[T]):
         if not self._messages:
             loop = asyncio.get_running_loop()
             self._until_s = loop.time() + patience_s
-            if self._timer is None or self._timer.when() > self._until_s:
+            if self._timer is None or self._strikes_s > self._until_s:
                 self.close()
-                self._timer = loop.call_at(self._until_s, self._strike, loop)
+                self._set(loop)
             self._reader = loop.create_future()
             try:
                 await self._reader
@@ -48,12 +49,16 @@ class Mailbox(Generic[T]):
             self._timer.cancel()
             self._timer = None
 
+    def _set(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._strikes_s = self._until_s
+        self._timer = loop.call_at(self._strikes_s, self._strike, loop)
+
     def _strike(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         if self._reader is None:
             return  # Whoever asks next has it begin again.
         if loop.time() < self._until_s:
-            self._timer = loop.call_at(self._until_s, self._strike, loop)
+            self._set(loop)
         else:
             self._wake()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 
 from dataflow.cluster.mailbox import Mailbox
 
@@ -50,3 +51,19 @@ async def test_what_came_to_a_reader_that_gave_up_is_there_for_the_next() -> Non
     assert reading.cancelled()
     assert await box.get(0) == 1
     box.close()
+
+
+def test_it_is_the_same_over_the_loop_that_programs_use() -> None:
+    """There a timer that is due within the millisecond is none: nobody can ask when it strikes."""
+
+    async def asked() -> list[int | None]:
+        box: Mailbox[int] = Mailbox()
+        found = []
+        for number in range(100):
+            asyncio.get_running_loop().call_soon(box.put, number)
+            found += [await box.get(0.0004), await box.get(0)]
+        return found
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(asked())
+    assert [one for one in found if one is not None] == list(range(100))
