@@ -42,7 +42,7 @@ async def write_without_looking(self: Register, before: Stamp, checkpoint: Check
 
 def receive_from_any_run(self: RunLoop, message: Any) -> None:
     """A report of an older run is believed."""
-    self._inbox.put_nowait(message)
+    self._inbox.put(message)
 
 
 async def tell_before_deciding(self: RunLoop) -> None:
