@@ -223,6 +223,7 @@ class Task:
     async def _pass_barrier(self, barrier: BarrierItem) -> None:
         """Let a barrier out behind everything before it, with what is decided by it."""
         closed = self._progressed.close(barrier)
+        self._rows_since_barrier = 0
         if self._steps:
             states = await self._around.states.save(self._run, barrier.number, self._steps)
             closed = replace(closed, moved=replace(closed.moved, states=states))
@@ -286,7 +287,6 @@ class Task:
         if checkpoint is None:
             raise Rejected(f"no sink closed checkpoint {barrier.number}", code=Code.INTERNAL)
         self._draining = barrier.final
-        self._rows_since_barrier = 0
         self._around.send(m.Prepared(self._pipeline, self._run, checkpoint))
 
     async def _commit(self, decided: m.Barrier | m.Decided) -> None:

@@ -205,7 +205,7 @@ class Json:
         if self._as_they_are and 0 < batch.num_rows <= FEW_ROWS:
             return _few(batch)
         frame = frame_of(batch, "json")
-        self._as_they_are = not needs_text(frame)
+        self._as_they_are = not needs_text(frame) and frame.columns == batch.schema.names
         out = self._page.blank()
         json_values(frame).write_ndjson(out)
         return self._page.written()

@@ -27,7 +27,9 @@ class Handful:
     def __init__(self, schema: pa.Schema) -> None:
         self._names = schema.names
         cells = [_cells_of(field.type) for field in schema]
-        are_all = None not in cells and len(set(schema.names)) == len(schema.names)
+        # Polars itself names a column that has no name.
+        names = {name for name in schema.names if name}
+        are_all = None not in cells and len(names) == len(schema.names)
         self._cells: Sequence[Cells] = [one for one in cells if one] if are_all else ()
 
     @property

@@ -45,7 +45,8 @@ def batches(draw: st.DrawFn) -> pa.RecordBatch:
     for number in range(draw(st.integers(1, 4))):
         kind, values = draw(TYPES)
         cells = draw(st.lists(st.none() | values, min_size=rows, max_size=rows))
-        columns[f"c{number}"] = pa.array(cells, kind)
+        name = draw(st.sampled_from([f"c{number}"] * 9 + [""]))
+        columns[name] = pa.array(cells, kind)
     return pa.record_batch(columns)
 
 

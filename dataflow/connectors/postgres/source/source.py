@@ -187,7 +187,7 @@ class PostgresSource(Source[PostgresPosition, PostgresPinned]):
         shown = Shown(seen, pinned, table.types, self._url) if seen else None
         changes = Changes(self._table, pinned, self._options, start=position, shown=shown)
         self._passed = position.lsn
-        stream = Stream(self._following(position.lsn), self._rows_max)
+        stream = Stream(self._following(position.lsn), self._rows_max, self._clock.steady)
         self._stream = stream
         try:
             async with aclosing(self._chunks(changes, stream)) as chunks:

@@ -17,7 +17,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -64,9 +64,10 @@ class Following:
 class Stream:
     """Follows the log until it is closed."""
 
-    def __init__(self, following: Following, rows_max: int) -> None:
+    def __init__(self, following: Following, rows_max: int, steady: Callable[[], float]) -> None:
         self._following = following
         self._rows_max = rows_max
+        self._steady = steady
         self._loop = asyncio.get_running_loop()
         self._blocks: deque[Block] = deque()
         self._came = asyncio.Event()
@@ -188,7 +189,7 @@ class Stream:
         return self._stopping or self._waiting < WAITING_BYTES
 
     def _tell_server(self, session: Replication) -> None:
-        lsn, now = self._decided, self._loop.time()
+        lsn, now = self._decided, self._steady()
         is_due = now >= self._tell_at  # Say it again: it is the sign of life.
         if is_due or lsn > self._told:
             session.tell(lsn, asks=is_due)
