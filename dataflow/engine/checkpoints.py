@@ -19,6 +19,7 @@ from dataflow.core.light import replace
 from dataflow.engine.dead_letters import DeadLetters
 from dataflow.engine.failure import blaming
 from dataflow.engine.items import BarrierItem
+from dataflow.engine.tasks import all_of
 from dataflow.engine.writer import Part, Writer
 
 
@@ -120,6 +121,4 @@ class Checkpoints:
 
     async def close(self) -> None:
         """Release the sinks, each after the call it is in, whichever fails."""
-        async with asyncio.TaskGroup() as tasks:
-            for writer in self._writers:
-                tasks.create_task(writer.close())
+        await all_of([writer.close() for writer in self._writers])

@@ -100,9 +100,7 @@ class Inlets:
 
     async def close(self) -> None:
         """Release them all, whichever fails."""
-        async with asyncio.TaskGroup() as tasks:
-            for source in self.inputs:
-                tasks.create_task(source.source.close())
+        await all_of([source.source.close() for source in self.inputs])
 
 
 class Readers:

@@ -204,7 +204,7 @@ class Replaying(Gate):
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_AFTER_S):
                 await self._letters.some.wait()
-        while not self._is_swept:
+        while not (self._is_swept or self._letters.some.is_set()):
             with suppress(Unavailable):  # a run does well without; the next look may find some
                 await self._look_around()
                 break

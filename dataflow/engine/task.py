@@ -42,6 +42,7 @@ from dataflow.engine.replaying import Replaying
 from dataflow.engine.steps import make_inputs, make_sinkings, make_steps
 from dataflow.engine.surroundings import TaskSurroundings
 from dataflow.engine.tally import Progressed
+from dataflow.engine.tasks import all_of
 from dataflow.engine.told import Told
 from dataflow.engine.writer import Writer
 
@@ -114,9 +115,7 @@ class Task:
             try:
                 await self._inlets.close()
             finally:
-                async with asyncio.TaskGroup() as tasks:
-                    for step in self._steps:
-                        tasks.create_task(asyncio.to_thread(step.transform.close))
+                await all_of([asyncio.to_thread(step.transform.close) for step in self._steps])
 
     async def _open(self) -> Readers:
         """Ask the sinks BEFORE anything else what they hold: positions, pins and states are there.
